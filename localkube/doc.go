@@ -1,0 +1,13 @@
+// Package localkube runs real Kubernetes control planes on a machine that has
+// no cluster: etcd, kube-apiserver, kube-controller-manager, kube-scheduler
+// and kwok, which plays the nodes so that pods reach Running.
+//
+// The programs are built once from their Go modules, at the versions that
+// controlplane/go.mod and oldest/go.mod pin, and kept in the user's cache
+// folder. Programs in KUBEBUILDER_ASSETS or on PATH are used instead when all
+// five are there.
+//
+// Start gives a control plane to a test or to a program; Shared gives a test
+// the control planes that other packages use too. The command in
+// cmd/localkube does the same for a shell.
+package localkube

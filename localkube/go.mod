@@ -1,0 +1,3 @@
+module github.com/datapunchorg/go-clouddriver/localkube
+
+go 1.26.0

@@ -1,0 +1,124 @@
+package localkube
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+)
+
+// Proxy forwards TCP connections to one address. A test puts it in front of
+// an API server and makes it swallow everything, as a broken network does:
+// connections stay open, new ones are accepted, nothing comes back.
+type Proxy struct {
+	listener net.Listener
+	target   string
+
+	mu      sync.Mutex
+	hole    bool
+	changed chan struct{}
+	conns   map[net.Conn]struct{}
+}
+
+// NewProxy listens on a free loopback port and forwards to target.
+func NewProxy(target string) (*Proxy, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for the proxy: %w", err)
+	}
+	p := &Proxy{listener: l, target: target, changed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	go p.serve()
+	return p, nil
+}
+
+// Addr is the host and port that the proxy listens on.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// BlackHole starts or ends the swallowing of all bytes in both directions.
+func (p *Proxy) BlackHole(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hole = on
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Close ends the proxy and every connection through it.
+func (p *Proxy) Close() {
+	_ = p.listener.Close()
+	p.BlackHole(false)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
+func (p *Proxy) serve() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		go p.forward(client)
+	}
+}
+
+func (p *Proxy) forward(client net.Conn) {
+	defer p.forget(client)
+	p.remember(client)
+	p.waitOpen()
+	server, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return
+	}
+	defer p.forget(server)
+	p.remember(server)
+	go p.pump(server, client)
+	p.pump(client, server)
+}
+
+func (p *Proxy) pump(dst, src net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := src.Read(buf)
+		p.waitOpen()
+		if n > 0 {
+			if _, werr := dst.Write(buf[:n]); werr != nil {
+				err = werr
+			}
+		}
+		if err != nil {
+			if err != io.EOF {
+				_ = src.Close()
+			}
+			_ = dst.Close()
+			return
+		}
+	}
+}
+
+func (p *Proxy) waitOpen() {
+	for {
+		p.mu.Lock()
+		hole, changed := p.hole, p.changed
+		p.mu.Unlock()
+		if !hole {
+			return
+		}
+		<-changed
+	}
+}
+
+func (p *Proxy) remember(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns[c] = struct{}{}
+}
+
+func (p *Proxy) forget(c net.Conn) {
+	_ = c.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, c)
+}

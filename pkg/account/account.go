@@ -1,0 +1,134 @@
+// Package account knows which Kubernetes clusters there are: what an account
+// is, the live registry that the rest of the service follows, and the sources
+// that fill it.
+package account
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+)
+
+// Account is one Kubernetes cluster with the credentials and the limits that
+// Spinnaker uses it with. A value is not changed once it is in the Registry.
+type Account struct {
+	Name        string
+	Environment string
+	AccountType string
+	// Permissions are role names by authorization (READ, WRITE); empty for an
+	// account that everybody may use.
+	Permissions             map[string][]string
+	RequiredGroupMembership []string
+	CacheThreads            int
+	CacheIntervalSeconds    *int
+
+	// Namespaces limits the account to these; all when empty.
+	Namespaces     []string
+	OmitNamespaces []string
+	// Kinds and OmitKinds limit what is watched; both empty for all.
+	Kinds     []string
+	OmitKinds []string
+	// LabelSelector narrows every watch; "" watches everything.
+	LabelSelector string
+	// DeriveNames gives objects without Spinnaker's annotations a moniker from
+	// their name, as Java Clouddriver does. Without it they do not exist.
+	DeriveNames bool
+	// CustomResources are kinds of CRDs by Kind.group.
+	CustomResources map[string]spinnaker.Class
+
+	// REST says how to reach the cluster.
+	REST *rest.Config
+}
+
+// AllowsKind says whether the account's configuration lets the kind be used.
+func (a *Account) AllowsKind(kindText string) bool {
+	same := func(k string) bool { return spinnaker.SameKind(k, kindText) }
+	if len(a.Kinds) > 0 {
+		return slices.ContainsFunc(a.Kinds, same)
+	}
+	return !slices.ContainsFunc(a.OmitKinds, same)
+}
+
+// AllowsNamespace says whether the account may show the namespace;
+// cluster-scoped objects ("") always are.
+func (a *Account) AllowsNamespace(namespace string) bool {
+	if namespace == "" {
+		return true
+	}
+	if len(a.Namespaces) > 0 {
+		return slices.Contains(a.Namespaces, namespace)
+	}
+	return !slices.Contains(a.OmitNamespaces, namespace)
+}
+
+// Class is what Spinnaker makes of a kind in this account.
+func (a *Account) Class(kindText string) (spinnaker.Class, bool) {
+	for configured, class := range a.CustomResources {
+		if spinnaker.SameKind(configured, kindText) {
+			return class, true
+		}
+	}
+	if k, ok := spinnaker.LookupKind(kindText); ok {
+		return k.Class, true
+	}
+	return "", false
+}
+
+// WatchFingerprint changes whenever the account's watches have to be set up
+// anew. It holds no readable secret.
+func (a *Account) WatchFingerprint() string {
+	c := a.REST
+	identity := []any{
+		a.Namespaces, a.OmitNamespaces, a.Kinds, a.OmitKinds, a.LabelSelector, a.DeriveNames, a.CustomResources,
+		c.Host, c.APIPath, c.Username, c.Password, c.BearerToken, c.BearerTokenFile, c.Impersonate,
+		c.Insecure, c.ServerName, c.CertFile, c.KeyFile, c.CAFile, c.CertData, c.KeyData, c.CAData,
+	}
+	if e := c.ExecProvider; e != nil {
+		identity = append(identity, e.Command, e.Args, e.Env, e.APIVersion, e.InteractiveMode)
+	}
+	encoded, err := json.Marshal(identity)
+	if err != nil {
+		encoded = fmt.Append(nil, identity...) // as good for telling apart
+	}
+	sum := sha256.Sum256(encoded)
+	return hex.EncodeToString(sum[:])
+}
+
+// Restricted says whether only some roles may use the account.
+func (a *Account) Restricted() bool {
+	for _, roles := range a.Permissions {
+		if len(roles) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// normalRoles trims, lower-cases and de-duplicates role names, as Java
+// Clouddriver does with configured permissions.
+func normalRoles(permissions map[string][]string) map[string][]string {
+	out := map[string][]string{}
+	for authorization, roles := range permissions {
+		var normal []string
+		for _, role := range roles {
+			if role = strings.ToLower(strings.TrimSpace(role)); role != "" && !slices.Contains(normal, role) {
+				normal = append(normal, role)
+			}
+		}
+		if len(normal) > 0 {
+			slices.Sort(normal)
+			out[strings.ToUpper(authorization)] = normal
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}

@@ -1,0 +1,241 @@
+package account
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+)
+
+// SourceKubeconfig is the Kubeconfig source's name in the registry.
+const SourceKubeconfig = "kubeconfig"
+
+// Kubeconfig is the source of accounts that are described by files: the
+// entries of kubernetes.accounts or, when there are none, every context of
+// the kubeconfig. The files are watched.
+type Kubeconfig struct {
+	settings config.Kubernetes
+	registry *Registry
+	log      *slog.Logger
+	content  map[string][]byte
+}
+
+// NewKubeconfig makes the source.
+func NewKubeconfig(settings config.Kubernetes, registry *Registry, log *slog.Logger) *Kubeconfig {
+	return &Kubeconfig{settings: settings, registry: registry, log: log}
+}
+
+// Load reads the files once and fills the registry. The error names every
+// account that could not be made; the others are there.
+func (k *Kubeconfig) Load() error {
+	k.content = k.read()
+	accounts, err := k.accounts()
+	if len(accounts) > 0 || err == nil {
+		k.registry.Replace(SourceKubeconfig, accounts)
+	}
+	return err
+}
+
+// pollEvery is the fallback for file systems without notifications; it also
+// bounds how long an event that was missed goes unnoticed.
+const pollEvery = 5 * time.Second
+
+// Run follows the files until the context is over. A file that became
+// unreadable or broken leaves the accounts as they were.
+func (k *Kubeconfig) Run(ctx context.Context) error {
+	events := make(chan fsnotify.Event)
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		k.log.Warn("kubeconfig files are polled, since notifications are not to be had", "error", err)
+	} else {
+		defer func() { _ = watcher.Close() }()
+		events = watcher.Events
+		for _, path := range k.files() {
+			// Editors and mounted Secrets replace files, so the folder is watched.
+			if err := watcher.Add(filepath.Dir(path)); err != nil {
+				k.log.Debug("folder is polled instead of watched", "folder", filepath.Dir(path), "error", err)
+			}
+		}
+	}
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-events:
+		case <-poll.C:
+		}
+		k.reload()
+	}
+}
+
+func (k *Kubeconfig) reload() {
+	before, now := k.content, k.read()
+	if len(before) == len(now) {
+		same := true
+		for path, content := range now {
+			same = same && bytes.Equal(before[path], content)
+		}
+		if same {
+			return
+		}
+	}
+	k.content = now
+	accounts, err := k.accounts()
+	if err != nil {
+		// A file is often seen half written: keep what works.
+		k.log.Error("accounts stay as they were: a kubeconfig cannot be used", "error", err)
+		return
+	}
+	k.log.Info("kubeconfig changed", "accounts", len(accounts))
+	k.registry.Replace(SourceKubeconfig, accounts)
+}
+
+func (k *Kubeconfig) files() []string {
+	files := filepath.SplitList(k.settings.Kubeconfig)
+	for _, entry := range k.settings.Accounts {
+		if entry.KubeconfigFile != "" {
+			files = append(files, entry.KubeconfigFile)
+		}
+	}
+	slices.Sort(files)
+	return slices.Compact(files)
+}
+
+func (k *Kubeconfig) read() map[string][]byte {
+	out := map[string][]byte{}
+	for _, path := range k.files() {
+		if content, err := os.ReadFile(path); err == nil { //nolint:gosec // the operator's own files
+			out[path] = content
+		}
+	}
+	return out
+}
+
+func (k *Kubeconfig) accounts() ([]*Account, error) {
+	var accounts []*Account
+	var errs []error
+	if len(k.settings.Accounts) > 0 {
+		for _, entry := range k.settings.Accounts {
+			a, err := k.fromEntry(entry)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("account %s: %w", entry.Name, err))
+				continue
+			}
+			accounts = append(accounts, a)
+		}
+		return accounts, errors.Join(errs...)
+	}
+	if k.settings.Kubeconfig == "" {
+		return nil, nil
+	}
+	raw, err := loadFiles(filepath.SplitList(k.settings.Kubeconfig))
+	if err != nil {
+		return nil, err
+	}
+	for name := range raw.Contexts {
+		c, err := restConfig(raw, name)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("kubeconfig context %q: %w", name, err))
+			continue
+		}
+		a := &Account{Name: name, Environment: name, AccountType: name, CacheThreads: 1, REST: c, DeriveNames: k.settings.WatchAll}
+		if !k.settings.WatchAll {
+			a.LabelSelector = spinnaker.ManagedSelector
+		}
+		accounts = append(accounts, a)
+	}
+	slices.SortFunc(accounts, func(a, b *Account) int { return cmp.Compare(a.Name, b.Name) })
+	return accounts, errors.Join(errs...)
+}
+
+// fromEntry makes the account of one entry. Entries come from Java
+// Clouddriver's file and keep its default: without onlySpinnakerManaged they
+// watch everything.
+func (k *Kubeconfig) fromEntry(e config.Account) (*Account, error) {
+	c, err := k.restFor(e)
+	if err != nil {
+		return nil, err
+	}
+	a := &Account{
+		Name: e.Name, Environment: cmp.Or(e.Environment, e.Name), AccountType: cmp.Or(e.AccountType, e.Name),
+		Permissions: normalRoles(e.Permissions), RequiredGroupMembership: e.RequiredGroupMembership,
+		CacheThreads: cmp.Or(e.CacheThreads, 1), CacheIntervalSeconds: e.CacheIntervalSeconds,
+		Namespaces: e.Namespaces, OmitNamespaces: e.OmitNamespaces, Kinds: e.Kinds, OmitKinds: e.OmitKinds,
+		LabelSelector: e.LabelSelector, DeriveNames: true, REST: c,
+		CustomResources: map[string]spinnaker.Class{},
+	}
+	if e.OnlySpinnakerManaged != nil && *e.OnlySpinnakerManaged {
+		a.DeriveNames = false
+		a.LabelSelector = cmp.Or(e.LabelSelector, spinnaker.ManagedSelector)
+	}
+	for _, r := range e.CustomResources {
+		a.CustomResources[r.KubernetesKind] = cmp.Or(r.SpinnakerKind, spinnaker.Unclassified)
+	}
+	return a, nil
+}
+
+func (k *Kubeconfig) restFor(e config.Account) (*rest.Config, error) {
+	files := filepath.SplitList(k.settings.Kubeconfig)
+	switch {
+	case e.KubeconfigFile != "":
+		files = []string{e.KubeconfigFile}
+	case e.KubeconfigContents != "":
+		raw, err := clientcmd.Load([]byte(e.KubeconfigContents))
+		if err != nil {
+			return nil, fmt.Errorf("kubeconfigContents: %w", err)
+		}
+		return restConfig(raw, cmp.Or(e.Context, raw.CurrentContext))
+	case e.ServiceAccount || len(files) == 0:
+		c, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("in-cluster credentials: %w (set kubeconfigFile to use a kubeconfig)", err)
+		}
+		return c, nil
+	}
+	raw, err := loadFiles(files)
+	if err != nil {
+		return nil, err
+	}
+	return restConfig(raw, cmp.Or(e.Context, raw.CurrentContext))
+}
+
+func loadFiles(files []string) (*clientcmdapi.Config, error) {
+	for _, path := range files {
+		if _, err := os.Stat(path); err != nil && len(files) == 1 {
+			return nil, fmt.Errorf("read kubeconfig: %w", err)
+		}
+	}
+	rules := &clientcmd.ClientConfigLoadingRules{Precedence: files}
+	raw, err := rules.Load()
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	return raw, nil
+}
+
+func restConfig(raw *clientcmdapi.Config, contextName string) (*rest.Config, error) {
+	if _, ok := raw.Contexts[contextName]; !ok {
+		return nil, fmt.Errorf("context %q is not in the kubeconfig", contextName)
+	}
+	c, err := clientcmd.NewNonInteractiveClientConfig(*raw, contextName, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("use context %q: %w", contextName, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+)
+
+// Resource is one kind as a cluster serves it.
+type Resource struct {
+	Group, Version string
+	// Plural is the name in paths; Kind is the object's.
+	Plural, Kind string
+	Namespaced   bool
+}
+
+// KindText is Spinnaker's spelling of the kind.
+func (r Resource) KindText() string { return spinnaker.KindText(r.Group, r.Kind) }
+
+// APIVersion is the objects' apiVersion.
+func (r Resource) APIVersion() string {
+	if r.Group == "" {
+		return r.Version
+	}
+	return r.Group + "/" + r.Version
+}
+
+// Path is the resource's URL path, in one namespace or in all ("").
+func (r Resource) Path(namespace string) string {
+	prefix := "/api/"
+	if r.Group != "" {
+		prefix = "/apis/"
+	}
+	if namespace != "" {
+		return prefix + r.APIVersion() + "/namespaces/" + namespace + "/" + r.Plural
+	}
+	return prefix + r.APIVersion() + "/" + r.Plural
+}
+
+// Discover asks the cluster which kinds it serves that can be listed and
+// watched, each in the version that the server prefers. One request for the
+// core group and one for all others (aggregated discovery, which every
+// supported server has).
+func (c *Client) Discover(ctx context.Context) ([]Resource, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	var all []Resource
+	for _, path := range []string{"/api", "/apis"} {
+		part, err := c.discover(ctx, path)
+		if err != nil {
+			return nil, fmt.Errorf("discover %s: %w", path, err)
+		}
+		all = append(all, part...)
+	}
+	return all, nil
+}
+
+// groupList is apidiscovery.k8s.io/v2 APIGroupDiscoveryList, as far as used
+// (kubernetes/kubernetes, staging/src/k8s.io/api/apidiscovery/v2).
+type groupList struct {
+	Kind  string `json:"kind"`
+	Items []struct {
+		Metadata struct {
+			Name string `json:"name"`
+		} `json:"metadata"`
+		Versions []struct {
+			Version   string `json:"version"`
+			Resources []struct {
+				Resource     string `json:"resource"`
+				ResponseKind struct {
+					Kind string `json:"kind"`
+				} `json:"responseKind"`
+				Scope string   `json:"scope"`
+				Verbs []string `json:"verbs"`
+			} `json:"resources"`
+		} `json:"versions"`
+	} `json:"items"`
+}
+
+func (c *Client) discover(ctx context.Context, path string) ([]Resource, error) {
+	u := *c.base
+	u.Path = strings.TrimSuffix(u.Path, "/") + path
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, &Error{Reason: Invalid, Err: err}
+	}
+	req.Header.Set("Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json")
+	req.Header.Set("User-Agent", userAgent)
+	res, err := c.requests.Do(req)
+	if err != nil {
+		return nil, &Error{Reason: Unavailable, Err: err}
+	}
+	defer func() { _ = res.Body.Close() }()
+	if err := answered(res); err != nil {
+		return nil, err
+	}
+	var list groupList
+	const most = 64 << 20
+	if err := json.NewDecoder(io.LimitReader(res.Body, most)).Decode(&list); err != nil {
+		return nil, &Error{Reason: Unavailable, Err: fmt.Errorf("decode: %w", err)}
+	}
+	if list.Kind != "APIGroupDiscoveryList" {
+		return nil, &Error{Reason: Unsupported, Err: fmt.Errorf("the server answered %q where aggregated discovery was asked for; Kubernetes %s or newer is needed", list.Kind, OldestVersion)}
+	}
+	return list.resources(), nil
+}
+
+// OldestVersion is the oldest Kubernetes version that is supported and
+// tested.
+const OldestVersion = "1.30"
+
+func (l groupList) resources() []Resource {
+	var out []Resource
+	for _, group := range l.Items {
+		seen := map[string]bool{}
+		for _, version := range group.Versions { // the preferred one comes first
+			for _, r := range version.Resources {
+				if seen[r.Resource] || !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "watch") {
+					continue
+				}
+				seen[r.Resource] = true
+				out = append(out, Resource{
+					Group: group.Metadata.Name, Version: version.Version,
+					Plural: r.Resource, Kind: r.ResponseKind.Kind, Namespaced: r.Scope == "Namespaced",
+				})
+			}
+		}
+	}
+	return out
+}

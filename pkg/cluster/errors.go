@@ -1,0 +1,95 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// Reason is the kind of a failure, as far as callers act on it.
+type Reason string
+
+// The reasons.
+const (
+	Unavailable  Reason = "unavailable"  // not reached, or too slow, or not answering as Kubernetes does
+	Unauthorized Reason = "unauthorized" // the credentials are not (or no longer) accepted
+	Forbidden    Reason = "forbidden"    // the identity may not do this
+	NotFound     Reason = "notFound"     // no such kind or object
+	Expired      Reason = "expired"      // 410: the history asked for is gone
+	Unsupported  Reason = "unsupported"  // the server does not know what was asked for
+	Throttled    Reason = "throttled"    // 429
+	Invalid      Reason = "invalid"      // the account cannot work as configured
+)
+
+// Error is a failed call to a cluster.
+type Error struct {
+	Reason Reason
+	Err    error
+}
+
+func (e *Error) Error() string { return string(e.Reason) + ": " + e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// ReasonOf finds the reason of an error; Unavailable when it has none.
+func ReasonOf(err error) Reason {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return Unavailable
+}
+
+// Status is the part of Kubernetes' Status object that matters here.
+type Status struct {
+	Code    int    `json:"code"`
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+}
+
+// Failure makes an error of a Status, as a watch delivers it inside the stream.
+func (s Status) Failure() error {
+	return &Error{Reason: reasonOfCode(s.Code, s.Reason), Err: fmt.Errorf("%s (%d %s)", s.Message, s.Code, s.Reason)}
+}
+
+func reasonOfCode(code int, reason string) Reason {
+	switch {
+	case code == http.StatusGone, reason == "Expired", reason == "Gone":
+		return Expired
+	case code == http.StatusUnauthorized:
+		return Unauthorized
+	case code == http.StatusForbidden:
+		return Forbidden
+	case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
+		return NotFound
+	case code == http.StatusTooManyRequests:
+		return Throttled
+	case code == http.StatusBadRequest, code == http.StatusUnprocessableEntity, code == http.StatusNotAcceptable:
+		return Unsupported
+	}
+	return Unavailable
+}
+
+// answered turns anything but a JSON answer with success into an error.
+func answered(res *http.Response) error {
+	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if res.StatusCode < http.StatusMultipleChoices {
+		if media != "application/json" {
+			return &Error{Reason: Unavailable, Err: fmt.Errorf("the server answered %q, not JSON: is it a Kubernetes API server?", res.Header.Get("Content-Type"))}
+		}
+		return nil
+	}
+	const most = 8 << 10
+	text, _ := io.ReadAll(io.LimitReader(res.Body, most)) // best effort: the code already says that it failed
+	var status Status
+	if media == "application/json" && json.Unmarshal(text, &status) == nil && status.Code != 0 {
+		return status.Failure()
+	}
+	if media == "text/html" {
+		text = []byte("an HTML page")
+	}
+	return &Error{Reason: reasonOfCode(res.StatusCode, ""), Err: fmt.Errorf("the server answered %s: %s", res.Status, strings.TrimSpace(string(text)))}
+}

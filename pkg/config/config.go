@@ -1,0 +1,175 @@
+// Package config reads the service's settings from a file (clouddriver.yml,
+// with Java Clouddriver's keys and ours), the environment and flags into one
+// typed and validated struct.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+)
+
+// Config is every setting. A key's name on the wire is its koanf tags joined
+// by dots; the environment variable is the same in capitals with underscores.
+type Config struct {
+	Server      Server      `koanf:"server"`
+	Kubernetes  Kubernetes  `koanf:"kubernetes"`
+	Watch       Watch       `koanf:"watch"`
+	Cache       Cache       `koanf:"cache"`
+	Credentials Credentials `koanf:"credentials"`
+	Services    Services    `koanf:"services"`
+	Log         Log         `koanf:"log"`
+}
+
+// Server is where and how the API is served.
+type Server struct {
+	Port              int           `koanf:"port" default:"7002" doc:"TCP port of the API"`
+	Address           string        `koanf:"address" doc:"address to listen on; all of the machine's when empty"`
+	MaxInFlight       int           `koanf:"maxInFlight" default:"2000" doc:"requests served at once; one more is answered 503 with Retry-After"`
+	NotSyncedDeadline time.Duration `koanf:"notSyncedDeadline" default:"5s" doc:"how long a read waits for an account whose first list is still running"`
+	ShutdownTimeout   time.Duration `koanf:"shutdownTimeout" default:"20s" doc:"how long requests under way may take after a stop signal"`
+}
+
+// Kubernetes is which clusters there are.
+type Kubernetes struct {
+	Kubeconfig string    `koanf:"kubeconfig" env:"KUBECONFIG" doc:"kubeconfig files, joined like PATH; without kubernetes.accounts every context becomes an account"`
+	WatchAll   bool      `koanf:"watchAll" default:"false" doc:"accounts made from kubeconfig contexts watch every object, not only what Spinnaker manages"`
+	Accounts   []Account `koanf:"accounts" doc:"accounts with settings of their own, by Java Clouddriver's keys"`
+}
+
+// Account is one entry of kubernetes.accounts (spinnaker/clouddriver,
+// KubernetesAccountProperties; accounts.md 7.2).
+type Account struct {
+	Name                    string              `koanf:"name"`
+	Environment             string              `koanf:"environment"`
+	AccountType             string              `koanf:"accountType"`
+	KubeconfigFile          string              `koanf:"kubeconfigFile"`
+	KubeconfigContents      string              `koanf:"kubeconfigContents"`
+	Context                 string              `koanf:"context"`
+	ServiceAccount          bool                `koanf:"serviceAccount"`
+	Namespaces              []string            `koanf:"namespaces"`
+	OmitNamespaces          []string            `koanf:"omitNamespaces"`
+	Kinds                   []string            `koanf:"kinds"`
+	OmitKinds               []string            `koanf:"omitKinds"`
+	CustomResources         []CustomResource    `koanf:"customResources"`
+	OnlySpinnakerManaged    *bool               `koanf:"onlySpinnakerManaged"`
+	LabelSelector           string              `koanf:"labelSelector"`
+	Permissions             map[string][]string `koanf:"permissions"`
+	RequiredGroupMembership []string            `koanf:"requiredGroupMembership"`
+	CacheThreads            int                 `koanf:"cacheThreads"`
+	CacheIntervalSeconds    *int                `koanf:"cacheIntervalSeconds"`
+}
+
+// CustomResource says what Spinnaker makes of a kind of a CRD.
+type CustomResource struct {
+	// KubernetesKind is Kind.group: CronTab.stable.example.com.
+	KubernetesKind string          `koanf:"kubernetesKind"`
+	SpinnakerKind  spinnaker.Class `koanf:"spinnakerKind"`
+}
+
+// Watch is how clusters are watched.
+type Watch struct {
+	StartConcurrency int           `koanf:"startConcurrency" default:"32" doc:"initial lists that run at once over all accounts"`
+	RequestTimeout   time.Duration `koanf:"requestTimeout" default:"30s" doc:"deadline of one page of a list and of discovery"`
+	StuckAfter       time.Duration `koanf:"stuckAfter" default:"3m" doc:"a watch without an event or bookmark for this long is opened anew; API servers send a bookmark about every minute"`
+	PingAfter        time.Duration `koanf:"pingAfter" default:"10s" doc:"a silent connection is pinged after this long and dropped when the ping is not answered in half of it"`
+}
+
+// Cache is the memory for rendered answers.
+type Cache struct {
+	Bytes int64 `koanf:"bytes" default:"268435456" doc:"budget for rendered answers in bytes; the index itself is not counted"`
+}
+
+// Credentials are Java Clouddriver's flags of the account list.
+type Credentials struct {
+	ChallengeDestructiveActionsEnvironments []string `koanf:"challengeDestructiveActionsEnvironments" default:"default" doc:"environments whose accounts ask for confirmation in the UI"`
+	PrimaryAccountTypes                     []string `koanf:"primaryAccountTypes" default:"default" doc:"account types that the UI lists first"`
+}
+
+// Services are the Spinnaker services that we call.
+type Services struct {
+	Fiat Fiat `koanf:"fiat"`
+}
+
+// Fiat is Spinnaker's authorization service.
+type Fiat struct {
+	Enabled bool `koanf:"enabled" default:"false" doc:"authorize through Fiat; not supported yet, the service refuses to start"`
+}
+
+// Log is how the service logs to standard error.
+type Log struct {
+	Level  string `koanf:"level" default:"info" doc:"debug, info, warn or error"`
+	Format string `koanf:"format" default:"text" doc:"text or json"`
+}
+
+// Listen is the address for net.Listen.
+func (s Server) Listen() string { return net.JoinHostPort(s.Address, fmt.Sprint(s.Port)) }
+
+// Validate returns every mistake, each naming its key.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	if c.Server.Port < 0 || c.Server.Port > 65535 {
+		bad("server.port", "%d is not a TCP port (0 to 65535)", c.Server.Port)
+	}
+	for key, n := range map[string]int64{
+		"server.maxInFlight": int64(c.Server.MaxInFlight), "server.notSyncedDeadline": int64(c.Server.NotSyncedDeadline),
+		"server.shutdownTimeout": int64(c.Server.ShutdownTimeout), "watch.startConcurrency": int64(c.Watch.StartConcurrency),
+		"watch.requestTimeout": int64(c.Watch.RequestTimeout), "watch.stuckAfter": int64(c.Watch.StuckAfter),
+		"watch.pingAfter": int64(c.Watch.PingAfter), "cache.bytes": c.Cache.Bytes,
+	} {
+		if n <= 0 {
+			bad(key, "must be more than 0")
+		}
+	}
+	if c.Services.Fiat.Enabled {
+		bad("services.fiat.enabled", "authorization through Fiat is not supported yet; every caller would see everything, so the service does not start. Set it to false to run without authorization")
+	}
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		bad("log.level", "%q is none of debug, info, warn, error", c.Log.Level)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		bad("log.format", "%q is neither text nor json", c.Log.Format)
+	}
+	errs = append(errs, c.Kubernetes.validate()...)
+	return errors.Join(errs...)
+}
+
+func (k *Kubernetes) validate() []error {
+	var errs []error
+	seen := map[string]bool{}
+	for i, a := range k.Accounts {
+		key := fmt.Sprintf("kubernetes.accounts[%d]", i)
+		bad := func(field, text string) { errs = append(errs, fmt.Errorf("%s%s: %s", key, field, text)) }
+		switch {
+		case strings.TrimSpace(a.Name) == "":
+			bad(".name", "Account name for Kubernetes provider missing.")
+		case seen[a.Name]:
+			bad(".name", fmt.Sprintf("%q is used twice", a.Name))
+		}
+		seen[a.Name] = true
+		if len(a.Namespaces) > 0 && len(a.OmitNamespaces) > 0 {
+			bad("", "At most one of 'namespaces' and 'omitNamespaces' can be specified")
+		}
+		if len(a.Kinds) > 0 && len(a.OmitKinds) > 0 {
+			bad("", "At most one of 'kinds' and 'omitKinds' can be specified")
+		}
+		for j, r := range a.CustomResources {
+			if name, group, ok := strings.Cut(r.KubernetesKind, "."); !ok || name == "" || group == "" {
+				bad(fmt.Sprintf(".customResources[%d].kubernetesKind", j), fmt.Sprintf("%q is not kind.group", r.KubernetesKind))
+			}
+			if r.SpinnakerKind != "" && !r.SpinnakerKind.Valid() {
+				bad(fmt.Sprintf(".customResources[%d].spinnakerKind", j), fmt.Sprintf("%q is not a Spinnaker kind", r.SpinnakerKind))
+			}
+		}
+	}
+	return errs
+}
