@@ -339,12 +339,16 @@ func (c *Cluster) get(ctx context.Context, url string) error {
 }
 
 func (c *Cluster) do(ctx context.Context, method, url string, body []byte) error {
+	return c.send(ctx, method, url, "application/json", body)
+}
+
+func (c *Cluster) send(ctx context.Context, method, url, contentType string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, url, err)
 	}
 	req.Header.Set("Authorization", "Bearer "+c.Token)
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", contentType)
 	res, err := c.client.Do(req)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, url, err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
@@ -48,7 +49,7 @@ func (r Resource) Path(namespace string) string {
 // core group and one for all others (aggregated discovery, which every
 // supported server has).
 func (c *Client) Discover(ctx context.Context) ([]Resource, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, min(c.timeout, discoveryTimeout))
 	defer cancel()
 	var all []Resource
 	for _, path := range []string{"/api", "/apis"} {
@@ -60,6 +61,10 @@ func (c *Client) Discover(ctx context.Context) ([]Resource, error) {
 	}
 	return all, nil
 }
+
+// discoveryTimeout is short, because reads wait for an account that has not
+// answered yet: one that accepts and never answers must soon count as failed.
+const discoveryTimeout = 10 * time.Second
 
 // groupList is apidiscovery.k8s.io/v2 APIGroupDiscoveryList, as far as used
 // (kubernetes/kubernetes, staging/src/k8s.io/api/apidiscovery/v2).

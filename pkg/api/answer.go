@@ -1,0 +1,146 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+const contentType = "application/json;charset=UTF-8"
+
+// answer is a body ready to be sent. It is shared by all who ask for it.
+type answer struct {
+	body []byte
+	etag string
+
+	zip    sync.Once
+	zipped []byte
+}
+
+// leastZip is the size below which compressing costs more than it saves: one
+// network packet.
+const leastZip = 1400
+
+func newAnswer(body []byte) *answer {
+	sum := sha256.Sum256(body)
+	return &answer{body: body, etag: `W/"` + hex.EncodeToString(sum[:12]) + `"`}
+}
+
+// gzip is the body as one gzip member: OkHttp, which Gate uses, refuses
+// several.
+func (a *answer) gzip() []byte {
+	a.zip.Do(func() {
+		var b bytes.Buffer
+		z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+		if err != nil {
+			return // the level is a constant that exists
+		}
+		if _, err := z.Write(a.body); err != nil {
+			return // a buffer takes everything
+		}
+		if z.Close() == nil {
+			a.zipped = b.Bytes()
+		}
+	})
+	return a.zipped
+}
+
+// cached answers from what was rendered of the same content before. The
+// version identifies the content; 0 means that there is none to identify.
+func (s *Server) cached(key string, version uint64, render func() []byte) *answer {
+	if version == 0 {
+		return newAnswer(render())
+	}
+	return index.Cached(s.Cache, "answer\x00"+key+"\x00"+strconv.FormatUint(version, 36), func() (*answer, int) {
+		a := newAnswer(render())
+		// The compressed form, made when it is first asked for, is smaller.
+		return a, 2 * len(a.body)
+	})
+}
+
+// send writes an answer, in the form and only if the caller wants it.
+func (s *Server) send(w http.ResponseWriter, r *http.Request, h *watch.Health, a *answer, accounts ...string) {
+	header := w.Header()
+	markStale(header, h, accounts)
+	header.Set("Etag", a.etag)
+	if matches(r.Header.Get("If-None-Match"), a.etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	header.Set("Content-Type", contentType)
+	body := a.body
+	if len(body) >= leastZip {
+		header.Set("Vary", "Accept-Encoding")
+		if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+			if zipped := a.gzip(); zipped != nil {
+				header.Set("Content-Encoding", "gzip")
+				body = zipped
+			}
+		}
+	}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body) // the caller may be gone
+}
+
+// StaleHeader names the accounts whose objects may be behind or missing.
+const StaleHeader = "X-Clouddriver-Stale-Accounts"
+
+// markStale names the stale accounts, only those of the question when it
+// names some.
+func markStale(header http.Header, h *watch.Health, accounts []string) {
+	if len(h.Stale) == 0 {
+		return
+	}
+	var names []string
+	for _, name := range h.Stale {
+		if len(accounts) == 0 || slices.Contains(accounts, name) {
+			names = append(names, url.PathEscape(name))
+		}
+	}
+	if len(names) > 0 {
+		header.Set(StaleHeader, strings.Join(names, ","))
+	}
+}
+
+func matches(ifNoneMatch, etag string) bool {
+	if ifNoneMatch == "" {
+		return false
+	}
+	for _, candidate := range strings.Split(ifNoneMatch, ",") {
+		candidate = strings.TrimSpace(candidate)
+		if candidate == "*" || strings.TrimPrefix(candidate, "W/") == strings.TrimPrefix(etag, "W/") {
+			return true
+		}
+	}
+	return false
+}
+
+func acceptsGzip(acceptEncoding string) bool {
+	if acceptEncoding == "gzip" { // what OkHttp and Go send
+		return true
+	}
+	for _, part := range strings.Split(acceptEncoding, ",") {
+		coding, parameters, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if coding = strings.TrimSpace(coding); !strings.EqualFold(coding, "gzip") && coding != "*" {
+			continue
+		}
+		q, found := strings.CutPrefix(strings.TrimSpace(parameters), "q=")
+		if !found {
+			return true
+		}
+		weight, err := strconv.ParseFloat(q, 64)
+		return err == nil && weight > 0
+	}
+	return false
+}

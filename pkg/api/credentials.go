@@ -1,0 +1,108 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+	"github.com/datapunchorg/go-clouddriver/pkg/view"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+// credential is the short form of an account (accounts.md 1.2), with the two
+// constants that old versions of Deck select their Kubernetes pages by.
+type credential struct {
+	Name                        string              `json:"name"`
+	Environment                 string              `json:"environment"`
+	AccountType                 string              `json:"accountType"`
+	CloudProvider               string              `json:"cloudProvider"`
+	RequiredGroupMembership     []string            `json:"requiredGroupMembership"`
+	Permissions                 map[string][]string `json:"permissions,omitempty"`
+	Type                        string              `json:"type"`
+	ChallengeDestructiveActions bool                `json:"challengeDestructiveActions"`
+	PrimaryAccount              bool                `json:"primaryAccount"`
+	Skin                        string              `json:"skin"`
+	ProviderVersion             string              `json:"providerVersion"`
+}
+
+// fullCredential is the form with everything (1.3).
+type fullCredential struct {
+	credential
+	CacheThreads         int                        `json:"cacheThreads"`
+	CacheIntervalSeconds *int                       `json:"cacheIntervalSeconds,omitempty"`
+	Enabled              bool                       `json:"enabled"`
+	Namespaces           []string                   `json:"namespaces"`
+	SpinnakerKindMap     map[string]spinnaker.Class `json:"spinnakerKindMap"`
+	DockerRegistries     []string                   `json:"dockerRegistries"`
+}
+
+func (s *Server) newCredential(a *account.Account) credential {
+	c := credential{
+		Name: a.Name, Environment: a.Environment, AccountType: a.AccountType,
+		CloudProvider: kubernetes, Type: kubernetes, RequiredGroupMembership: []string{},
+		ChallengeDestructiveActions: slices.Contains(s.Credentials.ChallengeDestructiveActionsEnvironments, a.Environment),
+		PrimaryAccount:              slices.Contains(s.Credentials.PrimaryAccountTypes, a.AccountType),
+		Skin:                        "v2", ProviderVersion: "v2",
+	}
+	if a.Restricted() {
+		c.Permissions = a.Permissions
+	} else if a.RequiredGroupMembership != nil {
+		c.RequiredGroupMembership = a.RequiredGroupMembership
+	}
+	return c
+}
+
+func (s *Server) newFullCredential(a *account.Account) fullCredential {
+	c := fullCredential{
+		credential: s.newCredential(a), CacheThreads: a.CacheThreads, CacheIntervalSeconds: a.CacheIntervalSeconds,
+		Enabled: true, Namespaces: a.Namespaces, SpinnakerKindMap: spinnaker.KindMap(), DockerRegistries: []string{},
+	}
+	if len(c.Namespaces) == 0 {
+		c.Namespaces = s.Index.Namespaces(a.Name)
+	}
+	for kind, class := range a.CustomResources {
+		c.SpinnakerKindMap[kind] = class
+	}
+	return c
+}
+
+// credentials lists every account to every caller: Fiat reads it without a
+// user. It asks no cluster and waits for none.
+func (s *Server) credentials(w http.ResponseWriter, r *http.Request) {
+	accounts, _ := s.Accounts.List()
+	switch strings.ToLower(r.URL.Query().Get("expand")) {
+	case "true", "on", "yes", "1":
+		full := make([]fullCredential, 0, len(accounts))
+		for _, a := range accounts {
+			full = append(full, s.newFullCredential(a))
+		}
+		s.sendPlain(w, r, full)
+	default:
+		short := make([]credential, 0, len(accounts))
+		for _, a := range accounts {
+			short = append(short, s.newCredential(a))
+		}
+		s.sendPlain(w, r, short)
+	}
+}
+
+func (s *Server) credential(w http.ResponseWriter, r *http.Request) {
+	p, err := segments(r, "account")
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	a, ok := s.Accounts.Get(p[0])
+	if !ok {
+		s.fail(w, r, view.NotFoundError("Credentials not found (name: "+p[0]+")"))
+		return
+	}
+	s.sendPlain(w, r, s.newFullCredential(a))
+}
+
+// sendPlain sends a model that does not depend on the clusters' health.
+func (s *Server) sendPlain(w http.ResponseWriter, r *http.Request, model any) {
+	s.send(w, r, &watch.Health{}, newAnswer(view.Encode(model)))
+}

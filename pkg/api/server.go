@@ -1,0 +1,97 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+// Fleet says how the accounts are; watch.Fleet is one.
+type Fleet interface {
+	Await(ctx context.Context, accounts ...string) *watch.Health
+	Settled() <-chan struct{}
+}
+
+// Options are what a Server works with.
+type Options struct {
+	Index    *index.Index
+	Cache    *index.Cache
+	Fleet    Fleet
+	Accounts *account.Registry
+	Limits   config.Server
+	// Credentials are the flags of the account list.
+	Credentials config.Credentials
+	// Metrics serves /metrics; Observe is told of every request.
+	Metrics http.Handler
+	Observe func(route, method string, status int, took time.Duration)
+	Log     *slog.Logger
+}
+
+// Server answers the API.
+type Server struct {
+	Options
+	inFlight chan struct{}
+}
+
+// New makes the handler of all routes.
+func New(o Options) http.Handler {
+	s := &Server{Options: o, inFlight: make(chan struct{}, o.Limits.MaxInFlight)}
+	r := chi.NewRouter()
+	r.Use(s.observe, s.recover)
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, problem{http.StatusNotFound, "No handler found for " + r.Method + " " + r.URL.Path})
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, problem{http.StatusMethodNotAllowed, "Request method '" + r.Method + "' not supported"})
+	})
+	r.Get("/health", s.health)
+	r.Get("/readyz", s.ready)
+	r.Method(http.MethodGet, "/metrics", o.Metrics)
+	r.Group(func(r chi.Router) {
+		r.Use(s.shed)
+		s.routes(r)
+	})
+	return oneSlash(r)
+}
+
+func (s *Server) routes(r chi.Router) {
+	r.Get("/applications", s.applications)
+	r.Get("/applications/{application}", s.application)
+	r.Get("/applications/{application}/clusters", s.clusterNames)
+	r.Get("/applications/{application}/clusters/{account}", s.clusterSummaries)
+	r.Route("/applications/{application}/clusters/{account}/{cluster}", func(r chi.Router) {
+		r.Get("/", s.clusterArray)
+		r.Get("/{type}", s.cluster)
+		r.Get("/{type}/serverGroups", s.clusterServerGroups)
+		r.Get("/{type}/serverGroups/{name}", s.clusterServerGroup)
+		r.Get("/{type}/{scope}/serverGroups/target/{target}", s.target)
+		r.Get("/{type}/{scope}/serverGroups/target/{target}/{summary}", s.targetSummary)
+	})
+	r.Get("/applications/{application}/serverGroups", s.applicationServerGroups)
+	r.Get("/applications/{application}/serverGroups/{account}/{region}/{name}", s.serverGroup)
+	r.Get("/applications/{application}/serverGroupManagers", s.serverGroupManagers)
+	r.Get("/applications/{application}/loadBalancers", s.applicationLoadBalancers)
+	r.Get("/serverGroups", s.serverGroups)
+	r.Get("/serverGroups/{account}/{region}/{name}", s.serverGroup)
+	r.Get("/{provider}/loadBalancers", s.loadBalancers)
+	r.Get("/{provider}/loadBalancers/{name}", s.loadBalancersByName)
+	r.Get("/{provider}/loadBalancers/{account}/{region}/{name}", s.loadBalancer)
+	r.Get("/credentials", s.credentials)
+	r.Get("/credentials/{account}", s.credential)
+}
+
+// await waits for accounts whose first list is running, within the deadline
+// of the settings.
+func (s *Server) await(r *http.Request, accounts ...string) *watch.Health {
+	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.NotSyncedDeadline)
+	defer cancel()
+	return s.Fleet.Await(ctx, accounts...)
+}

@@ -1,0 +1,445 @@
+package index
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+// Account is what one account holds. It is the receiver of the account's
+// watchers.
+type Account struct {
+	// Name is the account's.
+	Name string
+
+	account *account.Account
+	index   *Index
+
+	mu         sync.RWMutex
+	closed     bool
+	kinds      map[string]*kindObjects // by kind text
+	byUID      map[string]*Object      // server groups and managers: what can own
+	children   map[string]map[*Object]struct{}
+	apps       map[string]*part // by lower-case name
+	links      linker
+	namespaces map[string]string // uid to name
+	interned   map[string]string
+}
+
+type place struct{ namespace, name string }
+
+// kindObjects are the objects of one kind and the tombstones of those that
+// went, by UID with the version of the deletion.
+type kindObjects struct {
+	kind       *Kind
+	objects    map[place]*Object
+	tombstones map[string]tombstone
+}
+
+type tombstone struct{ namespace, version string }
+
+// part is one application within one account.
+type part struct {
+	app       *app
+	version   uint64
+	groups    map[*Object]struct{}
+	managers  map[*Object]struct{}
+	balancers map[*Object]struct{}
+	spellings map[string]int // of the application's name
+	clusters  map[string]int
+}
+
+func (p *part) empty() bool { return len(p.groups)+len(p.managers)+len(p.balancers) == 0 }
+
+func newAccount(a *account.Account, ix *Index) *Account {
+	return &Account{
+		Name: a.Name, account: a, index: ix,
+		kinds: map[string]*kindObjects{}, byUID: map[string]*Object{}, children: map[string]map[*Object]struct{}{},
+		apps: map[string]*part{}, links: newLinker(), namespaces: map[string]string{}, interned: map[string]string{},
+	}
+}
+
+// Wants implements watch.AccountSink.
+func (a *Account) Wants(r cluster.Resource) bool {
+	if r.Group == "" && r.Kind == "Namespace" {
+		return len(a.account.Namespaces) == 0
+	}
+	_, ok := kindOf(a.account, r)
+	return ok
+}
+
+// Stream implements watch.AccountSink.
+func (a *Account) Stream(r cluster.Resource, namespace string) (watch.Decode, watch.Stream) {
+	if r.Group == "" && r.Kind == "Namespace" {
+		return decodeNamespace, &namespaceStream{a}
+	}
+	kind, ok := kindOf(a.account, r)
+	if !ok {
+		panic("watching a kind that was not wanted: " + r.KindText()) // a mistake in the watcher
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if known := a.kinds[kind.Text]; known != nil {
+		kind = known.kind
+	} else {
+		a.kinds[kind.Text] = &kindObjects{kind: kind, objects: map[place]*Object{}, tombstones: map[string]tombstone{}}
+	}
+	return decoder(a.account, kind), &stream{a, kind.Text, namespace}
+}
+
+// Drop implements watch.AccountSink.
+func (a *Account) Drop(r cluster.Resource, namespace string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k := a.kinds[r.KindText()]
+	if k == nil {
+		return
+	}
+	for _, o := range k.objects {
+		if namespace == "" || o.Namespace == namespace {
+			a.remove(k, o)
+		}
+	}
+	if namespace == "" {
+		delete(a.kinds, r.KindText())
+	}
+}
+
+// Close implements watch.AccountSink.
+func (a *Account) Close() {
+	a.mu.Lock()
+	a.closed = true
+	for _, k := range a.kinds {
+		for _, o := range k.objects {
+			a.remove(k, o)
+		}
+	}
+	a.mu.Unlock()
+	a.index.forget(a)
+}
+
+// stream is the receiver of one kind in one namespace, or in all.
+type stream struct {
+	a         *Account
+	kind      string
+	namespace string
+}
+
+// Replace implements watch.Stream.
+func (s *stream) Replace(objects []watch.Object, version string, reset bool) {
+	s.a.mu.Lock()
+	defer s.a.mu.Unlock()
+	k := s.a.kinds[s.kind]
+	if k == nil || s.a.closed {
+		return
+	}
+	listed := make(map[place]struct{}, len(objects))
+	for _, o := range objects {
+		if o, ok := o.(*Object); ok {
+			listed[place{o.Namespace, o.Name}] = struct{}{}
+		}
+	}
+	for where, o := range k.objects {
+		if _, ok := listed[where]; ok && !reset || !s.covers(o.Namespace) {
+			continue
+		}
+		// What is newer than the list was written after it.
+		if reset || !newer(o.version, version) {
+			s.a.remove(k, o)
+		}
+	}
+	for uid, t := range k.tombstones {
+		if s.covers(t.namespace) && (reset || !newer(t.version, version)) {
+			delete(k.tombstones, uid)
+		}
+	}
+	for _, o := range objects {
+		s.a.upsert(k, o)
+	}
+}
+
+func (s *stream) covers(namespace string) bool { return s.namespace == "" || s.namespace == namespace }
+
+// Upsert implements watch.Stream.
+func (s *stream) Upsert(o watch.Object) {
+	s.a.mu.Lock()
+	defer s.a.mu.Unlock()
+	if k := s.a.kinds[s.kind]; k != nil && !s.a.closed {
+		s.a.upsert(k, o)
+	}
+}
+
+// Delete implements watch.Stream. An object also "goes" when its labels no
+// longer match the selector, and may come back with a higher version.
+func (s *stream) Delete(gone watch.Object) {
+	s.a.mu.Lock()
+	defer s.a.mu.Unlock()
+	k := s.a.kinds[s.kind]
+	if k == nil || s.a.closed {
+		return
+	}
+	o := objectOf(gone)
+	s.a.bury(k, o)
+	cur := k.objects[place{o.Namespace, o.Name}]
+	if cur != nil && cur.UID == o.UID && !newer(cur.version, o.version) {
+		s.a.remove(k, cur)
+	}
+}
+
+func objectOf(o watch.Object) *Object {
+	if h, ok := o.(hidden); ok {
+		return h.Object
+	}
+	return o.(*Object)
+}
+
+// newer says whether a is a higher version than b. What cannot be compared is
+// not newer, so that the last word of the cluster counts.
+func newer(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && order > 0
+}
+
+// maxTombstones bounds what is remembered of one kind between two lists. An
+// event that is late by more deletions than this does not occur in one watch.
+const maxTombstones = 4096
+
+func (a *Account) bury(k *kindObjects, o *Object) {
+	if t, ok := k.tombstones[o.UID]; ok && newer(t.version, o.version) {
+		return
+	}
+	if len(k.tombstones) >= maxTombstones {
+		oldest, at := "", ""
+		for uid, t := range k.tombstones {
+			if at == "" || newer(at, t.version) {
+				oldest, at = uid, t.version
+			}
+		}
+		delete(k.tombstones, oldest)
+	}
+	k.tombstones[o.UID] = tombstone{o.Namespace, o.version}
+}
+
+// upsert takes an object in unless something newer is known of its name.
+func (a *Account) upsert(k *kindObjects, in watch.Object) {
+	o := objectOf(in)
+	where := place{o.Namespace, o.Name}
+	cur := k.objects[where]
+	if cur != nil && (newer(cur.version, o.version) || cur.UID == o.UID && cur.version == o.version) {
+		return
+	}
+	if t, ok := k.tombstones[o.UID]; ok && !newer(o.version, t.version) {
+		return
+	}
+	if _, hide := in.(hidden); hide {
+		if cur != nil {
+			a.remove(k, cur)
+		}
+		a.bury(k, o)
+		return
+	}
+	delete(k.tombstones, o.UID)
+	o.Namespace = a.intern(o.Namespace)
+	if cur != nil && cur.UID == o.UID && a.replaceInPlace(k, where, cur, o) {
+		return
+	}
+	if cur != nil {
+		a.remove(k, cur)
+	}
+	a.add(k, where, o)
+}
+
+func (a *Account) intern(s string) string {
+	if known, ok := a.interned[s]; ok {
+		return known
+	}
+	a.interned[s] = s
+	return s
+}
+
+// replaceInPlace handles the commonest event, an instance whose health
+// changed, without touching its relations.
+func (a *Account) replaceInPlace(k *kindObjects, where place, cur, o *Object) bool {
+	if k.kind.Class != spinnaker.Instances || cur.owners != o.owners || len(cur.more)+len(o.more) > 0 {
+		return false
+	}
+	k.objects[where] = o
+	o.eachOwner(func(w Owner) {
+		set := a.children[w.UID]
+		delete(set, cur)
+		set[o] = struct{}{}
+	})
+	a.touchRelated(o)
+	return true
+}
+
+func (a *Account) add(k *kindObjects, where place, o *Object) {
+	k.objects[where] = o
+	o.eachOwner(func(w Owner) {
+		set := a.children[w.UID]
+		if set == nil {
+			set = map[*Object]struct{}{}
+			a.children[w.UID] = set
+		}
+		set[o] = struct{}{}
+	})
+	if o.Kind.Class.FormsClusters() {
+		a.byUID[o.UID] = o
+	}
+	a.links.add(o)
+	a.join(o)
+	a.touchRelated(o)
+}
+
+func (a *Account) remove(k *kindObjects, o *Object) {
+	a.touchRelated(o)
+	delete(k.objects, place{o.Namespace, o.Name})
+	o.eachOwner(func(w Owner) {
+		if set := a.children[w.UID]; set != nil {
+			delete(set, o)
+			if len(set) == 0 {
+				delete(a.children, w.UID)
+			}
+		}
+	})
+	if a.byUID[o.UID] == o {
+		delete(a.byUID, o.UID)
+	}
+	a.links.remove(o)
+	a.leave(o)
+}
+
+// members is the set of the part that the object belongs to, nil when its
+// class is not a member of applications.
+func (p *part) members(o *Object) map[*Object]struct{} {
+	switch o.Kind.Class {
+	case spinnaker.ServerGroups:
+		return p.groups
+	case spinnaker.ServerGroupManagers:
+		return p.managers
+	case spinnaker.LoadBalancers:
+		return p.balancers
+	}
+	return nil
+}
+
+func (a *Account) join(o *Object) {
+	m := o.Moniker()
+	if m.App == "" || o.Kind.Class == spinnaker.Instances {
+		return
+	}
+	key := strings.ToLower(m.App)
+	p := a.apps[key]
+	if p == nil {
+		p = &part{
+			groups: map[*Object]struct{}{}, managers: map[*Object]struct{}{}, balancers: map[*Object]struct{}{},
+			spellings: map[string]int{}, clusters: map[string]int{},
+		}
+		p.app = a.index.join(key, a)
+		a.apps[key] = p
+	}
+	p.members(o)[o] = struct{}{}
+	if o.Kind.Class.FormsClusters() {
+		p.spellings[m.App]++
+		p.clusters[m.Cluster]++
+		if p.clusters[m.Cluster] == 1 || p.spellings[m.App] == 1 {
+			a.index.membership.Store(a.index.tick())
+		}
+	}
+	a.touch(p)
+}
+
+func (a *Account) leave(o *Object) {
+	m := o.Moniker()
+	key := strings.ToLower(m.App)
+	p := a.apps[key]
+	if p == nil || o.Kind.Class == spinnaker.Instances {
+		return
+	}
+	delete(p.members(o), o)
+	if o.Kind.Class.FormsClusters() {
+		if decrement(p.clusters, m.Cluster) || decrement(p.spellings, m.App) {
+			a.index.membership.Store(a.index.tick())
+		}
+	}
+	a.touch(p)
+	if p.empty() {
+		delete(a.apps, key)
+		a.index.leave(key, a)
+	}
+}
+
+// decrement counts one down and says whether nothing is left.
+func decrement(counts map[string]int, key string) bool {
+	counts[key]--
+	if counts[key] > 0 {
+		return false
+	}
+	delete(counts, key)
+	return true
+}
+
+func (a *Account) touch(p *part) {
+	p.version = a.index.tick()
+	p.app.version.Store(a.index.tick())
+}
+
+func (a *Account) touchApp(name string) {
+	if p := a.apps[strings.ToLower(name)]; p != nil {
+		a.touch(p)
+	}
+}
+
+// touchRelated gives every application that shows the object a new version:
+// its own, and those of its owners, of what it owns and of what it is linked
+// to, which may be others.
+func (a *Account) touchRelated(o *Object) {
+	a.touchApp(o.Moniker().App)
+	switch o.Kind.Class {
+	case spinnaker.Instances:
+		o.eachOwner(func(w Owner) {
+			if group := a.byUID[w.UID]; group != nil {
+				a.touchGroup(group)
+			}
+		})
+	case spinnaker.ServerGroups:
+		a.touchGroup(o)
+		o.eachOwner(func(w Owner) {
+			if manager := a.byUID[w.UID]; manager != nil {
+				a.touchApp(manager.Moniker().App)
+			}
+		})
+	case spinnaker.LoadBalancers:
+		for _, group := range a.links.groupsOf(o) {
+			a.touchApp(group.Moniker().App)
+		}
+	}
+}
+
+func (a *Account) touchGroup(group *Object) {
+	a.touchApp(group.Moniker().App)
+	for _, balancer := range a.links.balancersOf(group) {
+		a.touchApp(balancer.Moniker().App)
+	}
+}
+
+// namespaceNames lists the cluster's namespaces, less the omitted ones.
+func (a *Account) namespaceNames() []string {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	out := make([]string, 0, len(a.namespaces))
+	for _, name := range a.namespaces {
+		if a.account.AllowsNamespace(name) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

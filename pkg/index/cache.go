@@ -1,0 +1,56 @@
+package index
+
+import (
+	"fmt"
+
+	"github.com/dgraph-io/ristretto/v2"
+	"golang.org/x/sync/singleflight"
+)
+
+// Cache keeps what was rendered from the index under a byte budget. It may
+// drop anything at any time, so it never holds the only copy: a miss renders
+// again. Keys carry the version of what they were rendered from, so an entry
+// is never out of date, only unused.
+type Cache struct {
+	entries *ristretto.Cache[string, any]
+	flight  singleflight.Group
+}
+
+// NewCache makes a cache of at most so many bytes.
+func NewCache(bytes int64) (*Cache, error) {
+	const typicalEntry = 4 << 10
+	entries, err := ristretto.NewCache(&ristretto.Config[string, any]{
+		NumCounters: max(10*bytes/typicalEntry, 1000),
+		MaxCost:     bytes,
+		BufferItems: 64,
+		Metrics:     true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make a cache of %d bytes: %w", bytes, err)
+	}
+	return &Cache{entries: entries}, nil
+}
+
+// Close ends the cache's goroutines.
+func (c *Cache) Close() { c.entries.Close() }
+
+// Stats are the cache's hits, misses and bytes in use since it was made.
+func (c *Cache) Stats() (hits, misses, bytes uint64) {
+	m := c.entries.Metrics
+	return m.Hits(), m.Misses(), m.CostAdded() - m.CostEvicted()
+}
+
+// Cached returns the value under key, making it when it is not there. Callers
+// that ask at the same moment share one making, and get the value from it
+// whether or not the cache kept it.
+func Cached[T any](c *Cache, key string, build func() (value T, bytes int)) T {
+	if v, ok := c.entries.Get(key); ok {
+		return v.(T)
+	}
+	v, _, _ := c.flight.Do(key, func() (any, error) {
+		value, bytes := build()
+		c.entries.Set(key, value, int64(bytes+len(key)))
+		return value, nil
+	})
+	return v.(T)
+}

@@ -1,0 +1,49 @@
+package index
+
+import (
+	"errors"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+// namespaceObject is a namespace of the cluster; only its name matters.
+type namespaceObject struct{ name, uid, version string }
+
+func (n namespaceObject) ResourceVersion() string { return n.version }
+
+func decodeNamespace(unmarshal func(any) error) (watch.Object, error) {
+	var w wireObject
+	if err := unmarshal(&w); err != nil {
+		return nil, err
+	}
+	if w.Metadata.Name == "" || w.Metadata.ResourceVersion == "" {
+		return nil, errors.New("a namespace without name or resourceVersion")
+	}
+	return namespaceObject{w.Metadata.Name, w.Metadata.UID, w.Metadata.ResourceVersion}, nil
+}
+
+// namespaceStream keeps the account's list of namespaces.
+type namespaceStream struct{ a *Account }
+
+func (s *namespaceStream) Replace(objects []watch.Object, _ string, _ bool) {
+	s.a.mu.Lock()
+	defer s.a.mu.Unlock()
+	s.a.namespaces = make(map[string]string, len(objects))
+	for _, o := range objects {
+		n := o.(namespaceObject)
+		s.a.namespaces[n.uid] = n.name
+	}
+}
+
+func (s *namespaceStream) Upsert(o watch.Object) {
+	s.a.mu.Lock()
+	defer s.a.mu.Unlock()
+	n := o.(namespaceObject)
+	s.a.namespaces[n.uid] = n.name
+}
+
+func (s *namespaceStream) Delete(o watch.Object) {
+	s.a.mu.Lock()
+	defer s.a.mu.Unlock()
+	delete(s.a.namespaces, o.(namespaceObject).uid)
+}

@@ -1,0 +1,120 @@
+// Package telemetry is what an operator sees of the service: Prometheus
+// metrics and the log.
+package telemetry
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+const namespace = "clouddriver"
+
+// Source gives the figures that are read when Prometheus asks.
+type Source struct {
+	Accounts func() []watch.Status
+	Objects  func(account string) map[string]int
+	Cache    func() (hits, misses, bytes uint64)
+}
+
+// Metrics are the service's metrics.
+type Metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.HistogramVec
+}
+
+// NewMetrics registers all metrics.
+func NewMetrics(s Source) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "http_request_duration_seconds",
+			Help:    "Time to answer, by route, method and status.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .1, .5, 1, 5},
+		}, []string{"route", "method", "status"}),
+	}
+	m.registry.MustRegister(m.requests, &source{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Observe counts one request.
+func (m *Metrics) Observe(route, method string, status int, took time.Duration) {
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+type source struct{ Source }
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+}
+
+var (
+	accountState   = describe("account_state", "1 for the state that the account is in: starting, failed or synced.", "account", "state")
+	accountStale   = describe("account_stale", "1 while the account's objects may be behind its cluster.", "account")
+	watchSynced    = describe("watch_synced", "1 once the kind has been listed; reason says why it is not followed now.", "account", "kind", "namespace", "reason")
+	watchEvents    = describe("watch_events_total", "Events received.", "account", "kind", "namespace")
+	watchLists     = describe("watch_lists_total", "Complete lists received.", "account", "kind", "namespace")
+	indexObjects   = describe("index_objects", "Objects in the index.", "account", "kind")
+	cacheHits      = describe("cache_hits_total", "Rendered answers found in the cache.")
+	cacheMisses    = describe("cache_misses_total", "Rendered answers not found in the cache.")
+	cacheBytesUsed = describe("cache_bytes", "Bytes of rendered answers in the cache.")
+)
+
+func (s *source) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(s, ch) }
+
+func (s *source) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	for _, a := range s.Accounts() {
+		gauge(accountState, 1, a.Account, string(a.State))
+		gauge(accountStale, bit(a.Stale), a.Account)
+		for _, k := range a.Kinds {
+			gauge(watchSynced, bit(k.Synced), a.Account, k.Kind, k.Namespace, string(k.Reason))
+			counter(watchEvents, k.Events, a.Account, k.Kind, k.Namespace)
+			counter(watchLists, k.Lists, a.Account, k.Kind, k.Namespace)
+		}
+		for kind, n := range s.Objects(a.Account) {
+			gauge(indexObjects, float64(n), a.Account, kind)
+		}
+	}
+	hits, misses, bytes := s.Cache()
+	counter(cacheHits, hits)
+	counter(cacheMisses, misses)
+	gauge(cacheBytesUsed, float64(bytes))
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// NewLogger makes the service's logger; the values come validated from the
+// configuration.
+func NewLogger(w io.Writer, level, format string) *slog.Logger {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // validated
+	o := &slog.HandlerOptions{Level: l}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

@@ -1,0 +1,110 @@
+package view
+
+import (
+	"encoding/json"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
+)
+
+// The health states that occur for pods.
+const (
+	up      = "Up"
+	down    = "Down"
+	unknown = "Unknown"
+)
+
+// healthOf lists the health of the pod and then of its containers
+// (read-lists.md 2.9).
+func healthOf(o *index.Object) []health {
+	if !o.Pod.HasStatus {
+		return []health{}
+	}
+	pod := health{Platform: "platform", Source: "Pod", State: unknown, Type: "kubernetes/pod"}
+	switch o.Pod.Phase {
+	case index.Pending:
+		pod.State = down
+	case index.Running:
+		pod.State = up
+	case index.OtherPhase:
+	}
+	out := []health{pod}
+	for _, c := range o.Pod.Containers() {
+		state := down
+		if c.Ready {
+			state = up
+		}
+		out = append(out, health{Platform: "platform", Source: "Container " + c.Name, State: state, Type: "kubernetes/container"})
+	}
+	return out
+}
+
+// stateOf sums the entries up: Up when all that are known are, Down when any
+// is, Unknown otherwise.
+func stateOf(entries []health) string {
+	state := unknown
+	for _, e := range entries {
+		if e.State == down {
+			return down
+		}
+		if e.State == up {
+			state = up
+		}
+	}
+	return state
+}
+
+// deciding is the entry that gave an instance its state, nil without any: the
+// first that is Down, else the last in that state.
+func deciding(entries []health) *health {
+	state := stateOf(entries)
+	var found *health
+	for i := range entries {
+		if entries[i].State != state {
+			continue
+		}
+		found = &entries[i]
+		if state == down {
+			break
+		}
+	}
+	return found
+}
+
+func (c *instanceCounts) count(state string) {
+	c.Total++
+	switch state {
+	case up:
+		c.Up++
+	case down:
+		c.Down++
+	case unknown:
+		c.Unknown++
+	}
+}
+
+func longInstance(account string, o *index.Object) instance {
+	entries := healthOf(o)
+	return instance{
+		ID: o.UID, Name: o.UID, HumanReadableName: o.FullName(), DisplayName: o.Name,
+		Kind: o.Kind.Text, APIVersion: o.Kind.APIVersion, Account: account,
+		Namespace: o.Namespace, Zone: o.Namespace, CloudProvider: provider, ProviderType: provider,
+		CreatedTime: o.Created, HealthState: stateOf(entries), Moniker: o.Moniker(), Labels: labels(o), Health: entries,
+	}
+}
+
+func briefInstance(o *index.Object) shortInstance {
+	entries := healthOf(o)
+	short := make([]shortHealth, len(entries))
+	for i, e := range entries {
+		short[i] = shortHealth{Type: e.Type, State: e.State}
+	}
+	return shortInstance{ID: o.UID, Name: o.FullName(), HealthState: stateOf(entries), AvailabilityZone: o.Namespace, Health: short}
+}
+
+// labels is an object's labels in the long forms: {} for none.
+func labels(o *index.Object) json.RawMessage {
+	if text := o.LabelsJSON(); text != "" {
+		return json.RawMessage(text)
+	}
+	return json.RawMessage("{}")
+}

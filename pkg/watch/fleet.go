@@ -1,0 +1,207 @@
+package watch
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+)
+
+// Options are the limits of all watchers.
+type Options struct {
+	Client           cluster.Options
+	Timing           Timing
+	StartConcurrency int
+	Log              *slog.Logger
+}
+
+// Sink makes the receiver of an account.
+type Sink interface {
+	Open(a *account.Account) AccountSink
+}
+
+// Fleet watches every account of a registry.
+type Fleet struct {
+	registry *account.Registry
+	sink     Sink
+	options  Options
+	slots    *Slots
+
+	mu      sync.Mutex
+	running map[string]*running
+	health  atomic.Pointer[Health]
+	settled chan struct{}
+	once    sync.Once
+}
+
+type running struct {
+	*supervisor
+	fingerprint string
+	cancel      context.CancelFunc
+	done        chan struct{}
+}
+
+// Health is what the reads need to know of all accounts at one moment.
+type Health struct {
+	// Stale are the accounts whose objects may be behind or missing, sorted.
+	Stale    []string
+	starting []*supervisor
+	accounts map[string]*supervisor
+}
+
+// NewFleet makes a fleet; Run starts it.
+func NewFleet(registry *account.Registry, sink Sink, o Options) *Fleet {
+	f := &Fleet{registry: registry, sink: sink, options: o, slots: NewSlots(o.StartConcurrency), running: map[string]*running{}, settled: make(chan struct{})}
+	f.health.Store(&Health{})
+	return f
+}
+
+// Run follows the registry until the context is over and every watcher has
+// ended.
+func (f *Fleet) Run(ctx context.Context) error {
+	for {
+		accounts, changed := f.registry.List()
+		f.reconcile(ctx, accounts)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			f.reconcile(ctx, nil)
+			return nil
+		}
+	}
+}
+
+func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account) {
+	wanted := map[string]*account.Account{}
+	for _, a := range accounts {
+		wanted[a.Name] = a
+	}
+	f.mu.Lock()
+	var ended []*running
+	for name, r := range f.running {
+		if a := wanted[name]; a == nil || a.WatchFingerprint() != r.fingerprint {
+			r.cancel()
+			ended = append(ended, r)
+			delete(f.running, name)
+		}
+	}
+	f.mu.Unlock()
+	for _, r := range ended {
+		<-r.done
+		r.sink.Close()
+	}
+	f.mu.Lock()
+	for name, a := range wanted {
+		if f.running[name] != nil {
+			continue
+		}
+		watching, cancel := context.WithCancel(ctx)
+		r := &running{
+			supervisor:  newSupervisor(a, f.sink.Open(a), f.slots, f.options, f.refresh),
+			fingerprint: a.WatchFingerprint(), cancel: cancel, done: make(chan struct{}),
+		}
+		f.running[name] = r
+		go func() {
+			defer close(r.done)
+			r.run(watching)
+		}()
+	}
+	f.mu.Unlock()
+	f.refresh()
+}
+
+// refresh takes a new picture of all accounts.
+func (f *Fleet) refresh() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h := &Health{accounts: make(map[string]*supervisor, len(f.running))}
+	for name, r := range f.running {
+		h.accounts[name] = r.supervisor
+		r.supervisor.mu.Lock()
+		state, stale := r.state, r.stale()
+		r.supervisor.mu.Unlock()
+		if state == Starting {
+			h.starting = append(h.starting, r.supervisor)
+		}
+		if stale || state == Starting {
+			h.Stale = append(h.Stale, name)
+		}
+	}
+	slices.Sort(h.Stale)
+	f.health.Store(h)
+	if len(h.starting) == 0 {
+		f.once.Do(func() { close(f.settled) })
+	}
+}
+
+// Settled is closed once every account has synced or failed for the first
+// time.
+func (f *Fleet) Settled() <-chan struct{} { return f.settled }
+
+// Await waits for accounts whose first lists are running, all of them when no
+// name is given, until they are through or the context is over, and returns
+// the health then. Without such accounts it costs one pointer read.
+func (f *Fleet) Await(ctx context.Context, names ...string) *Health {
+	h := f.health.Load()
+	if len(h.starting) == 0 {
+		return h
+	}
+	for _, s := range h.starting {
+		if len(names) == 0 || slices.Contains(names, s.account.Name) {
+			s.hurry()
+		}
+	}
+	for _, s := range h.starting {
+		if len(names) > 0 && !slices.Contains(names, s.account.Name) {
+			continue
+		}
+		select {
+		case <-s.ready:
+		case <-ctx.Done():
+		}
+	}
+	return f.health.Load()
+}
+
+// NeverSynced says whether the account is known and nothing can be said about
+// its content yet.
+func (h *Health) NeverSynced(name string) bool {
+	s := h.accounts[name]
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state != Synced
+}
+
+// Status describes every account, sorted by name.
+func (f *Fleet) Status() []Status {
+	f.mu.Lock()
+	var all []*supervisor
+	for _, r := range f.running {
+		all = append(all, r.supervisor)
+	}
+	f.mu.Unlock()
+	out := make([]Status, 0, len(all))
+	for _, s := range all {
+		out = append(out, s.status())
+	}
+	slices.SortFunc(out, func(a, b Status) int { return cmp.Compare(a.Account, b.Account) })
+	return out
+}
+
+// Relist makes every watcher of an account list anew.
+func (f *Fleet) Relist(name string) {
+	f.mu.Lock()
+	r := f.running[name]
+	f.mu.Unlock()
+	if r != nil {
+		r.relist()
+	}
+}
