@@ -28,6 +28,9 @@ func runKwok() int {
 		return 1
 	}
 	command := cmd.NewCommand(ctx)
+	// The Kubernetes components beside it have put a --version flag of another
+	// type into the process's flags, which cobra would trip over.
+	command.Version = ""
 	command.PersistentFlags().AddFlagSet(flags)
 	if err := command.ExecuteContext(ctx); err != nil {
 		logger.Error("run kwok", "err", err)
