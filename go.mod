@@ -3,6 +3,7 @@ module github.com/datapunchorg/go-clouddriver
 go 1.26.0
 
 require (
+	github.com/datapunchorg/go-clouddriver/localkube v0.0.0-00010101000000-000000000000
 	github.com/dgraph-io/ristretto/v2 v2.4.2
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/go-chi/chi/v5 v5.5.0

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 
 	"sigs.k8s.io/yaml"
@@ -54,20 +53,14 @@ func (c *Cluster) applyOne(ctx context.Context, doc []byte) error {
 }
 
 func (c *Cluster) plural(ctx context.Context, base, kind string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base, nil)
+	body, err := c.call(ctx, http.MethodGet, base, "", nil)
 	if err != nil {
 		return "", fmt.Errorf("look up kind %s: %w", kind, err)
 	}
-	req.Header.Set("Authorization", "Bearer "+c.Token)
-	res, err := c.client.Do(req)
-	if err != nil {
-		return "", fmt.Errorf("look up kind %s: %w", kind, err)
-	}
-	defer func() { _ = res.Body.Close() }()
 	var list struct {
 		Resources []struct{ Name, Kind string }
 	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, 4<<20)).Decode(&list); err != nil {
+	if err := json.Unmarshal(body, &list); err != nil {
 		return "", fmt.Errorf("look up kind %s: %w", kind, err)
 	}
 	for _, r := range list.Resources {

@@ -137,7 +137,7 @@ func (c *Cluster) writeFiles() error {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca.pem)
 	c.client = &http.Client{
-		Timeout:   10 * time.Second,
+		Timeout:   30 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true},
 	}
 	return writeAll(c.dir, map[string][]byte{
@@ -343,25 +343,36 @@ func (c *Cluster) do(ctx context.Context, method, url string, body []byte) error
 }
 
 func (c *Cluster) send(ctx context.Context, method, url, contentType string, body []byte) error {
+	_, err := c.call(ctx, method, url, contentType, body)
+	return err
+}
+
+// Call sends one request as the administrator and returns the answer's body;
+// an answer that is not a success is an error.
+func (c *Cluster) Call(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
+	return c.call(ctx, method, c.URL+path, contentType, body)
+}
+
+func (c *Cluster) call(ctx context.Context, method, url, contentType string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, url, err)
+		return nil, fmt.Errorf("%s %s: %w", method, url, err)
 	}
 	req.Header.Set("Authorization", "Bearer "+c.Token)
 	req.Header.Set("Content-Type", contentType)
 	res, err := c.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, url, err)
+		return nil, fmt.Errorf("%s %s: %w", method, url, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	text, err := io.ReadAll(res.Body)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, url, err)
+		return nil, fmt.Errorf("%s %s: %w", method, url, err)
 	}
 	if res.StatusCode >= http.StatusMultipleChoices {
-		return fmt.Errorf("%s %s: %s: %s", method, url, res.Status, text)
+		return nil, fmt.Errorf("%s %s: %s: %s", method, url, res.Status, text[:min(len(text), 4<<10)])
 	}
-	return nil
+	return text, nil
 }
 
 // Kubeconfig returns a kubeconfig whose only context is the cluster's name

@@ -47,7 +47,7 @@ func (p *Pool) Shared(t testing.TB, n int) []*localkube.Cluster {
 	p.building.Lock()
 	defer p.building.Unlock()
 	for len(p.shared) < n {
-		c := start(t, localkube.Options{Name: "shared-" + string(rune('1'+len(p.shared)))})
+		c := start(t, localkube.Options{Name: "prod-" + string(rune('1'+len(p.shared)))})
 		p.mu.Lock()
 		p.shared = append(p.shared, c)
 		p.mu.Unlock()

@@ -1,0 +1,241 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/localkube"
+	"github.com/datapunchorg/go-clouddriver/localkube/kubetest"
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/api"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+var pool kubetest.Pool
+
+func TestMain(m *testing.M) { os.Exit(pool.Main(m)) }
+
+// service is the whole service in the test's process.
+type service struct {
+	URL        string
+	kubeconfig string
+	registry   *account.Registry
+	fleet      *watch.Fleet
+	requests   atomic.Int64 // to any API server
+	stop       func()
+}
+
+// settings are the defaults, with time-outs that suit tests.
+func settings() config.Config {
+	return config.Config{
+		Server: config.Server{MaxInFlight: 2000, NotSyncedDeadline: 5 * time.Second},
+		Watch:  config.Watch{StartConcurrency: 32, RequestTimeout: 10 * time.Second, StuckAfter: time.Minute, PingAfter: time.Second},
+		Cache:  config.Cache{Bytes: 64 << 20},
+		Credentials: config.Credentials{
+			ChallengeDestructiveActionsEnvironments: []string{"default"}, PrimaryAccountTypes: []string{"default"},
+		},
+	}
+}
+
+// start serves the clusters, each as the account of its name, and ends with
+// the test. It does not wait for the first lists.
+func start(t testing.TB, c config.Config, clusters ...*localkube.Cluster) *service {
+	t.Helper()
+	s := &service{kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	if len(clusters) > 0 {
+		if err := localkube.WriteKubeconfig(s.kubeconfig, clusters...); err != nil {
+			t.Fatal(err)
+		}
+		c.Kubernetes.Kubeconfig = s.kubeconfig
+	}
+	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if _, bench := t.(*testing.B); bench {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s.registry = account.NewRegistry(account.SourceKubeconfig)
+	source := account.NewKubeconfig(c.Kubernetes, s.registry, log)
+	if err := source.Load(); err != nil {
+		t.Fatal(err)
+	}
+	cache, err := index.NewCache(c.Cache.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ix := index.New()
+	s.fleet = watch.NewFleet(s.registry, ix, watch.Options{
+		Client: cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter, WrapTransport: s.count},
+		Timing: watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter}, StartConcurrency: c.Watch.StartConcurrency, Log: log,
+	})
+	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: s.fleet.Status, Objects: ix.Size, Cache: cache.Stats})
+	server := httptest.NewServer(api.New(api.Options{
+		Index: ix, Cache: cache, Fleet: s.fleet, Accounts: s.registry, Limits: c.Server, Credentials: c.Credentials,
+		Metrics: metrics.Handler(), Observe: metrics.Observe, Log: log,
+	}))
+	s.URL = server.URL
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{}, 2)
+	go func() { _ = source.Run(ctx); done <- struct{}{} }()
+	go func() { _ = s.fleet.Run(ctx); done <- struct{}{} }()
+	stopped := false
+	s.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		server.Close()
+		cancel()
+		<-done
+		<-done
+		cache.Close()
+	}
+	t.Cleanup(s.stop)
+	return s
+}
+
+// ready waits until every account is through its first lists.
+func (s *service) ready(t testing.TB) *service {
+	t.Helper()
+	select {
+	case <-s.fleet.Settled():
+	case <-time.After(time.Minute):
+		t.Fatalf("accounts are not settled: %+v", s.fleet.Status())
+	}
+	return s
+}
+
+type counter struct {
+	next http.RoundTripper
+	n    *atomic.Int64
+}
+
+func (c counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.n.Add(1)
+	return c.next.RoundTrip(r)
+}
+
+func (s *service) count(next http.RoundTripper) http.RoundTripper { return counter{next, &s.requests} }
+
+// testWriter shows the service's log with a failing test.
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+type response struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (s *service) get(t testing.TB, path string) response {
+	t.Helper()
+	r, err := s.tryGet(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (s *service) tryGet(path string) (response, error) {
+	res, err := http.Get(s.URL + path) //nolint:gosec // the test's own server
+	if err != nil {
+		return response{}, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	return response{res.StatusCode, res.Header, string(body)}, err
+}
+
+// into decodes an answer that has to be 200.
+func (r response) into(t testing.TB, v any) {
+	t.Helper()
+	if r.status != http.StatusOK {
+		t.Fatalf("status %d: %s", r.status, r.body)
+	}
+	if err := json.Unmarshal([]byte(r.body), v); err != nil {
+		t.Fatalf("%v in %s", err, r.body)
+	}
+}
+
+// eventually waits for a condition, asking often, and fails with what it last
+// said.
+func eventually(t testing.TB, within time.Duration, condition func() error) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		err := condition()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %v", within, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func apply(t testing.TB, c *localkube.Cluster, manifests string) {
+	t.Helper()
+	if err := c.Apply(context.Background(), []byte(manifests)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func call(t testing.TB, c *localkube.Cluster, method, path, contentType, body string) []byte {
+	t.Helper()
+	out, err := c.Call(context.Background(), method, path, contentType, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// namespace makes a namespace that goes with the test.
+func namespace(t testing.TB, name string, clusters ...*localkube.Cluster) {
+	t.Helper()
+	for _, c := range clusters {
+		apply(t, c, "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+name+"}\n")
+	}
+	t.Cleanup(func() {
+		for _, c := range clusters {
+			if _, err := c.Call(context.Background(), http.MethodDelete, "/api/v1/namespaces/"+name, "application/json", nil); err != nil && !strings.Contains(err.Error(), "refused") {
+				t.Log("delete the namespace:", err)
+			}
+		}
+		for _, c := range clusters {
+			eventually(t, 2*time.Minute, func() error {
+				if _, err := c.Call(context.Background(), http.MethodGet, "/api/v1/namespaces/"+name, "", nil); err == nil {
+					return fmt.Errorf("namespace %s is still there", name)
+				}
+				return nil
+			})
+		}
+	})
+}
+
+// behind is a cluster as it is reached through a proxy, under another name.
+func behind(c *localkube.Cluster, name string, p *localkube.Proxy) *localkube.Cluster {
+	return &localkube.Cluster{Name: name, URL: "https://" + p.Addr(), CA: c.CA, Token: c.Token}
+}
+
+// marks are the labels and annotations that Spinnaker writes on deploy.
+func marks(app, cluster string) string {
+	return fmt.Sprintf(`labels: {app.kubernetes.io/managed-by: spinnaker, app.kubernetes.io/name: %s}, annotations: {moniker.spinnaker.io/application: %s, moniker.spinnaker.io/cluster: %s}`, app, app, cluster)
+}
