@@ -35,15 +35,11 @@ type Account struct {
 
 type place struct{ namespace, name string }
 
-// kindObjects are the objects of one kind and the tombstones of those that
-// went, by UID with the version of the deletion.
+// kindObjects are the objects of one kind.
 type kindObjects struct {
-	kind       *Kind
-	objects    map[place]*Object
-	tombstones map[string]tombstone
+	kind    *Kind
+	objects map[place]*Object
 }
-
-type tombstone struct{ namespace, version string }
 
 // part is one application within one account.
 type part struct {
@@ -89,9 +85,9 @@ func (a *Account) Stream(r cluster.Resource, namespace string) (watch.Decode, wa
 	if known := a.kinds[kind.Text]; known != nil {
 		kind = known.kind
 	} else {
-		a.kinds[kind.Text] = &kindObjects{kind: kind, objects: map[place]*Object{}, tombstones: map[string]tombstone{}}
+		a.kinds[kind.Text] = &kindObjects{kind: kind, objects: map[place]*Object{}}
 	}
-	return decoder(a.account, kind), &stream{a, kind.Text, namespace}
+	return decoder(a.account, kind), &stream{a: a, kind: kind.Text, namespace: namespace}
 }
 
 // Drop implements watch.AccountSink.
@@ -125,11 +121,23 @@ func (a *Account) Close() {
 	a.index.forget(a)
 }
 
-// stream is the receiver of one kind in one namespace, or in all.
+// stream is the receiver of one kind in one namespace, or in all. It only
+// goes forward: everything up to passed has been delivered, so an event that
+// is not newer is late, and an object that is not there by then is gone.
 type stream struct {
 	a         *Account
 	kind      string
 	namespace string
+	passed    string
+}
+
+// late says whether an event has been overtaken, and moves on if not.
+func (s *stream) late(version string) bool {
+	if order, err := resourceversion.CompareResourceVersion(version, s.passed); err == nil && order <= 0 {
+		return true
+	}
+	s.passed = version
+	return false
 }
 
 // Replace implements watch.Stream.
@@ -155,14 +163,10 @@ func (s *stream) Replace(objects []watch.Object, version string, reset bool) {
 			s.a.remove(k, o)
 		}
 	}
-	for uid, t := range k.tombstones {
-		if s.covers(t.namespace) && (reset || !newer(t.version, version)) {
-			delete(k.tombstones, uid)
-		}
-	}
 	for _, o := range objects {
 		s.a.upsert(k, o)
 	}
+	s.passed = version
 }
 
 func (s *stream) covers(namespace string) bool { return s.namespace == "" || s.namespace == namespace }
@@ -171,7 +175,7 @@ func (s *stream) covers(namespace string) bool { return s.namespace == "" || s.n
 func (s *stream) Upsert(o watch.Object) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	if k := s.a.kinds[s.kind]; k != nil && !s.a.closed {
+	if k := s.a.kinds[s.kind]; k != nil && !s.a.closed && !s.late(o.ResourceVersion()) {
 		s.a.upsert(k, o)
 	}
 }
@@ -182,11 +186,10 @@ func (s *stream) Delete(gone watch.Object) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
 	k := s.a.kinds[s.kind]
-	if k == nil || s.a.closed {
+	if k == nil || s.a.closed || s.late(gone.ResourceVersion()) {
 		return
 	}
 	o := objectOf(gone)
-	s.a.bury(k, o)
 	cur := k.objects[place{o.Namespace, o.Name}]
 	if cur != nil && cur.UID == o.UID && !newer(cur.version, o.version) {
 		s.a.remove(k, cur)
@@ -207,26 +210,6 @@ func newer(a, b string) bool {
 	return err == nil && order > 0
 }
 
-// maxTombstones bounds what is remembered of one kind between two lists. An
-// event that is late by more deletions than this does not occur in one watch.
-const maxTombstones = 4096
-
-func (a *Account) bury(k *kindObjects, o *Object) {
-	if t, ok := k.tombstones[o.UID]; ok && newer(t.version, o.version) {
-		return
-	}
-	if len(k.tombstones) >= maxTombstones {
-		oldest, at := "", ""
-		for uid, t := range k.tombstones {
-			if at == "" || newer(at, t.version) {
-				oldest, at = uid, t.version
-			}
-		}
-		delete(k.tombstones, oldest)
-	}
-	k.tombstones[o.UID] = tombstone{o.Namespace, o.version}
-}
-
 // upsert takes an object in unless something newer is known of its name.
 func (a *Account) upsert(k *kindObjects, in watch.Object) {
 	o := objectOf(in)
@@ -235,17 +218,12 @@ func (a *Account) upsert(k *kindObjects, in watch.Object) {
 	if cur != nil && (newer(cur.version, o.version) || cur.UID == o.UID && cur.version == o.version) {
 		return
 	}
-	if t, ok := k.tombstones[o.UID]; ok && !newer(o.version, t.version) {
-		return
-	}
 	if _, hide := in.(hidden); hide {
 		if cur != nil {
 			a.remove(k, cur)
 		}
-		a.bury(k, o)
 		return
 	}
-	delete(k.tombstones, o.UID)
 	o.Namespace = a.intern(o.Namespace)
 	if cur != nil && cur.UID == o.UID && a.replaceInPlace(k, where, cur, o) {
 		return

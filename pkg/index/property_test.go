@@ -1,0 +1,253 @@
+package index
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+var (
+	replicaSets = cluster.Resource{Group: "apps", Version: "v1", Plural: "replicasets", Kind: "ReplicaSet", Namespaced: true}
+	deployments = cluster.Resource{Group: "apps", Version: "v1", Plural: "deployments", Kind: "Deployment", Namespaced: true}
+	pods        = cluster.Resource{Version: "v1", Plural: "pods", Kind: "Pod", Namespaced: true}
+	services    = cluster.Resource{Version: "v1", Plural: "services", Kind: "Service", Namespaced: true}
+	everyKind   = []cluster.Resource{replicaSets, deployments, pods, services}
+)
+
+// simulated is a cluster that hands out versions and remembers its history.
+type simulated struct {
+	rand    *rand.Rand
+	version int
+	uid     int
+	objects map[string]map[string]map[string]any // kind, name
+	history []change
+}
+
+type change struct {
+	kind    string
+	deleted bool
+	object  map[string]any
+}
+
+func (c *simulated) resource(kind string) cluster.Resource {
+	for _, r := range everyKind {
+		if r.Kind == kind {
+			return r
+		}
+	}
+	panic(kind)
+}
+
+// mutate changes one random object.
+func (c *simulated) mutate() {
+	kind := everyKind[c.rand.IntN(len(everyKind))].Kind
+	name := kind + strconv.Itoa(c.rand.IntN(5))
+	c.version++
+	old := c.objects[kind][name]
+	if old != nil && c.rand.IntN(3) == 0 {
+		gone := maps.Clone(old)
+		meta := maps.Clone(gone["metadata"].(map[string]any))
+		meta["resourceVersion"] = strconv.Itoa(c.version)
+		gone["metadata"] = meta
+		delete(c.objects[kind], name)
+		c.history = append(c.history, change{kind, true, gone})
+		return
+	}
+	uid := ""
+	if old != nil {
+		uid = old["metadata"].(map[string]any)["uid"].(string)
+	} else {
+		c.uid++
+		uid = "uid-" + strconv.Itoa(c.uid)
+	}
+	o := c.object(kind, name, uid)
+	c.objects[kind][name] = o
+	c.history = append(c.history, change{kind, false, o})
+}
+
+func (c *simulated) object(kind, name, uid string) map[string]any {
+	pick := func(n int) string { return strconv.Itoa(c.rand.IntN(n)) }
+	meta := map[string]any{
+		"name": name, "namespace": "ns" + strconv.Itoa(len(name)%2), "uid": uid, "resourceVersion": strconv.Itoa(c.version),
+		"creationTimestamp": "2026-01-01T00:00:00Z", "labels": map[string]string{"l": pick(3)},
+		"annotations": map[string]string{"moniker.spinnaker.io/application": "app" + pick(3), "moniker.spinnaker.io/cluster": "c" + pick(2)},
+	}
+	if c.rand.IntN(8) == 0 {
+		meta["annotations"].(map[string]string)["caching.spinnaker.io/ignore"] = "true"
+	}
+	o := map[string]any{"metadata": meta}
+	owner := map[string]string{"Pod": "ReplicaSet", "ReplicaSet": "Deployment"}[kind]
+	if parent := c.objects[owner][""+owner+pick(5)]; parent != nil {
+		p := parent["metadata"].(map[string]any)
+		version := "apps/v1"
+		meta["ownerReferences"] = []map[string]any{{"apiVersion": version, "kind": owner, "name": p["name"], "uid": p["uid"]}}
+	}
+	switch kind {
+	case "ReplicaSet":
+		o["spec"] = map[string]any{"replicas": c.rand.IntN(9), "template": map[string]any{"metadata": map[string]any{"labels": map[string]string{"a": pick(2), "b": pick(2)}}}}
+	case "Service":
+		o["spec"] = map[string]any{"selector": map[string]string{"a": pick(2), "b": pick(2)}}
+	case "Pod":
+		o["status"] = map[string]any{"phase": []string{"Pending", "Running", "Failed"}[c.rand.IntN(3)]}
+	}
+	return o
+}
+
+func (c *simulated) list(kind string) []map[string]any {
+	return slices.Collect(maps.Values(c.objects[kind]))
+}
+
+type receiver struct {
+	decode watch.Decode
+	stream watch.Stream
+}
+
+func (r receiver) object(t *testing.T, o map[string]any) watch.Object {
+	t.Helper()
+	raw, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := r.decode(func(v any) error { return json.Unmarshal(raw, v) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decoded
+}
+
+func (r receiver) replace(t *testing.T, objects []map[string]any, version int, reset bool) {
+	t.Helper()
+	var decoded []watch.Object
+	for _, o := range objects {
+		decoded = append(decoded, r.object(t, o))
+	}
+	r.stream.Replace(decoded, strconv.Itoa(version), reset)
+}
+
+func open(ix *Index) map[string]receiver {
+	sink := ix.Open(&account.Account{Name: "a"})
+	out := map[string]receiver{}
+	for _, r := range everyKind {
+		decode, stream := sink.Stream(r, "")
+		out[r.Kind] = receiver{decode, stream}
+	}
+	return out
+}
+
+// picture is everything that the views can see.
+func picture(ix *Index) map[string]any {
+	flat := func(o *Object) string {
+		return fmt.Sprint(o.FullName(), o.Namespace, o.UID, o.version, o.LabelsJSON(), o.Moniker(), o.Pod.Phase)
+	}
+	all := func(objects []*Object) []string {
+		out := []string{}
+		for _, o := range objects {
+			out = append(out, flat(o))
+		}
+		return out
+	}
+	group := func(g Group) []any {
+		return []any{flat(g.Object), g.Group.Desired, all(g.Instances), all(g.Attached), fmt.Sprint(g.Managers)}
+	}
+	out := map[string]any{"applications": ix.Applications()}
+	for i := range 3 {
+		name := "app" + strconv.Itoa(i)
+		p := ix.Part(name, "a", Groups|Managers|Balancers)
+		var rows []any
+		for _, g := range p.Groups {
+			rows = append(rows, group(g))
+		}
+		for _, m := range p.Managers {
+			rows = append(rows, flat(m.Object), all(m.Groups))
+		}
+		for _, b := range p.Balancers {
+			rows = append(rows, flat(b.Object))
+			for _, g := range b.Groups {
+				rows = append(rows, group(g))
+			}
+		}
+		out[name] = rows
+	}
+	return out
+}
+
+// TestIndex_AnyInterleavingEndsAsTheFinalList sends every kind's history with
+// relists, repetitions and stale events mixed in, and compares with an index
+// that only saw the end.
+func TestIndex_AnyInterleavingEndsAsTheFinalList(t *testing.T) {
+	const interleavings = 10_000
+	for seed := range uint64(interleavings) {
+		c := &simulated{rand: rand.New(rand.NewPCG(seed, 1)), objects: map[string]map[string]map[string]any{}}
+		for _, r := range everyKind {
+			c.objects[r.Kind] = map[string]map[string]any{}
+		}
+		ix := New()
+		receivers := open(ix)
+		versions := map[string]uint64{}
+		send := func(ch change) {
+			o := receivers[ch.kind].object(t, ch.object)
+			if ch.deleted {
+				receivers[ch.kind].stream.Delete(o)
+			} else {
+				receivers[ch.kind].stream.Upsert(o)
+			}
+		}
+		sent := 0
+		for range 10 + c.rand.IntN(40) {
+			before, versionsBefore := picture(ix), maps.Clone(versions)
+			switch c.rand.IntN(10) {
+			case 0: // a relist; the events up to it never come
+				kind := everyKind[c.rand.IntN(len(everyKind))].Kind
+				receivers[kind].replace(t, c.list(kind), c.version, c.rand.IntN(4) == 0)
+			case 1: // an old event comes again
+				if sent > 0 {
+					send(c.history[c.rand.IntN(sent)])
+				}
+			case 2, 3, 4:
+				c.mutate()
+			default:
+				if sent < len(c.history) {
+					send(c.history[sent])
+					sent++
+				}
+			}
+			checkVersions(t, ix, before, versionsBefore, versions)
+		}
+		for ; sent < len(c.history); sent++ {
+			send(c.history[sent])
+		}
+		final := New()
+		for kind, r := range open(final) {
+			r.replace(t, c.list(kind), c.version, false)
+		}
+		if got, want := picture(ix), picture(final); !reflect.DeepEqual(got, want) {
+			t.Fatalf("seed %d:\ngot  %v\nwant %v", seed, got, want)
+		}
+	}
+}
+
+// checkVersions fails when what an application shows has changed and its
+// version has not, so that a stale answer would be served from the cache.
+func checkVersions(t *testing.T, ix *Index, before map[string]any, old, now map[string]uint64) {
+	t.Helper()
+	after := picture(ix)
+	for name := range after {
+		if name == "applications" {
+			now[name] = ix.Membership()
+		} else {
+			now[name] = ix.Version(name)
+		}
+		if !reflect.DeepEqual(before[name], after[name]) && old[name] == now[name] && now[name] != 0 {
+			t.Fatalf("%s changed under the same version:\nfrom %v\nto   %v", name, before[name], after[name])
+		}
+	}
+}
