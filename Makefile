@@ -34,7 +34,7 @@ else
 endif
 
 bench: build ## measure against limits and peers on a real control plane, in one run
-	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./integration/bench
+	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./integration
 
 lint: $(LINT) ## run the linters
 	@for m in $(MODULES); do (cd $$m && $(LINT) run --config $(CURDIR)/.golangci.yaml ./...) || exit 1; done

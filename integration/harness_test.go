@@ -28,7 +28,13 @@ import (
 
 var pool kubetest.Pool
 
-func TestMain(m *testing.M) { os.Exit(pool.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(patcherEnv) != "" {
+		patcher()
+		return
+	}
+	os.Exit(pool.Main(m))
+}
 
 // service is the whole service in the test's process.
 type service struct {
