@@ -49,7 +49,7 @@ func BenchmarkAll(b *testing.B) {
 	latency(b, c, s, t)
 	underEvents(b, c, s, t)
 	fmt.Print(t)
-	for b.Loop() { //nolint:revive // the work is above; the loop satisfies the framework
+	for b.Loop() {
 	}
 }
 
@@ -243,9 +243,9 @@ func heap(b *testing.B, c *localkube.Cluster, t *table) {
 	b.Helper()
 	raw := call(b, c, http.MethodGet, "/api/v1/pods"+managed, "", "")
 	count := 0
-	per := func(make func() any) float64 {
+	per := func(build func() any) float64 {
 		_, before := footprint()
-		kept := make()
+		kept := build()
 		_, after := footprint()
 		runtime.KeepAlive(kept)
 		return float64(int64(after)-int64(before)) / float64(count)
@@ -475,7 +475,7 @@ func patcher() {
 		_, _ = io.Copy(io.Discard, in)
 		cancel()
 	}()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}} //nolint:gosec // a control plane of this machine
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}}
 	const workers = 8
 	var sent atomic.Int64
 	var wg sync.WaitGroup

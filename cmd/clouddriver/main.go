@@ -19,14 +19,13 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		if !errors.Is(err, pflag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "clouddriver:", err)
-		}
-		stop()
-		os.Exit(1)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err == nil || errors.Is(err, pflag.ErrHelp) {
+		return
 	}
+	fmt.Fprintln(os.Stderr, "clouddriver:", err)
+	os.Exit(1)
 }
 
 // run is main with its inputs as parameters.

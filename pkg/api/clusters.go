@@ -90,17 +90,17 @@ func (q clusterRequest) typed(found bool) error {
 }
 
 // findCluster answers a question that needs the cluster to exist.
-func (s *Server) findCluster(r *http.Request, expand bool) (clusterRequest, index.Part, view.Cluster, error) {
+func (s *Server) findCluster(r *http.Request, expand bool) (clusterRequest, view.Cluster, error) {
 	q, part, err := s.ask(r)
 	if err != nil {
-		return q, part, view.Cluster{}, err
+		return q, view.Cluster{}, err
 	}
 	found, ok := view.NewCluster(s.spelling(q.application), part, q.cluster, expand)
-	return q, part, found, q.typed(ok)
+	return q, found, q.typed(ok)
 }
 
 func (s *Server) cluster(w http.ResponseWriter, r *http.Request) {
-	q, _, found, err := s.findCluster(r, boolean(r.URL.Query(), "expand", true))
+	q, found, err := s.findCluster(r, boolean(r.URL.Query(), "expand", true))
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -110,7 +110,7 @@ func (s *Server) cluster(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) clusterServerGroups(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	q, _, found, err := s.findCluster(r, boolean(query, "expand", true))
+	q, found, err := s.findCluster(r, boolean(query, "expand", true))
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -131,7 +131,7 @@ func (s *Server) clusterServerGroup(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	q, _, found, err := s.findCluster(r, true)
+	q, found, err := s.findCluster(r, true)
 	if err != nil {
 		s.fail(w, r, err)
 		return

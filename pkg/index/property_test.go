@@ -38,15 +38,6 @@ type change struct {
 	object  map[string]any
 }
 
-func (c *simulated) resource(kind string) cluster.Resource {
-	for _, r := range everyKind {
-		if r.Kind == kind {
-			return r
-		}
-	}
-	panic(kind)
-}
-
 // mutate changes one random object.
 func (c *simulated) mutate() {
 	kind := everyKind[c.rand.IntN(len(everyKind))].Kind
@@ -62,7 +53,7 @@ func (c *simulated) mutate() {
 		c.history = append(c.history, change{kind, true, gone})
 		return
 	}
-	uid := ""
+	var uid string
 	if old != nil {
 		uid = old["metadata"].(map[string]any)["uid"].(string)
 	} else {

@@ -37,7 +37,7 @@ func Resolve(t Target, groups []index.Group) (index.Group, error) {
 	slices.SortFunc(candidates, newestFirst)
 
 	notFound := NotFoundError(fmt.Sprintf("Target not found (target: %s)", t.Name))
-	pick := ""
+	var pick string
 	name := strings.ToLower(t.Name)
 	name = strings.TrimSuffix(strings.TrimSuffix(name, "_asg_dynamic"), "_asg")
 	switch name {

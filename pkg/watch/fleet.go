@@ -122,9 +122,9 @@ func (f *Fleet) refresh() {
 	h := &Health{accounts: make(map[string]*supervisor, len(f.running))}
 	for name, r := range f.running {
 		h.accounts[name] = r.supervisor
-		r.supervisor.mu.Lock()
+		r.mu.Lock()
 		state, stale := r.state, r.stale()
-		r.supervisor.mu.Unlock()
+		r.mu.Unlock()
 		if state == Starting {
 			h.starting = append(h.starting, r.supervisor)
 		}

@@ -92,7 +92,7 @@ func (r *Reflector) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		progressed, err := r.attempt(ctx)
 		if ctx.Err() != nil {
-			break
+			return nil //nolint:nilerr // the attempt ended because it was told to
 		}
 		switch reason := cluster.ReasonOf(err); {
 		case err == nil:
@@ -105,7 +105,7 @@ func (r *Reflector) run(ctx context.Context) error {
 				continue
 			}
 		case reason == cluster.Forbidden, reason == cluster.NotFound:
-			return err
+			return err // asking again would not help
 		}
 		r.report(err)
 		if progressed {
