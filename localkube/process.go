@@ -25,7 +25,7 @@ type process struct {
 
 func startProcess(name component, cmd *exec.Cmd, dir string) (*process, error) {
 	logPath := filepath.Join(dir, string(name)+".log")
-	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // inside the control plane's folder
+	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log of %s: %w", name, err)
 	}
@@ -46,19 +46,6 @@ func startProcess(name component, cmd *exec.Cmd, dir string) (*process, error) {
 		close(p.done)
 	}()
 	return p, nil
-}
-
-// stop asks the process to end and kills it when it takes longer than grace.
-func (p *process) stop(grace time.Duration) {
-	if p == nil {
-		return
-	}
-	_ = p.cmd.Process.Signal(os.Interrupt)
-	select {
-	case <-p.done:
-	case <-time.After(grace):
-		p.kill()
-	}
 }
 
 func (p *process) kill() {
@@ -88,7 +75,7 @@ func (p *process) waitReady(ctx context.Context, check func(context.Context) err
 // tailFile returns the end of a log, for an error message.
 func tailFile(path string) string {
 	const most = 4 << 10
-	content, err := os.ReadFile(path) //nolint:gosec // a log that this package wrote
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}

@@ -4,7 +4,6 @@ package kubetest
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -101,4 +100,4 @@ func (p *Pool) stopAll() {
 // shown only when it ends, which may be a quarter of an hour later.
 type testLog struct{ testing.TB }
 
-func (testLog) Write(b []byte) (int, error) { return io.WriteString(os.Stderr, string(b)) }
+func (testLog) Write(b []byte) (int, error) { return os.Stderr.Write(b) }

@@ -143,9 +143,9 @@ func up(ctx context.Context, n int) error {
 			return nil
 		}
 		select {
-		case <-ended:
+		case err := <-ended:
 			text, _ := os.ReadFile(statePath("log"))
-			return fmt.Errorf("the control planes did not start:\n%s", text)
+			return fmt.Errorf("the control planes did not start (%w):\n%s", err, text)
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), child.Process.Signal(syscall.SIGTERM))
 		case <-time.After(100 * time.Millisecond):
@@ -231,7 +231,7 @@ func run(ctx context.Context, n int, manifests string, argv []string) error {
 		return err
 	}
 	if manifests != "" {
-		content, err := os.ReadFile(manifests) //nolint:gosec // the caller's own file
+		content, err := os.ReadFile(manifests)
 		if err != nil {
 			return fmt.Errorf("read the manifests: %w", err)
 		}
