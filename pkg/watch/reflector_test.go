@@ -1,0 +1,142 @@
+package watch
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+)
+
+func readFrames(text string, buffer int) (frames []frame, err error) {
+	r := frameReader{r: bufio.NewReaderSize(strings.NewReader(text), buffer)}
+	for {
+		f, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return frames, nil
+		}
+		if err != nil {
+			return frames, err
+		}
+		f.object = []byte(string(f.object)) // valid only until the next call
+		frames = append(frames, f)
+	}
+}
+
+func TestFrames_AreReadInAnyFormAndSize(t *testing.T) {
+	long := `{"type":"ADDED","object":{"a":"` + strings.Repeat("x", 5000) + `"}}`
+	for name, text := range map[string]string{
+		"usual":                `{"type":"ADDED","object":{"a":1}}` + "\n" + `{"type":"DELETED","object":{"a":2}}` + "\n",
+		"other order":          `{"object":{"a":1},"type":"ADDED"}` + "\n\n" + `{ "type" : "DELETED" , "object" : {"a":2} }` + "\n",
+		"longer than a buffer": long + "\n" + `{"type":"DELETED","object":{}}` + "\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			frames, err := readFrames(text, 64)
+			if err != nil || len(frames) != 2 || frames[0].event != "ADDED" || frames[1].event != "DELETED" || !json.Valid(frames[0].object) {
+				t.Errorf("%v %v", frames, err)
+			}
+		})
+	}
+}
+
+func TestFrames_ABrokenStreamIsAnError(t *testing.T) {
+	for _, text := range []string{`{"type":"ADDED","obj`, "<html>\n", "{}x\n"} {
+		if _, err := readFrames(text, 64); err == nil {
+			t.Errorf("%q was taken", text)
+		}
+	}
+}
+
+func TestDecodeList_TakesPagesAndRefusesTornOnes(t *testing.T) {
+	good := `{"kind":"PodList","metadata":{"resourceVersion":"7","continue":"c"},"items":[{"metadata":{"resourceVersion":"1"}},{"metadata":{"resourceVersion":"2"}}]}`
+	p, err := decodeList(strings.NewReader(good), decodeVersion)
+	if err != nil || len(p.objects) != 2 || p.version != "7" || p.next != "c" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err = decodeList(strings.NewReader(`{"metadata":{"resourceVersion":"7"},"items":null}`), decodeVersion); err != nil || len(p.objects) != 0 {
+		t.Errorf("null items: %+v, %v", p, err)
+	}
+	for cut := 1; cut < len(good); cut += 7 {
+		if _, err := decodeList(strings.NewReader(good[:cut]), decodeVersion); err == nil {
+			t.Errorf("a list torn at %d was taken", cut)
+		}
+	}
+	if _, err := decodeList(strings.NewReader(`{"items":[]}`), decodeVersion); err == nil {
+		t.Error("a list without a version was taken")
+	}
+}
+
+func TestFailure_OfAStatusTellsExpiredApart(t *testing.T) {
+	f := frame{event: "ERROR", object: []byte(`{"kind":"Status","code":410,"reason":"Expired","message":"too old"}`)}
+	if got := cluster.ReasonOf(f.failure()); got != cluster.Expired {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestSlots_AnAccountThatIsWaitedForGoesFirst(t *testing.T) {
+	s := NewSlots(1)
+	hold, err := s.acquire(context.Background(), "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := make(chan string, 2)
+	for i, owner := range []string{"second", "urgent"} {
+		go func() {
+			release, err := s.acquire(context.Background(), owner)
+			if err == nil {
+				order <- owner
+				release()
+			}
+		}()
+		for {
+			s.mu.Lock()
+			n := len(s.waiting)
+			s.mu.Unlock()
+			if n == i+1 {
+				break
+			}
+		}
+	}
+	s.promote("urgent")
+	hold()
+	if got := <-order; got != "urgent" {
+		t.Errorf("%s went first", got)
+	}
+	if got := <-order; got != "second" {
+		t.Errorf("then %s", got)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	hold, err = s.acquire(ctx, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := s.acquire(ctx, "y"); err == nil {
+		t.Error("a slot was given to a caller that had gone")
+	}
+	hold()
+	if s.free != 1 {
+		t.Errorf("%d slots are free, want 1", s.free)
+	}
+}
+
+func FuzzFrames(f *testing.F) {
+	f.Add(`{"type":"ADDED","object":{"metadata":{"resourceVersion":"1"}}}` + "\n")
+	f.Add(`{"type":"","object":}` + "\n")
+	f.Fuzz(func(_ *testing.T, text string) {
+		frames, err := readFrames(text, 64)
+		if err != nil {
+			return
+		}
+		for _, fr := range frames {
+			_, _ = decodeVersion(fr.unmarshal)
+			_, _ = bookmarkOf(fr)
+			_ = fr.failure()
+		}
+		_, _ = decodeList(strings.NewReader(text), decodeVersion)
+	})
+}
