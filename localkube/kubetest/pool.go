@@ -3,7 +3,6 @@ package kubetest
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/signal"
 	"sync"
@@ -23,19 +22,22 @@ type Pool struct {
 	building sync.Mutex
 }
 
+// interruptedExit is what a shell shows for a command that Ctrl-C ended.
+const interruptedExit = 130
+
 // Main runs a package's tests with the pool and returns the exit code:
 //
 //	var pool kubetest.Pool
 //	func TestMain(m *testing.M) { os.Exit(pool.Main(m)) }
 func (p *Pool) Main(m *testing.M) int {
 	defer p.stopAll()
-	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(interrupted, func() {
-		if errors.Is(context.Cause(interrupted), context.Canceled) {
-			p.stopAll()
-		}
-	})
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		p.stopAll()
+		os.Exit(interruptedExit)
+	}()
 	return m.Run()
 }
 

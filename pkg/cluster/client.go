@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
+	"k8s.io/client-go/util/connrotation"
 )
 
 // Options bound what a client does.
@@ -42,6 +43,9 @@ type Client struct {
 const (
 	dialTimeout = 5 * time.Second
 	tlsTimeout  = 5 * time.Second
+	// idleTimeout is short since net/http remembers a closed HTTP/2 connection
+	// for as long, and between two discoveries there is nothing to reuse.
+	idleTimeout = 10 * time.Second
 	// userAgent is what audit logs of the cluster show.
 	userAgent = "go-clouddriver"
 )
@@ -69,7 +73,7 @@ func New(c *rest.Config, o Options) (*Client, error) {
 	}, nil
 }
 
-// Close ends idle connections; those of running requests end with them.
+// Close ends every connection, those of running requests too.
 func (c *Client) Close() { c.close() }
 
 func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) {
@@ -85,17 +89,18 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) 
 	if settings.DialHolder != nil && settings.DialHolder.Dial != nil {
 		dial = settings.DialHolder.Dial // an exec plugin's, which closes connections when its certificate turns
 	}
+	connections := connrotation.NewDialer(dial)
 	proxy := http.ProxyFromEnvironment
 	if settings.Proxy != nil {
 		proxy = settings.Proxy
 	}
 	base := &http.Transport{
 		Proxy:                 proxy,
-		DialContext:           dial,
+		DialContext:           connections.DialContext,
 		TLSClientConfig:       tlsConfig,
 		TLSHandshakeTimeout:   tlsTimeout,
 		ResponseHeaderTimeout: o.RequestTimeout,
-		IdleConnTimeout:       90 * time.Second,
+		IdleConnTimeout:       idleTimeout,
 		MaxIdleConnsPerHost:   25,
 		ForceAttemptHTTP2:     true,
 		// The server would spend more time on compressing a list than a local
@@ -110,7 +115,9 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) 
 	if o.WrapTransport != nil {
 		wrapped = o.WrapTransport(wrapped)
 	}
-	return wrapped, base.CloseIdleConnections, nil
+	// Closing only the idle ones would leave those whose last stream is just
+	// being cancelled, each with its goroutines.
+	return wrapped, func() { base.CloseIdleConnections(); connections.CloseAll() }, nil
 }
 
 // Open sends a GET and returns the body once the server has said yes. The

@@ -115,7 +115,6 @@ func newSupervisor(a *account.Account, sink AccountSink, slots *Slots, o Options
 // run watches until the context is over.
 func (s *supervisor) run(ctx context.Context) {
 	defer s.slots.calm(s.account.Name)
-	defer s.stopAll()
 	client, err := cluster.New(s.account.REST, s.options.Client)
 	if err != nil {
 		s.setDiscovery(err)
@@ -123,6 +122,7 @@ func (s *supervisor) run(ctx context.Context) {
 		return
 	}
 	defer client.Close()
+	defer s.stopAll() // before the connections close, so that none ends as an error
 	wait := backoffFirst
 	for ctx.Err() == nil {
 		resources, err := client.Discover(ctx)
