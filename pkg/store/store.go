@@ -1,0 +1,202 @@
+// Package store keeps what has to outlive the process in SQL: providers with
+// their permissions, the record of written resources, leases and markers. It
+// speaks MySQL, for several replicas, and SQLite, for one, with one set of
+// queries; what differs is in dialect.go.
+//
+// The tables of the older Go rewrite (homedepot/go-clouddriver,
+// internal/sql; accounts.md 4) are shared with it: it may run on the same
+// database during a roll-over.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Options say where the database is and how patient the store is.
+type Options struct {
+	// MySQL, when set, is used instead of the SQLite file.
+	MySQL *MySQL
+	// Path is the SQLite file.
+	Path string
+	// Timeout is the deadline of a statement, and of a transaction as a whole.
+	Timeout time.Duration
+	// MigrationTimeout is the deadline of all migrations together, waiting for
+	// another replica's included.
+	MigrationTimeout time.Duration
+	// MaxOpen, MaxIdle and Lifetime bound the pool of connections.
+	MaxOpen, MaxIdle int
+	Lifetime         time.Duration
+	// Wrap, when set, sees every statement; for tests and tracing.
+	Wrap func(driver.Connector) driver.Connector
+	Log  *slog.Logger
+}
+
+// MySQL is how to reach a MySQL server.
+type MySQL struct {
+	// Host is a name or an address, with or without a port.
+	Host                 string
+	Port                 int
+	Name, User, Password string
+	// TLS is false, true, skip-verify or preferred.
+	TLS string
+	// TLSCA is a PEM file with the authorities to trust; the system's when
+	// empty.
+	TLSCA string
+	// ConnectTimeout is the deadline of a new connection.
+	ConnectTimeout time.Duration
+}
+
+// Store is the database.
+type Store struct {
+	db      *sql.DB
+	dialect dialect
+	options Options
+	unlock  func()
+}
+
+// Open connects; it changes nothing in the database. Migrate comes next.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{options: o, unlock: func() {}}
+	if o.MySQL != nil {
+		s.dialect = mysqlDialect{}
+	} else {
+		s.dialect = sqliteDialect{}
+		unlock, err := lockFile(o.Path)
+		if err != nil {
+			return nil, err
+		}
+		s.unlock = unlock
+	}
+	connector, err := s.connector(false)
+	if err != nil {
+		s.unlock()
+		return nil, err
+	}
+	s.db = sql.OpenDB(connector)
+	s.db.SetMaxOpenConns(o.MaxOpen)
+	s.db.SetMaxIdleConns(o.MaxIdle)
+	s.db.SetConnMaxLifetime(o.Lifetime)
+	pinging, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	if err := s.db.PingContext(pinging); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("connect to %s: %w", s.dialect.where(o), classify(err))
+	}
+	return s, nil
+}
+
+func (s *Store) connector(migrating bool) (driver.Connector, error) {
+	c, err := s.dialect.connector(s.options, migrating)
+	if err != nil {
+		return nil, err
+	}
+	if s.options.Wrap != nil {
+		c = s.options.Wrap(c)
+	}
+	return c, nil
+}
+
+// Close ends all connections and lets another process have the SQLite file.
+func (s *Store) Close() {
+	_ = s.db.Close() // statements under way fail by themselves
+	s.unlock()
+}
+
+// Shared says whether other processes may use the database, too.
+func (s *Store) Shared() bool { return s.options.MySQL != nil }
+
+// Ping says whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
+	return classify(s.db.PingContext(ctx))
+}
+
+// queryer is what a connection, a transaction and the pool have in common.
+type queryer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// inTx runs f in a transaction, again when the database asks for it: two
+// transactions that wait for each other are no fault of theirs.
+func (s *Store) inTx(ctx context.Context, f func(ctx context.Context, q queryer) error) error {
+	return s.transact(ctx, false, f)
+}
+
+// snapshot runs several queries on one state of the database.
+func (s *Store) snapshot(ctx context.Context, f func(ctx context.Context, q queryer) error) error {
+	return s.transact(ctx, true, f)
+}
+
+func (s *Store) transact(ctx context.Context, readOnly bool, f func(ctx context.Context, q queryer) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
+	const most = 20
+	for attempt := 1; ; attempt++ {
+		err := s.once(ctx, readOnly, f)
+		if err == nil || attempt == most || !s.dialect.again(err) || ctx.Err() != nil {
+			return classify(err)
+		}
+		select {
+		case <-ctx.Done():
+			return classify(err)
+		case <-time.After(jittered(time.Duration(attempt) * 5 * time.Millisecond)):
+		}
+	}
+}
+
+func (s *Store) once(ctx context.Context, readOnly bool, f func(ctx context.Context, q queryer) error) error {
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: readOnly})
+	if err != nil {
+		return err
+	}
+	if err := f(ctx, tx); err != nil {
+		_ = tx.Rollback() // the first error tells more
+		return err
+	}
+	return tx.Commit()
+}
+
+// read runs f outside of a transaction within the deadline.
+func (s *Store) read(ctx context.Context, f func(ctx context.Context, q queryer) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
+	return classify(f(ctx, s.db))
+}
+
+// each calls scan for every row of a query.
+func each(ctx context.Context, q queryer, scan func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// exec runs a statement whose result does not matter.
+func exec(ctx context.Context, q queryer, query string, args ...any) error {
+	_, err := q.ExecContext(ctx, query, args...)
+	return err
+}
+
+// exists says whether a query has a row.
+func exists(ctx context.Context, q queryer, query string, args ...any) (bool, error) {
+	found := false
+	err := each(ctx, q, func(*sql.Rows) error { found = true; return nil }, query, args...)
+	return found, err
+}
