@@ -45,6 +45,11 @@ type Account struct {
 
 	// REST says how to reach the cluster.
 	REST *rest.Config
+	// Credential tells credentials apart that REST does not hold itself, such
+	// as those of a token provider. It is no secret.
+	Credential string
+	// Invalid, when set, is why the account cannot be used.
+	Invalid error
 }
 
 // AllowsKind says whether the account's configuration lets the kind be used.
@@ -89,6 +94,7 @@ func (a *Account) WatchFingerprint() string {
 		a.Namespaces, a.OmitNamespaces, a.Kinds, a.OmitKinds, a.LabelSelector, a.DeriveNames, a.CustomResources,
 		c.Host, c.APIPath, c.Username, c.Password, c.BearerToken, c.BearerTokenFile, c.Impersonate,
 		c.Insecure, c.ServerName, c.CertFile, c.KeyFile, c.CAFile, c.CertData, c.KeyData, c.CAData,
+		a.Credential, fmt.Sprint(a.Invalid),
 	}
 	if e := c.ExecProvider; e != nil {
 		identity = append(identity, e.Command, e.Args, e.Env, e.APIVersion, e.InteractiveMode)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ type Config struct {
 	Cache       Cache       `koanf:"cache"`
 	Credentials Credentials `koanf:"credentials"`
 	Services    Services    `koanf:"services"`
+	Database    Database    `koanf:"database"`
+	Accounts    Accounts    `koanf:"accounts"`
 	Log         Log         `koanf:"log"`
 }
 
@@ -92,7 +95,58 @@ type Credentials struct {
 
 // Services are the Spinnaker services that we call.
 type Services struct {
-	Fiat Fiat `koanf:"fiat"`
+	Fiat   Fiat   `koanf:"fiat"`
+	Arcade Arcade `koanf:"arcade"`
+}
+
+// Arcade gives tokens for accounts of the provider API. The variables are
+// those of homedepot/go-clouddriver.
+type Arcade struct {
+	URL      string        `koanf:"baseUrl" env:"ARCADE_URL" doc:"address of Arcade; http://localhost:1982 when only the key is set"`
+	APIKey   string        `koanf:"apiKey" env:"ARCADE_API_KEY" doc:"key that Arcade asks for"`
+	Timeout  time.Duration `koanf:"timeout" default:"10s" doc:"deadline of a call to Arcade"`
+	TokenTTL time.Duration `koanf:"tokenTTL" default:"1m" doc:"how long a token is used that does not say when it expires; a token that a cluster refuses is replaced at once"`
+}
+
+// Configured says whether there is an Arcade to ask.
+func (a Arcade) Configured() bool { return a.URL != "" }
+
+// defaultArcade is where a sidecar listens.
+const defaultArcade = "http://localhost:1982"
+
+// Database is where providers and the record of writes are kept. The variables
+// are those of homedepot/go-clouddriver, as is the rule that SQLite is used
+// unless the first four are all set.
+type Database struct {
+	Host             string        `koanf:"host" env:"DB_HOST" doc:"MySQL server, with or without a port"`
+	Name             string        `koanf:"name" env:"DB_NAME" doc:"MySQL database"`
+	User             string        `koanf:"user" env:"DB_USER" doc:"MySQL user"`
+	Password         string        `koanf:"password" env:"DB_PASS" doc:"MySQL password; SQLite is used when one of these four is empty"`
+	Port             int           `koanf:"port" env:"DB_PORT" default:"3306" doc:"MySQL port, when the host names none"`
+	TLS              string        `koanf:"tls" env:"DB_TLS" default:"false" doc:"TLS to MySQL: false, true, skip-verify or preferred"`
+	TLSCA            string        `koanf:"tlsCA" env:"DB_TLS_CA" doc:"PEM file with the authorities to trust for MySQL; the system's when empty"`
+	Path             string        `koanf:"path" env:"DB_PATH" default:"clouddriver.db" doc:"SQLite file"`
+	MaxOpen          int           `koanf:"maxOpen" default:"10" doc:"connections at most"`
+	MaxIdle          int           `koanf:"maxIdle" default:"4" doc:"idle connections that are kept"`
+	ConnLifetime     time.Duration `koanf:"connLifetime" default:"5m" doc:"age from which a connection is made anew"`
+	ConnectTimeout   time.Duration `koanf:"connectTimeout" default:"5s" doc:"deadline of a new connection"`
+	Timeout          time.Duration `koanf:"timeout" default:"10s" doc:"deadline of a statement or transaction"`
+	MigrationTimeout time.Duration `koanf:"migrationTimeout" default:"30m" doc:"deadline of all migrations at a start"`
+	PollEvery        time.Duration `koanf:"pollEvery" default:"3s" doc:"how often replicas look for changes that others made"`
+}
+
+// MySQL says whether MySQL is used.
+func (d Database) MySQL() bool {
+	return d.Host != "" && d.Name != "" && d.User != "" && d.Password != ""
+}
+
+// Accounts are rules for accounts of the provider API.
+type Accounts struct {
+	TokenKeys      string `koanf:"tokenKeys" env:"CLOUDDRIVER_TOKEN_KEYS" doc:"keys that seal bearer tokens in the database, id:base64 of 32 bytes, separated by commas; the first one seals, all open"`
+	TokenKeysFile  string `koanf:"tokenKeysFile" env:"CLOUDDRIVER_TOKEN_KEYS_FILE" doc:"file with such keys, one per line, instead"`
+	RequireSealed  bool   `koanf:"requireSealedTokens" default:"false" doc:"refuse bearer tokens when there is no key to seal them with"`
+	WatchAll       bool   `koanf:"watchAll" default:"false" doc:"accounts of the provider API watch every object, not only what Spinnaker manages"`
+	AllowInCluster bool   `koanf:"allowInCluster" default:"false" doc:"allow the token provider in-cluster, which lends our own service account"`
 }
 
 // Fiat is Spinnaker's authorization service.
@@ -126,6 +180,32 @@ func (c *Config) Validate() error {
 	} {
 		if n <= 0 {
 			bad(key, "must be more than 0")
+		}
+	}
+	for key, n := range map[string]int64{
+		"services.arcade.timeout": int64(c.Services.Arcade.Timeout), "services.arcade.tokenTTL": int64(c.Services.Arcade.TokenTTL),
+		"database.maxOpen": int64(c.Database.MaxOpen), "database.connectTimeout": int64(c.Database.ConnectTimeout),
+		"database.timeout": int64(c.Database.Timeout), "database.migrationTimeout": int64(c.Database.MigrationTimeout),
+		"database.pollEvery": int64(c.Database.PollEvery), "database.port": int64(c.Database.Port),
+	} {
+		if n <= 0 {
+			bad(key, "must be more than 0")
+		}
+	}
+	switch c.Database.TLS {
+	case "", "false", "true", "skip-verify", "preferred":
+	default:
+		bad("database.tls", "%q is none of false, true, skip-verify, preferred", c.Database.TLS)
+	}
+	if c.Database.Path == "" && !c.Database.MySQL() {
+		bad("database.path", "must name a file when MySQL is not used")
+	}
+	if c.Accounts.TokenKeys != "" && c.Accounts.TokenKeysFile != "" {
+		bad("accounts.tokenKeys", "at most one of tokenKeys and tokenKeysFile can be set")
+	}
+	if u := c.Services.Arcade.URL; u != "" {
+		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
+			bad("services.arcade.baseUrl", "is not an http or https address")
 		}
 	}
 	if c.Services.Fiat.Enabled {

@@ -95,6 +95,9 @@ func Load(flags *pflag.FlagSet, environ func(string) string) (*Config, error) {
 	if err := k.UnmarshalWithConf("", c, koanf.UnmarshalConf{}); err != nil {
 		return nil, fmt.Errorf("read the settings: %w", err)
 	}
+	if c.Services.Arcade.URL == "" && c.Services.Arcade.APIKey != "" {
+		c.Services.Arcade.URL = defaultArcade // a sidecar, as the older rewrite assumes
+	}
 	return c, c.Validate()
 }
 

@@ -389,3 +389,21 @@ func (a *Account) find(namespace, kind, name string) *Object {
 	}
 	return nil
 }
+
+// Objects lists an account's objects of some kinds, in order.
+func (ix *Index) Objects(accountName string, kindTexts ...string) []*Object {
+	a := ix.account(accountName)
+	if a == nil {
+		return nil
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	var out []*Object
+	for _, text := range kindTexts {
+		if k := a.kinds[text]; k != nil {
+			out = slices.AppendSeq(out, maps.Values(k.objects))
+		}
+	}
+	slices.SortFunc(out, Compare)
+	return out
+}

@@ -115,7 +115,13 @@ func newSupervisor(a *account.Account, sink AccountSink, slots *Slots, o Options
 // run watches until the context is over.
 func (s *supervisor) run(ctx context.Context) {
 	defer s.slots.calm(s.account.Name)
-	client, err := cluster.New(s.account.REST, s.options.Client)
+	err := s.account.Invalid
+	var client *cluster.Client
+	if err == nil {
+		client, err = cluster.New(s.account.REST, s.options.Client)
+	} else {
+		err = &cluster.Error{Reason: cluster.Invalid, Err: err}
+	}
 	if err != nil {
 		s.setDiscovery(err)
 		<-ctx.Done()
