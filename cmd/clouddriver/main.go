@@ -37,14 +37,14 @@ func run(ctx context.Context, args []string) error {
 	flags := pflag.NewFlagSet("clouddriver "+command, pflag.ContinueOnError)
 	config.AddFlags(flags)
 	switch command {
-	case "serve":
+	case "serve", "migrate":
 	case "version":
 		fmt.Println(version())
 		return nil
 	case "settings":
 		return printSettings(os.Stdout)
 	default:
-		return fmt.Errorf("unknown command %q; there are serve (the default), settings and version", command)
+		return fmt.Errorf("unknown command %q; there are serve (the default), migrate, settings and version", command)
 	}
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -54,7 +54,10 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("settings:\n%w", err)
 	}
 	log := telemetry.NewLogger(os.Stderr, settings.Log.Level, settings.Log.Format)
-	service, err := newService(settings, log)
+	if command == "migrate" {
+		return migrateCommand(ctx, flags.Args(), settings, log, os.Stdout)
+	}
+	service, err := newService(ctx, settings, log)
 	if err != nil {
 		return err
 	}

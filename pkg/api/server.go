@@ -26,7 +26,12 @@ type Options struct {
 	Cache    *index.Cache
 	Fleet    Fleet
 	Accounts *account.Registry
-	Limits   config.Server
+	// Providers and Resources serve the provider API.
+	Providers Providers
+	Resources Resources
+	Limits    config.Server
+	// VerboseRequests logs every request, credentials masked.
+	VerboseRequests bool
 	// Credentials are the flags of the account list.
 	Credentials config.Credentials
 	// Metrics serves /metrics; Observe is told of every request.
@@ -46,6 +51,9 @@ func New(o Options) http.Handler {
 	s := &Server{Options: o, inFlight: make(chan struct{}, o.Limits.MaxInFlight)}
 	r := chi.NewRouter()
 	r.Use(s.observe, s.recover)
+	if o.VerboseRequests {
+		r.Use(s.verbose)
+	}
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, problem{http.StatusNotFound, "No handler found for " + r.Method + " " + r.URL.Path})
 	})
@@ -84,6 +92,7 @@ func (s *Server) routes(r chi.Router) {
 	r.Get("/{provider}/loadBalancers", s.loadBalancers)
 	r.Get("/{provider}/loadBalancers/{name}", s.loadBalancersByName)
 	r.Get("/{provider}/loadBalancers/{account}/{region}/{name}", s.loadBalancer)
+	r.Route("/v1/kubernetes/providers", s.providerRoutes)
 	r.Get("/credentials", s.credentials)
 	r.Get("/credentials/{account}", s.credential)
 }

@@ -132,7 +132,15 @@ type Database struct {
 	ConnectTimeout   time.Duration `koanf:"connectTimeout" default:"5s" doc:"deadline of a new connection"`
 	Timeout          time.Duration `koanf:"timeout" default:"10s" doc:"deadline of a statement or transaction"`
 	MigrationTimeout time.Duration `koanf:"migrationTimeout" default:"30m" doc:"deadline of all migrations at a start"`
+	CleanUp          CleanUp       `koanf:"cleanUp"`
 	PollEvery        time.Duration `koanf:"pollEvery" default:"3s" doc:"how often replicas look for changes that others made"`
+}
+
+// CleanUp is how old rows of kubernetes_resources are removed.
+type CleanUp struct {
+	Every     time.Duration `koanf:"every" default:"1h" doc:"how often old rows of kubernetes_resources are removed; 0 leaves it to others"`
+	OlderThan time.Duration `koanf:"olderThan" default:"6h" doc:"age from which a row that nobody needs is removed"`
+	Batch     int           `koanf:"batch" default:"500" doc:"rows that one statement looks at"`
 }
 
 // MySQL says whether MySQL is used.
@@ -158,6 +166,8 @@ type Fiat struct {
 type Log struct {
 	Level  string `koanf:"level" default:"info" doc:"debug, info, warn or error"`
 	Format string `koanf:"format" default:"text" doc:"text or json"`
+	// VerboseRequests is the older rewrite's switch.
+	VerboseRequests bool `koanf:"verboseRequests" env:"VERBOSE_REQUEST_LOGGING" default:"false" doc:"log every request with its headers and body, credentials masked"`
 }
 
 // Listen is the address for net.Listen.
@@ -186,7 +196,8 @@ func (c *Config) Validate() error {
 		"services.arcade.timeout": int64(c.Services.Arcade.Timeout), "services.arcade.tokenTTL": int64(c.Services.Arcade.TokenTTL),
 		"database.maxOpen": int64(c.Database.MaxOpen), "database.connectTimeout": int64(c.Database.ConnectTimeout),
 		"database.timeout": int64(c.Database.Timeout), "database.migrationTimeout": int64(c.Database.MigrationTimeout),
-		"database.pollEvery": int64(c.Database.PollEvery), "database.port": int64(c.Database.Port),
+		"database.pollEvery": int64(c.Database.PollEvery), "database.cleanUp.olderThan": int64(c.Database.CleanUp.OlderThan),
+		"database.cleanUp.batch": int64(c.Database.CleanUp.Batch), "database.port": int64(c.Database.Port),
 	} {
 		if n <= 0 {
 			bad(key, "must be more than 0")

@@ -111,6 +111,11 @@ func parseName(name string) Moniker {
 	return m
 }
 
+var versionSuffix = regexp.MustCompile(`-v[0-9]{3,}$`)
+
+// Unversioned is an object's name without the version that Spinnaker appends.
+func Unversioned(name string) string { return versionSuffix.ReplaceAllString(name, "") }
+
 // unquote drops the double quotes that very old releases and the Spinnaker
 // operator write around annotation values.
 func unquote(v string) string {

@@ -29,6 +29,7 @@ type Source struct {
 type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
+	cleaned  prometheus.Counter
 }
 
 // NewMetrics registers all metrics.
@@ -40,8 +41,11 @@ func NewMetrics(s Source) *Metrics {
 			Help:    "Time to answer, by route, method and status.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .1, .5, 1, 5},
 		}, []string{"route", "method", "status"}),
+		cleaned: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "resources_cleaned_up_total", Help: "Old rows removed from kubernetes_resources.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, &source{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.cleaned, &source{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -49,6 +53,9 @@ func NewMetrics(s Source) *Metrics {
 func (m *Metrics) Observe(route, method string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
 }
+
+// CleanedUp counts removed rows of kubernetes_resources.
+func (m *Metrics) CleanedUp(rows int64) { m.cleaned.Add(float64(rows)) }
 
 // Handler serves the metrics.
 func (m *Metrics) Handler() http.Handler {
