@@ -33,7 +33,16 @@ func TestMain(m *testing.M) {
 		patcher()
 		return
 	}
-	os.Exit(pool.Main(m))
+	if input := os.Getenv(killerEnv); input != "" {
+		if err := killer(input); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
+	code := pool.Main(m)
+	stopMariaDB()
+	os.Exit(code)
 }
 
 // service is the whole service in the test's process.
