@@ -104,7 +104,7 @@ func (a *Arcade) refresh(ctx context.Context, provider string, t *arcadeToken) (
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {
-		t.failed, t.notBefore = err, now.Add(arcadeRest/2+rand.N(arcadeRest)) //nolint:gosec // spreads load, guards nothing
+		t.failed, t.notBefore = err, now.Add(arcadeRest/2+rand.N(arcadeRest))
 		return "", err
 	}
 	life, expires := a.settings.TokenTTL, time.Time{}
@@ -113,7 +113,7 @@ func (a *Arcade) refresh(ctx context.Context, provider string, t *arcadeToken) (
 	}
 	// Between seven and nine tenths of a life, so that replicas and token
 	// providers spread.
-	refresh := now.Add(time.Duration(float64(life) * (.7 + .2*rand.Float64()))) //nolint:gosec // spreads load, guards nothing
+	refresh := now.Add(time.Duration(float64(life) * (.7 + .2*rand.Float64())))
 	*t = arcadeToken{text: text, fetched: now, refresh: refresh, expires: expires}
 	return text, nil
 }

@@ -100,5 +100,5 @@ func sqliteCode(err error) (int, bool) {
 
 // jittered spreads a wait over half of it to one and a half.
 func jittered(d time.Duration) time.Duration {
-	return d/2 + rand.N(d) //nolint:gosec // spreads load, guards nothing
+	return d/2 + rand.N(d)
 }

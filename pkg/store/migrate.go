@@ -131,7 +131,7 @@ func repair(m *migrate.Migrate, files source.Driver) error {
 	}
 	before := database.NilVersion
 	if previous, err := files.Prev(version); err == nil {
-		before = int(previous) //nolint:gosec // a handful of files
+		before = int(previous)
 	}
 	return m.Force(before)
 }

@@ -177,7 +177,7 @@ func (s *Store) DeleteProvider(ctx context.Context, name string) error {
 			return err
 		}
 		if n, err := result.RowsAffected(); err != nil || n == 0 {
-			return cmp.Or(err, error(ErrNotFound))
+			return cmp.Or(err, ErrNotFound)
 		}
 		if err := deleteDetails(ctx, q, name); err != nil {
 			return err

@@ -1,0 +1,143 @@
+package account
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
+)
+
+func jwt(exp time.Time) string {
+	part := base64.RawURLEncoding.EncodeToString
+	return part([]byte(`{}`)) + "." + part(fmt.Appendf(nil, `{"exp":%d}`, exp.Unix())) + ".s"
+}
+
+type arcadeServer struct {
+	calls  atomic.Int64
+	broken atomic.Bool
+	token  atomic.Value
+}
+
+func newArcade(t *testing.T, ttl time.Duration) (*Arcade, *arcadeServer) {
+	t.Helper()
+	s := &arcadeServer{}
+	s.token.Store("opaque-1")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s.calls.Add(1)
+		if s.broken.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"token":%q}`, s.token.Load())
+	}))
+	t.Cleanup(server.Close)
+	return NewArcade(config.Arcade{URL: server.URL, APIKey: "k", Timeout: time.Second, TokenTTL: ttl}), s
+}
+
+func TestArcade_IsAskedOncePerProviderHoweverManyAccounts(t *testing.T) {
+	for name, token := range map[string]string{"opaque": "opaque-1", "readable": jwt(time.Now().Add(time.Hour))} {
+		t.Run(name, func(t *testing.T) {
+			a, s := newArcade(t, time.Minute)
+			s.token.Store(token)
+			var wg sync.WaitGroup
+			for i := range 1000 {
+				wg.Go(func() {
+					if got, err := a.Token(context.Background(), fmt.Sprint("provider-", i%4), ""); err != nil || got != token {
+						t.Error(got, err)
+					}
+				})
+			}
+			wg.Wait()
+			if n := s.calls.Load(); n != 4 {
+				t.Errorf("%d calls for 4 providers", n)
+			}
+		})
+	}
+}
+
+func TestArcade_ReplacesARefusedTokenOnce(t *testing.T) {
+	a, s := newArcade(t, time.Hour)
+	old, err := a.Token(context.Background(), "p", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.token.Store("opaque-2")
+	for range 5 {
+		if got, err := a.Token(context.Background(), "p", old); err != nil || got != "opaque-2" {
+			t.Fatal(got, err)
+		}
+	}
+	if n := s.calls.Load(); n != 2 {
+		t.Errorf("%d calls, want 2", n)
+	}
+}
+
+func TestArcade_DownServesTheLastTokenUntilItExpires(t *testing.T) {
+	a, s := newArcade(t, time.Nanosecond) // every use asks for a new one
+	if _, err := a.Token(context.Background(), "p", ""); err != nil {
+		t.Fatal(err)
+	}
+	s.broken.Store(true)
+	if got, err := a.Token(context.Background(), "p", ""); err != nil || got != "opaque-1" {
+		t.Errorf("a token of unknown life: %q, %v", got, err)
+	}
+
+	a, s = newArcade(t, time.Minute)
+	s.token.Store(jwt(time.Now().Add(-time.Second)))
+	if _, err := a.Token(context.Background(), "p", ""); err != nil {
+		t.Fatal(err)
+	}
+	s.broken.Store(true)
+	_, err := a.Token(context.Background(), "p", "")
+	if err == nil || !strings.Contains(err.Error(), "500") {
+		t.Errorf("an expired token: %v, want what Arcade said", err)
+	}
+	calls := s.calls.Load()
+	if _, err := a.Token(context.Background(), "p", ""); err == nil || s.calls.Load() != calls {
+		t.Errorf("Arcade was not left alone after it failed: %v", err)
+	}
+}
+
+func TestKeyring_SealsForOneAccountAndRotates(t *testing.T) {
+	key := func(id string, b byte) string {
+		return id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(string(b), keyBytes)))
+	}
+	old, err := NewKeyring(key("old", 'a'))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := old.Seal("prod", "secret")
+	if err != nil || strings.Contains(sealed.Text, "secret") {
+		t.Fatal(sealed, err)
+	}
+	rotated, err := NewKeyring(key("new", 'b') + "\n" + key("old", 'a'))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := rotated.Open("prod", sealed); err != nil || got != "secret" {
+		t.Errorf("the old key does not open: %q, %v", got, err)
+	}
+	if rotated.Current(sealed) {
+		t.Error("a token under the old key counts as current")
+	}
+	if _, err := rotated.Open("other", sealed); err == nil {
+		t.Error("a token opens for another account")
+	}
+	if _, err := old.Open("prod", store.Sealed{KeyID: "new", Text: sealed.Text}); err == nil || !strings.Contains(err.Error(), `"new"`) {
+		t.Errorf("missing key: %v", err)
+	}
+	for _, bad := range []string{"x", "a:!!", "a:c2hvcnQ=", key("a", 'a') + "," + key("a", 'b')} {
+		if _, err := NewKeyring(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
