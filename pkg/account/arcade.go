@@ -84,7 +84,7 @@ func (a *Arcade) Token(ctx context.Context, provider, rejected string) (string, 
 	fetched := a.flight.DoChan(provider, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.settings.Timeout)
 		defer cancel()
-		return a.refresh(ctx, provider, t)
+		return a.refresh(ctx, provider, rejected, t)
 	})
 	select {
 	case <-ctx.Done():
@@ -98,7 +98,13 @@ func (a *Arcade) Token(ctx context.Context, provider, rejected string) (string, 
 	}
 }
 
-func (a *Arcade) refresh(ctx context.Context, provider string, t *arcadeToken) (string, error) {
+func (a *Arcade) refresh(ctx context.Context, provider, rejected string, t *arcadeToken) (string, error) {
+	a.mu.Lock()
+	current, until := t.text, t.refresh
+	a.mu.Unlock()
+	if current != "" && current != rejected && time.Now().Before(until) {
+		return current, nil // another flight has landed since the caller looked
+	}
 	text, err := a.Fetch(ctx, provider)
 	now := time.Now()
 	a.mu.Lock()
