@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -87,6 +88,14 @@ func start(t testing.TB, c config.Config, clusters ...*localkube.Cluster) *servi
 	if err := source.Load(); err != nil {
 		t.Fatal(err)
 	}
+	s.serve(t, c, log, api.Options{}, source.Run)
+	return s
+}
+
+// serve watches the registry's accounts and answers the API, beside what runs
+// the registry's source, until stop or the end of the test.
+func (s *service) serve(t testing.TB, c config.Config, log *slog.Logger, o api.Options, source func(context.Context) error) {
+	t.Helper()
 	cache, err := index.NewCache(c.Cache.Bytes)
 	if err != nil {
 		t.Fatal(err)
@@ -97,29 +106,21 @@ func start(t testing.TB, c config.Config, clusters ...*localkube.Cluster) *servi
 		Timing: watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter}, StartConcurrency: c.Watch.StartConcurrency, Log: log,
 	})
 	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: s.fleet.Status, Objects: ix.Size, Cache: cache.Stats})
-	server := httptest.NewServer(api.New(api.Options{
-		Index: ix, Cache: cache, Fleet: s.fleet, Accounts: s.registry, Limits: c.Server, Credentials: c.Credentials,
-		Metrics: metrics.Handler(), Observe: metrics.Observe, Log: log,
-	}))
+	o.Index, o.Cache, o.Fleet, o.Accounts, o.Limits, o.Credentials = ix, cache, s.fleet, s.registry, c.Server, c.Credentials
+	o.Metrics, o.Observe, o.Log = metrics.Handler(), metrics.Observe, log
+	server := httptest.NewServer(api.New(o))
 	s.URL = server.URL
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{}, 2)
-	go func() { _ = source.Run(ctx); done <- struct{}{} }()
-	go func() { _ = s.fleet.Run(ctx); done <- struct{}{} }()
-	stopped := false
-	s.stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
+	var running sync.WaitGroup
+	running.Go(func() { _ = source(ctx) })
+	running.Go(func() { _ = s.fleet.Run(ctx) })
+	s.stop = sync.OnceFunc(func() {
 		server.Close()
 		cancel()
-		<-done
-		<-done
+		running.Wait()
 		cache.Close()
-	}
+	})
 	t.Cleanup(s.stop)
-	return s
 }
 
 // ready waits until every account is through its first lists.

@@ -18,11 +18,8 @@ import (
 	"github.com/datapunchorg/go-clouddriver/localkube"
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/api"
-	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
-	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
-	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -48,7 +45,6 @@ func fakeArcade(t testing.TB, token string) (config.Arcade, *atomic.Int64) {
 // startReplica serves the accounts of a database.
 func startReplica(t testing.TB, o store.Options, arcade config.Arcade) *service {
 	t.Helper()
-	c := settings()
 	log := slog.New(slog.NewTextHandler(testWriter{t}, nil))
 	db := openStore(t, o)
 	s := &service{registry: account.NewRegistry(account.SourceProviders)}
@@ -59,26 +55,7 @@ func startReplica(t testing.TB, o store.Options, arcade config.Arcade) *service 
 	if err := providers.Load(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	cache, err := index.NewCache(c.Cache.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ix := index.New()
-	s.fleet = watch.NewFleet(s.registry, ix, watch.Options{
-		Client: cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter},
-		Timing: watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter}, StartConcurrency: c.Watch.StartConcurrency, Log: log,
-	})
-	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: s.fleet.Status, Objects: ix.Size, Cache: cache.Stats})
-	server := httptest.NewServer(api.New(api.Options{
-		Index: ix, Cache: cache, Fleet: s.fleet, Accounts: s.registry, Providers: providers, Resources: db,
-		Limits: c.Server, Credentials: c.Credentials, Metrics: metrics.Handler(), Observe: metrics.Observe, Log: log,
-	}))
-	s.URL = server.URL
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = providers.Run(ctx) })
-	wg.Go(func() { _ = s.fleet.Run(ctx) })
-	t.Cleanup(func() { server.Close(); cancel(); wg.Wait(); cache.Close() })
+	s.serve(t, settings(), log, api.Options{Providers: providers, Resources: db}, providers.Run)
 	return s
 }
 

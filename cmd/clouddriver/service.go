@@ -169,7 +169,7 @@ func (s *service) cleanOnce(ctx context.Context, owner string) (removed int64, e
 	}
 	defer func() { _ = lease.Release(context.WithoutCancel(ctx)) }() // it expires otherwise
 	renewed := time.Now()
-	return removed, s.store.CleanResources(ctx, store.CleanUp{
+	err = s.store.CleanResources(ctx, store.CleanUp{
 		OlderThan: s.settings.Database.CleanUp.OlderThan, Batch: s.settings.Database.CleanUp.Batch, Pause: 20 * time.Millisecond,
 		Removed: func(rows int64) { removed += rows; s.metrics.CleanedUp(rows) },
 	}, func(ctx context.Context) error {
@@ -179,4 +179,5 @@ func (s *service) cleanOnce(ctx context.Context, owner string) (removed int64, e
 		renewed = time.Now()
 		return lease.Renew(ctx)
 	})
+	return removed, err
 }

@@ -34,8 +34,7 @@ type Arcade struct {
 }
 
 type arcadeToken struct {
-	text    string
-	fetched time.Time
+	text string
 	// refresh is when a new one is asked for; expires is when this one is no
 	// longer given out, zero if that is not known.
 	refresh, expires time.Time
@@ -120,7 +119,7 @@ func (a *Arcade) refresh(ctx context.Context, provider, rejected string, t *arca
 	// Between seven and nine tenths of a life, so that replicas and token
 	// providers spread.
 	refresh := now.Add(time.Duration(float64(life) * (.7 + .2*rand.Float64())))
-	*t = arcadeToken{text: text, fetched: now, refresh: refresh, expires: expires}
+	*t = arcadeToken{text: text, refresh: refresh, expires: expires}
 	return text, nil
 }
 

@@ -110,16 +110,6 @@ func (s *Store) Close() {
 	s.unlock()
 }
 
-// Shared says whether other processes may use the database, too.
-func (s *Store) Shared() bool { return s.options.MySQL != nil }
-
-// Ping says whether the database answers.
-func (s *Store) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
-	defer cancel()
-	return classify(s.db.PingContext(ctx))
-}
-
 // queryer is what a connection, a transaction and the pool have in common.
 type queryer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
