@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,163 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-	"github.com/testcontainers/testcontainers-go"
-	"github.com/testcontainers/testcontainers-go/wait"
-
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 )
-
-const (
-	// mariadbImage is used where it can be pulled; mariadbLocal is made of
-	// Debian's packages where it cannot.
-	mariadbImage = "mariadb:11"
-	mariadbLocal = "clouddriver-test/mariadb:bookworm"
-)
-
-var mariadb struct {
-	once    sync.Once
-	address string
-	err     error
-	skip    bool
-}
-
-// startMariaDB runs one server for the whole package. MySQL itself cannot be
-// had from Debian; MariaDB speaks its protocol and is what we test on.
-func startMariaDB(t testing.TB) string {
-	t.Helper()
-	mariadb.once.Do(func() {
-		if err := exec.Command("docker", "info").Run(); err != nil {
-			mariadb.skip = os.Getenv("CI") == ""
-			mariadb.err = fmt.Errorf("no Docker engine for the MySQL tests: %w", err)
-			return
-		}
-		image := mariadbImage
-		if exec.Command("docker", "image", "inspect", image).Run() != nil && exec.Command("docker", "pull", "-q", image).Run() != nil {
-			image = mariadbLocal
-			if exec.Command("docker", "image", "inspect", image).Run() != nil {
-				if out, err := exec.Command("./mariadb-image.sh", image).CombinedOutput(); err != nil {
-					mariadb.err = fmt.Errorf("make an image of Debian's mariadb-server: %w: %s", err, out[max(0, len(out)-2000):])
-					return
-				}
-			}
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-		defer cancel()
-		for name, value := range map[string]string{
-			"TESTCONTAINERS_RYUK_DISABLED": "true", // its image cannot be pulled everywhere; TestMain cleans up
-			"TESTCONTAINERS_HOST_OVERRIDE": "127.0.0.1",
-		} {
-			if os.Getenv(name) != "" {
-				continue // for an engine elsewhere
-			}
-			if mariadb.err = os.Setenv(name, value); mariadb.err != nil {
-				return
-			}
-		}
-		c, err := testcontainers.Run(ctx, image,
-			testcontainers.WithEntrypoint("sh", "-c", `set -e
-mkdir -p /run/mysqld /var/lib/mysql && chown mysql /run/mysqld /var/lib/mysql
-[ -d /var/lib/mysql/mysql ] || mariadb-install-db --user=mysql > /dev/null
-cat > /tmp/init.sql <<'END'
-CREATE USER IF NOT EXISTS clouddriver@'%' IDENTIFIED BY 'secret';
-GRANT ALL ON *.* TO clouddriver@'%';
-END
-exec mariadbd --user=mysql --init-file=/tmp/init.sql --bind-address=0.0.0.0 --skip-name-resolve --max-connections=500`),
-			testcontainers.WithExposedPorts("3306/tcp"),
-			testcontainers.WithTmpfs(map[string]string{"/var/lib/mysql": "rw"}),
-			testcontainers.WithWaitStrategyAndDeadline(time.Minute, wait.ForListeningPort("3306/tcp").SkipInternalCheck()))
-		if c != nil {
-			stopMariaDB = func() { _ = c.Terminate(context.Background()) } // at the end there is nobody to tell
-		}
-		if err != nil {
-			mariadb.err = fmt.Errorf("start %s: %w", image, err)
-			return
-		}
-		mariadb.address, mariadb.err = c.PortEndpoint(ctx, "3306/tcp", "")
-	})
-	if mariadb.err != nil {
-		if mariadb.skip {
-			t.Skip(mariadb.err)
-		}
-		t.Fatal(mariadb.err)
-	}
-	return mariadb.address
-}
-
-var stopMariaDB = func() {}
-
-// backend is a database for one test.
-type backend struct {
-	name    string
-	options store.Options
-}
-
-var databases atomic.Int64
-
-// onEach runs a test on SQLite and on MariaDB. charset is MariaDB's for the
-// database.
-func onEach(t *testing.T, charset string, test func(t *testing.T, b backend)) {
-	t.Helper()
-	t.Run("SQLite", func(t *testing.T) {
-		test(t, backend{"SQLite", storeOptions(t, nil)})
-	})
-	t.Run("MariaDB", func(t *testing.T) {
-		test(t, backend{"MariaDB", storeOptions(t, newDatabase(t, charset))})
-	})
-}
-
-func newDatabase(t testing.TB, charset string) *store.MySQL {
-	t.Helper()
-	m := &store.MySQL{Host: startMariaDB(t), Name: fmt.Sprintf("test%d", databases.Add(1)), User: "clouddriver", Password: "secret", ConnectTimeout: 5 * time.Second}
-	db, err := sql.Open("mysql", fmt.Sprintf("%s:%s@tcp(%s)/", m.User, m.Password, m.Host))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	eventually(t, 30*time.Second, func() error {
-		_, err := db.Exec("CREATE DATABASE IF NOT EXISTS " + m.Name + " CHARACTER SET " + charset)
-		return err
-	})
-	return m
-}
-
-func storeOptions(t testing.TB, m *store.MySQL) store.Options {
-	t.Helper()
-	return store.Options{
-		MySQL: m, Path: filepath.Join(t.TempDir(), "clouddriver.db"),
-		Timeout: 20 * time.Second, MigrationTimeout: time.Minute, MaxOpen: 10, MaxIdle: 4, Lifetime: time.Minute,
-	}
-}
-
-func openStore(t testing.TB, o store.Options) *store.Store {
-	t.Helper()
-	s, err := store.Open(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	if err := s.Migrate(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// raw is a connection that knows nothing of the store.
-func (b backend) raw(t testing.TB) *sql.DB {
-	t.Helper()
-	name, dsn := "sqlite", "file:"+(&url.URL{Path: b.options.Path}).EscapedPath()
-	if m := b.options.MySQL; m != nil {
-		c := mysql.NewConfig()
-		c.Net, c.Addr, c.User, c.Passwd, c.DBName, c.MultiStatements = "tcp", m.Host, m.User, m.Password, m.Name, true
-		name, dsn = "mysql", c.FormatDSN()
-	}
-	db, err := sql.Open(name, dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return db
-}
 
 // tableRows reads whole tables as text, sorted, to compare before and after.
 func tableRows(t testing.TB, db *sql.DB, query string) []string {
@@ -213,6 +57,8 @@ type killerInput struct {
 	MySQL *store.MySQL
 	Path  string
 	At    int64
+	// Write is a write of killedWrites to die in, the migration when empty.
+	Write string
 }
 
 // migrateAndDie migrates in a process of its own that SIGKILLs itself before
@@ -220,7 +66,12 @@ type killerInput struct {
 // migration is through.
 func migrateAndDie(t *testing.T, b backend, n int64) bool {
 	t.Helper()
-	input, err := json.Marshal(killerInput{b.options.MySQL, b.options.Path, n})
+	return die(t, killerInput{b.options.MySQL, b.options.Path, n, ""})
+}
+
+func die(t *testing.T, in killerInput) bool {
+	t.Helper()
+	input, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +87,7 @@ func migrateAndDie(t *testing.T, b backend, n int64) bool {
 			return true
 		}
 	}
-	t.Fatalf("statement %d: %v: %s", n, err, out)
+	t.Fatalf("statement %d: %v: %s", in.At, err, out)
 	return false
 }
 
@@ -248,9 +99,11 @@ func killer(input string) error {
 	}
 	var statements atomic.Int64
 	o := store.Options{MySQL: in.MySQL, Path: in.Path, Timeout: 20 * time.Second, MigrationTimeout: time.Minute, MaxOpen: 2, Lifetime: time.Minute}
+	var begun atomic.Bool
+	begun.Store(in.Write == "")
 	o.Wrap = func(c driver.Connector) driver.Connector {
 		return tapped{c, func(string) {
-			if statements.Add(1) == in.At {
+			if begun.Load() && statements.Add(1) == in.At {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 				select {}
 			}
@@ -260,7 +113,11 @@ func killer(input string) error {
 	if err != nil {
 		return err
 	}
-	return s.Migrate(context.Background())
+	if in.Write == "" {
+		return s.Migrate(context.Background())
+	}
+	begun.Store(true)
+	return killedWrites[in.Write](context.Background(), s)
 }
 
 // tapped tells of every statement before it is sent.

@@ -101,8 +101,12 @@ func (s *service) serve(t testing.TB, c config.Config, log *slog.Logger, o api.O
 		t.Fatal(err)
 	}
 	ix := index.New()
+	cacheDir := ""
+	if c.Kubernetes.UseDiskCache {
+		cacheDir = c.Kubernetes.DiskCache
+	}
 	s.fleet = watch.NewFleet(s.registry, ix, watch.Options{
-		Client: cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter, WrapTransport: s.count},
+		Client: cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter, WrapTransport: s.count, CacheDir: cacheDir},
 		Timing: watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter}, StartConcurrency: c.Watch.StartConcurrency, Log: log,
 	})
 	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: s.fleet.Status, Objects: ix.Size, Cache: cache.Stats})

@@ -26,7 +26,16 @@ import (
 // fakeArcade answers as Arcade does (accounts.md 6.1): it cannot be had here.
 func fakeArcade(t testing.TB, token string) (config.Arcade, *atomic.Int64) {
 	t.Helper()
+	settings, calls, _ := rotatingArcade(t, token)
+	return settings, calls
+}
+
+// rotatingArcade is one whose token can be replaced.
+func rotatingArcade(t testing.TB, token string) (config.Arcade, *atomic.Int64, func(token string)) {
+	t.Helper()
 	var calls atomic.Int64
+	var current atomic.Value
+	current.Store(token)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		switch {
@@ -35,11 +44,11 @@ func fakeArcade(t testing.TB, token string) (config.Arcade, *atomic.Int64) {
 		case r.URL.Query().Get("provider") == "unknown":
 			w.WriteHeader(http.StatusBadRequest)
 		default:
-			_ = json.NewEncoder(w).Encode(map[string]string{"token": token})
+			_ = json.NewEncoder(w).Encode(map[string]any{"token": current.Load()})
 		}
 	}))
 	t.Cleanup(server.Close)
-	return config.Arcade{URL: server.URL, APIKey: "test", Timeout: 5 * time.Second, TokenTTL: time.Minute}, &calls
+	return config.Arcade{URL: server.URL, APIKey: "test", Timeout: 5 * time.Second, TokenTTL: time.Minute}, &calls, func(token string) { current.Store(token) }
 }
 
 // startReplica serves the accounts of a database.

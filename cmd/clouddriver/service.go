@@ -74,8 +74,12 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 		return nil, err
 	}
 	ix := index.New()
+	client := cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter}
+	if c.Kubernetes.UseDiskCache {
+		client.CacheDir = c.Kubernetes.DiskCache
+	}
 	fleet := watch.NewFleet(accounts, ix, watch.Options{
-		Client:           cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter},
+		Client:           client,
 		Timing:           watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter},
 		StartConcurrency: c.Watch.StartConcurrency,
 		Log:              log,

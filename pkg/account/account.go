@@ -89,16 +89,26 @@ func (a *Account) Class(kindText string) (spinnaker.Class, bool) {
 // WatchFingerprint changes whenever the account's watches have to be set up
 // anew. It holds no readable secret.
 func (a *Account) WatchFingerprint() string {
+	return digest(a.Namespaces, a.OmitNamespaces, a.Kinds, a.OmitKinds, a.LabelSelector, a.DeriveNames, a.CustomResources, fmt.Sprint(a.Invalid), a.Identity())
+}
+
+// Identity tells apart who asks which server. It holds no readable secret.
+func (a *Account) Identity() string {
 	c := a.REST
+	if c == nil {
+		return ""
+	}
 	identity := []any{
-		a.Namespaces, a.OmitNamespaces, a.Kinds, a.OmitKinds, a.LabelSelector, a.DeriveNames, a.CustomResources,
 		c.Host, c.APIPath, c.Username, c.Password, c.BearerToken, c.BearerTokenFile, c.Impersonate,
-		c.Insecure, c.ServerName, c.CertFile, c.KeyFile, c.CAFile, c.CertData, c.KeyData, c.CAData,
-		a.Credential, fmt.Sprint(a.Invalid),
+		c.Insecure, c.ServerName, c.CertFile, c.KeyFile, c.CAFile, c.CertData, c.KeyData, c.CAData, a.Credential,
 	}
 	if e := c.ExecProvider; e != nil {
 		identity = append(identity, e.Command, e.Args, e.Env, e.APIVersion, e.InteractiveMode)
 	}
+	return digest(identity...)
+}
+
+func digest(identity ...any) string {
 	encoded, err := json.Marshal(identity)
 	if err != nil {
 		encoded = fmt.Append(nil, identity...) // as good for telling apart

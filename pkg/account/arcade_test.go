@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
@@ -141,3 +143,49 @@ func TestKeyring_SealsForOneAccountAndRotates(t *testing.T) {
 		}
 	}
 }
+
+// TestArcade_CallsPerHourDoNotDependOnTheAccounts has 1,000 accounts of four
+// token providers ask every five seconds for an hour.
+func TestArcade_CallsPerHourDoNotDependOnTheAccounts(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		token    func() string
+		lifetime time.Duration
+	}{
+		{"opaque, used for a minute", func() string { return "opaque" }, time.Minute},
+		{"readable, valid for ten minutes", func() string { return jwt(time.Now().Add(10 * time.Minute)) }, 10 * time.Minute},
+		{"readable, valid for an hour", func() string { return jwt(time.Now().Add(time.Hour)) }, time.Hour},
+	} {
+		perHour := func(accounts int) int64 {
+			var calls atomic.Int64
+			synctest.Test(t, func(t *testing.T) {
+				a := NewArcade(config.Arcade{URL: "http://arcade", APIKey: "k", Timeout: time.Second, TokenTTL: time.Minute})
+				a.client.Transport = transportFunc(func(*http.Request) (*http.Response, error) {
+					calls.Add(1)
+					return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(`{"token":"` + c.token() + `"}`))}, nil
+				})
+				for range int(time.Hour / (5 * time.Second)) {
+					for i := range accounts {
+						if _, err := a.Token(t.Context(), fmt.Sprint("provider-", i%4), ""); err != nil {
+							t.Fatal(err)
+						}
+					}
+					time.Sleep(5 * time.Second)
+				}
+			})
+			return calls.Load()
+		}
+		few, many := perHour(4), perHour(1000)
+		// A token is replaced after seven to nine tenths of its life, at the
+		// next of the calls.
+		most := int64(4 * (float64(time.Hour)/(.7*float64(c.lifetime)) + 1))
+		t.Logf("%s: %d calls per hour for 4 accounts, %d for 1,000 (at most %d)", c.name, few, many, most)
+		if few > most || many > most || many < 4 {
+			t.Errorf("%s: %d and %d calls, want at most %d", c.name, few, many, most)
+		}
+	}
+}
+
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

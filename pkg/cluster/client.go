@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -27,6 +28,11 @@ type Options struct {
 	PingAfter time.Duration
 	// WrapTransport, when set, sees every request; for tests and metrics.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
+	// CacheDir, when set, keeps what clusters serve across restarts, one file
+	// per Identity.
+	CacheDir string
+	// Identity tells apart who is asking which server.
+	Identity string
 }
 
 // Client talks to one cluster. Watches have connections of their own, so that
@@ -38,6 +44,8 @@ type Client struct {
 	watches  *http.Client
 	close    func()
 	timeout  time.Duration
+	catalog  atomic.Pointer[Catalog]
+	disk     *diskCache
 }
 
 const (
@@ -64,13 +72,17 @@ func New(c *rest.Config, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{
+	out := &Client{
 		base:     base,
 		requests: &http.Client{Transport: requests},
 		watches:  &http.Client{Transport: watches},
 		timeout:  o.RequestTimeout,
 		close:    func() { closeRequests(); closeWatches() },
-	}, nil
+	}
+	if o.CacheDir != "" && o.Identity != "" {
+		out.disk = newDiskCache(o.CacheDir, o.Identity)
+	}
+	return out, nil
 }
 
 // Close ends every connection, those of running requests too.
@@ -123,6 +135,22 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) 
 // Open sends a GET and returns the body once the server has said yes. The
 // body lasts as long as the context. watching chooses the connections.
 func (c *Client) Open(ctx context.Context, path string, query url.Values, watching bool) (io.ReadCloser, error) {
+	return c.open(ctx, path, query, watching, "application/json")
+}
+
+// Metadata is a client that gets only the metadata of objects.
+type Metadata struct{ *Client }
+
+// Open is like Client's.
+func (m Metadata) Open(ctx context.Context, path string, query url.Values, watching bool) (io.ReadCloser, error) {
+	as := "PartialObjectMetadataList"
+	if watching {
+		as = "PartialObjectMetadata"
+	}
+	return m.open(ctx, path, query, watching, "application/json;as="+as+";g=meta.k8s.io;v=v1")
+}
+
+func (c *Client) open(ctx context.Context, path string, query url.Values, watching bool, accept string) (io.ReadCloser, error) {
 	u := *c.base
 	u.Path = strings.TrimSuffix(u.Path, "/") + path
 	u.RawQuery = query.Encode()
@@ -130,7 +158,7 @@ func (c *Client) Open(ctx context.Context, path string, query url.Values, watchi
 	if err != nil {
 		return nil, &Error{Reason: Invalid, Err: err}
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", accept)
 	req.Header.Set("User-Agent", userAgent)
 	client := c.requests
 	if watching {

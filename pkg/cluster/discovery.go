@@ -19,6 +19,9 @@ type Resource struct {
 	// Plural is the name in paths; Kind is the object's.
 	Plural, Kind string
 	Namespaced   bool
+	// Watchable is false for kinds that cannot be listed and followed, and for
+	// all but the preferred version of one.
+	Watchable bool
 }
 
 // KindText is Spinnaker's spelling of the kind.
@@ -44,11 +47,10 @@ func (r Resource) Path(namespace string) string {
 	return prefix + r.APIVersion() + "/" + r.Plural
 }
 
-// Discover asks the cluster which kinds it serves that can be listed and
-// watched, each in the version that the server prefers. One request for the
-// core group and one for all others (aggregated discovery, which every
-// supported server has).
-func (c *Client) Discover(ctx context.Context) ([]Resource, error) {
+// Discover asks the cluster which kinds it serves and keeps the answer. One
+// request for the core group and one for all others (aggregated discovery,
+// which every supported server has).
+func (c *Client) Discover(ctx context.Context) (*Catalog, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(c.timeout, discoveryTimeout))
 	defer cancel()
 	var all []Resource
@@ -59,7 +61,70 @@ func (c *Client) Discover(ctx context.Context) ([]Resource, error) {
 		}
 		all = append(all, part...)
 	}
-	return all, nil
+	catalog := &Catalog{all}
+	before := c.catalog.Swap(catalog)
+	if c.disk != nil && (before == nil || !slices.Equal(before.resources, all)) {
+		if err := c.disk.save(all); err != nil {
+			return catalog, nil //nolint:nilerr // the cache is only there to start sooner
+		}
+	}
+	return catalog, nil
+}
+
+// Catalog is what the cluster serves as far as known, from the cache of an
+// earlier process if there is one; it asks the cluster when nothing is.
+func (c *Client) Catalog(ctx context.Context) (*Catalog, error) {
+	if known := c.Known(); known != nil {
+		return known, nil
+	}
+	return c.Discover(ctx)
+}
+
+// Known is what is known without asking the cluster, nil for nothing.
+func (c *Client) Known() *Catalog {
+	if known := c.catalog.Load(); known != nil || c.disk == nil {
+		return known
+	}
+	if resources := c.disk.load(); resources != nil {
+		c.catalog.CompareAndSwap(nil, &Catalog{resources})
+	}
+	return c.catalog.Load()
+}
+
+// Catalog is the kinds that a cluster serves at one moment.
+type Catalog struct{ resources []Resource }
+
+// Watchable lists the kinds that can be followed, each in the version that the
+// server prefers.
+func (c *Catalog) Watchable() []Resource {
+	var out []Resource
+	for _, r := range c.resources {
+		if r.Watchable {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Exact finds a kind by its apiVersion and name.
+func (c *Catalog) Exact(apiVersion, kind string) (Resource, bool) {
+	for _, r := range c.resources {
+		if r.Kind == kind && r.APIVersion() == apiVersion {
+			return r, true
+		}
+	}
+	return Resource{}, false
+}
+
+// Find finds a kind by Spinnaker's text for it, in any spelling, or by one of
+// kubectl's short names, in the version that the server prefers.
+func (c *Catalog) Find(kindText string) (Resource, bool) {
+	for _, r := range c.resources {
+		if r.Watchable && spinnaker.SameKind(r.KindText(), kindText) {
+			return r, true
+		}
+	}
+	return Resource{}, false
 }
 
 // discoveryTimeout is short, because reads wait for an account that has not
@@ -126,13 +191,11 @@ func (l groupList) resources() []Resource {
 		seen := map[string]bool{}
 		for _, version := range group.Versions { // the preferred one comes first
 			for _, r := range version.Resources {
-				if seen[r.Resource] || !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "watch") {
-					continue
-				}
-				seen[r.Resource] = true
+				watchable := !seen[r.Resource] && slices.Contains(r.Verbs, "list") && slices.Contains(r.Verbs, "watch")
+				seen[r.Resource] = seen[r.Resource] || watchable
 				out = append(out, Resource{
-					Group: group.Metadata.Name, Version: version.Version,
-					Plural: r.Resource, Kind: r.ResponseKind.Kind, Namespaced: r.Scope == "Namespaced",
+					Group: group.Metadata.Name, Version: version.Version, Plural: r.Resource, Kind: r.ResponseKind.Kind,
+					Namespaced: r.Scope == "Namespaced", Watchable: watchable,
 				})
 			}
 		}

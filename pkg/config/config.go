@@ -39,9 +39,11 @@ type Server struct {
 
 // Kubernetes is which clusters there are.
 type Kubernetes struct {
-	Kubeconfig string    `koanf:"kubeconfig" env:"KUBECONFIG" doc:"kubeconfig files, joined like PATH; without kubernetes.accounts every context becomes an account"`
-	WatchAll   bool      `koanf:"watchAll" default:"false" doc:"accounts made from kubeconfig contexts watch every object, not only what Spinnaker manages"`
-	Accounts   []Account `koanf:"accounts" doc:"accounts with settings of their own, by Java Clouddriver's keys"`
+	Kubeconfig   string    `koanf:"kubeconfig" env:"KUBECONFIG" doc:"kubeconfig files, joined like PATH; without kubernetes.accounts every context becomes an account"`
+	WatchAll     bool      `koanf:"watchAll" default:"false" doc:"accounts made from kubeconfig contexts watch every object, not only what Spinnaker manages"`
+	UseDiskCache bool      `koanf:"useDiskCache" env:"KUBERNETES_USE_DISK_CACHE" default:"false" doc:"keep on disk which kinds each cluster serves, so that a restart need not wait for it"`
+	DiskCache    string    `koanf:"diskCache" default:"/var/kube/cache/clouddriver" doc:"folder for that"`
+	Accounts     []Account `koanf:"accounts" doc:"accounts with settings of their own, by Java Clouddriver's keys"`
 }
 
 // Account is one entry of kubernetes.accounts (spinnaker/clouddriver,

@@ -118,7 +118,9 @@ func (s *supervisor) run(ctx context.Context) {
 	err := s.account.Invalid
 	var client *cluster.Client
 	if err == nil {
-		client, err = cluster.New(s.account.REST, s.options.Client)
+		options := s.options.Client
+		options.Identity = s.account.Identity()
+		client, err = cluster.New(s.account.REST, options)
 	} else {
 		err = &cluster.Error{Reason: cluster.Invalid, Err: err}
 	}
@@ -129,9 +131,12 @@ func (s *supervisor) run(ctx context.Context) {
 	}
 	defer client.Close()
 	defer s.stopAll() // before the connections close, so that none ends as an error
+	if known := client.Known(); known != nil {
+		s.reconcile(ctx, client, known.Watchable()) // while the cluster is asked what is new
+	}
 	wait := backoffFirst
 	for ctx.Err() == nil {
-		resources, err := client.Discover(ctx)
+		catalog, err := client.Discover(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -141,7 +146,7 @@ func (s *supervisor) run(ctx context.Context) {
 			next, wait = wait, min(2*wait, backoffMost)
 		} else {
 			wait = backoffFirst
-			s.reconcile(ctx, client, resources)
+			s.reconcile(ctx, client, catalog.Watchable())
 		}
 		select {
 		case <-ctx.Done():
@@ -202,7 +207,7 @@ func (s *supervisor) wanted(resources []cluster.Resource) map[watcherKey]bool {
 	out := map[watcherKey]bool{}
 	taken := map[string]bool{}
 	for _, r := range resources {
-		if r.Plural == "customresourcedefinitions" && len(s.account.CustomResources) > 0 {
+		if announcesKinds(r) {
 			out[watcherKey{r, ""}] = true
 			continue
 		}
@@ -221,13 +226,22 @@ func (s *supervisor) wanted(resources []cluster.Resource) map[watcherKey]bool {
 	return out
 }
 
+// announcesKinds says whether a change of such an object may change what the
+// cluster serves.
+func announcesKinds(r cluster.Resource) bool {
+	return r.Plural == "customresourcedefinitions" && r.Group == "apiextensions.k8s.io" ||
+		r.Plural == "apiservices" && r.Group == "apiregistration.k8s.io"
+}
+
 func (s *supervisor) newWatcher(client *cluster.Client, key watcherKey, internal bool) *watcher {
 	w := &watcher{done: make(chan struct{}), internal: internal}
 	selector := s.account.LabelSelector
+	var source Source = client
 	var decode Decode
 	var stream Stream
 	if internal {
 		decode, stream, selector = decodeVersion, &trigger{s.rediscover}, ""
+		source = cluster.Metadata{Client: client}
 	} else {
 		decode, stream = s.sink.Stream(key.resource, key.namespace)
 	}
@@ -235,7 +249,7 @@ func (s *supervisor) newWatcher(client *cluster.Client, key watcherKey, internal
 		selector = "" // the account's list of namespaces is not Spinnaker's alone
 	}
 	w.reflector = &Reflector{
-		source: client, path: key.resource.Path(key.namespace), selector: selector,
+		source: source, path: key.resource.Path(key.namespace), selector: selector,
 		decode: decode, stream: &counting{stream, w}, slots: s.slots, slotOf: s.account.Name,
 		timing: s.options.Timing, wake: make(chan struct{}, 1),
 		report: func(err error) {
@@ -316,6 +330,9 @@ func (s *supervisor) derive() State {
 	failed := s.discovery != nil
 	synced := s.found && len(s.watchers) > 0
 	for _, w := range s.watchers {
+		if w.internal {
+			continue
+		}
 		synced = synced && (w.synced || w.ended)
 		failed = failed || (w.err != nil && !w.ended)
 	}
@@ -347,7 +364,7 @@ func (s *supervisor) message() string {
 		return s.discovery.Error()
 	}
 	for key, w := range s.watchers {
-		if w.err != nil && !w.ended {
+		if w.err != nil && !w.ended && !w.internal {
 			return key.resource.KindText() + ": " + w.err.Error()
 		}
 	}
