@@ -48,6 +48,8 @@ func BenchmarkAll(b *testing.B) {
 	heap(b, c, t)
 	latency(b, c, s, t)
 	underEvents(b, c, s, t)
+	s.stop()
+	accountLists(b, c, t)
 	fmt.Print(t)
 	for b.Loop() {
 	}

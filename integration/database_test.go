@@ -386,11 +386,17 @@ func schemaOf(t testing.TB, b backend) string {
 }
 
 func TestAdoption_SurvivesSIGKILLAtEveryStatement(t *testing.T) {
-	for _, v := range []olderVariant{olderVariants[0], olderVariants[6]} {
+	for i, v := range olderVariants {
+		// All statements of all variants take minutes: of most variants it is
+		// every fourth, unless everything is asked for.
+		stride := int64(4)
+		if i == 0 || i == 6 || os.Getenv("INTEGRATION_EVERYTHING") != "" {
+			stride = 1
+		}
 		onEach(t, v.charset, func(t *testing.T, b backend) {
 			t.Run(v.name, func(t *testing.T) {
 				kills := 0
-				for n := int64(1); ; n++ {
+				for n := 1 + int64(i)%stride; ; n += stride {
 					if b.options.MySQL != nil {
 						b.options.MySQL = newDatabase(t, v.charset)
 					} else {
@@ -406,10 +412,10 @@ func TestAdoption_SurvivesSIGKILLAtEveryStatement(t *testing.T) {
 					}
 					kills++
 				}
-				if kills < 10 {
+				if kills < 8 {
 					t.Errorf("only %d statements were interrupted", kills)
 				}
-				t.Logf("%s, %s: killed at each of %d statements", b.name, v.name, kills)
+				t.Logf("%s, %s: killed at %d statements, one of every %d", b.name, v.name, kills, stride)
 			})
 		})
 	}

@@ -23,6 +23,10 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/ledger"
+	"github.com/datapunchorg/go-clouddriver/pkg/operation"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
+	"github.com/datapunchorg/go-clouddriver/pkg/task"
 	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
@@ -53,6 +57,7 @@ type service struct {
 	registry   *account.Registry
 	fleet      *watch.Fleet
 	requests   atomic.Int64 // to any API server
+	handler    http.Handler
 	stop       func()
 }
 
@@ -109,16 +114,41 @@ func (s *service) serve(t testing.TB, c config.Config, log *slog.Logger, o api.O
 		Client: cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter, WrapTransport: s.count, CacheDir: cacheDir},
 		Timing: watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter}, StartConcurrency: c.Watch.StartConcurrency, Log: log,
 	})
+	clients := operation.ClientFunc(s.fleet.Client)
+	db, _ := o.Resources.(*store.Store)
+	if db == nil {
+		db = openStore(t, storeOptions(t, nil))
+	}
+	writes := ledger.New(db, ix, clients, 100*time.Millisecond, log)
+	lease := c.Tasks.Lease
+	if lease == 0 {
+		lease = 3 * time.Second
+	}
+	tasks := task.NewRunner(db, s.registry, clients, nil, writes, task.Options{
+		Host: "test", MaxWaiting: 1000, PerAccount: 16, Lease: lease, Drain: 20 * time.Second, GoneWithin: 20 * time.Second,
+		Operations: operation.Settings{MatchNameOnly: c.Kubernetes.ArtifactBinding.MatchNameOnly()},
+	}, log)
+	o.Tasks, o.Clients, o.Ledger = tasks, clients, writes
 	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: s.fleet.Status, Objects: ix.Size, Cache: cache.Stats})
 	o.Index, o.Cache, o.Fleet, o.Accounts, o.Limits, o.Credentials = ix, cache, s.fleet, s.registry, c.Server, c.Credentials
 	o.Metrics, o.Observe, o.Log = metrics.Handler(), metrics.Observe, log
-	server := httptest.NewServer(api.New(o))
+	s.handler = api.New(o)
+	server := httptest.NewServer(s.handler)
 	s.URL = server.URL
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = source(ctx) })
 	running.Go(func() { _ = s.fleet.Run(ctx) })
+	running.Go(func() { _ = writes.Run(ctx) })
+	taking, drain := context.WithCancel(ctx)
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_ = tasks.Run(taking)
+	}()
 	s.stop = sync.OnceFunc(func() {
+		drain()
+		<-drained
 		server.Close()
 		cancel()
 		running.Wait()

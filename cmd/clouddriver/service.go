@@ -10,7 +10,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
@@ -18,7 +17,10 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/ledger"
+	"github.com/datapunchorg/go-clouddriver/pkg/operation"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
+	"github.com/datapunchorg/go-clouddriver/pkg/task"
 	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
@@ -32,6 +34,8 @@ type service struct {
 	providers  *account.Providers
 	metrics    *telemetry.Metrics
 	fleet      *watch.Fleet
+	ledger     *ledger.Ledger
+	tasks      *task.Runner
 	cache      *index.Cache
 	server     *http.Server
 }
@@ -63,6 +67,7 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 	if err != nil {
 		return nil, err
 	}
+	providers.ManagedBySuffix = c.Kubernetes.V2.ManagedBySuffix
 	if err := providers.Load(ctx); err != nil {
 		return nil, fmt.Errorf("read the providers: %w", err)
 	}
@@ -84,15 +89,28 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 		StartConcurrency: c.Watch.StartConcurrency,
 		Log:              log,
 	})
+	clients := operation.ClientFunc(fleet.Client)
+	writes := ledger.New(db, ix, clients, c.Tasks.FollowEvery, log)
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("the name of this host, which owns tasks: %w", err)
+	}
+	tasks := task.NewRunner(db, accounts, clients, providers.Keys(), writes, task.Options{
+		Host: host, MaxWaiting: c.Tasks.MaxWaiting, PerAccount: c.Tasks.PerAccount, Lease: c.Tasks.Lease,
+		Drain: time.Duration(c.Admin.Tasks.ShutdownWaitSeconds) * time.Second, GoneWithin: c.Tasks.DeleteTimeout,
+		Operations: operation.Settings{
+			ManagedBySuffix: c.Kubernetes.V2.ManagedBySuffix, NoLabels: !c.Kubernetes.V2.ApplyAppLabels, MatchNameOnly: c.Kubernetes.ArtifactBinding.MatchNameOnly(),
+		},
+	}, log)
 	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: fleet.Status, Objects: ix.Size, Cache: cache.Stats})
 	handler := api.New(api.Options{
-		Index: ix, Cache: cache, Fleet: fleet, Accounts: accounts, Providers: providers, Resources: db,
+		Index: ix, Cache: cache, Fleet: fleet, Accounts: accounts, Providers: providers, Resources: db, Tasks: tasks, Clients: clients, Ledger: writes,
 		VerboseRequests: c.Log.VerboseRequests,
 		Limits:          c.Server, Credentials: c.Credentials,
 		Metrics: metrics.Handler(), Observe: metrics.Observe, Log: log,
 	})
 	return &service{
-		settings: c, log: log, kubeconfig: kubeconfig, store: db, providers: providers, metrics: metrics, fleet: fleet, cache: cache,
+		settings: c, log: log, kubeconfig: kubeconfig, store: db, providers: providers, metrics: metrics, fleet: fleet, ledger: writes, tasks: tasks, cache: cache,
 		server: &http.Server{
 			Handler:           handler,
 			ReadHeaderTimeout: 10 * time.Second,
@@ -114,7 +132,21 @@ func (s *service) run(ctx context.Context) error {
 		return fmt.Errorf("listen on server.address and server.port: %w", err)
 	}
 	s.log.Info("serving", "address", listener.Addr().String(), "version", version())
-	group, ctx := errgroup.WithContext(ctx)
+	// A stop signal ends the taking of tasks. Everything else goes on until
+	// those that run are through: they need the clusters, and are polled.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	signaled, quit := context.WithCancel(ctx)
+	defer quit()
+	group, ctx := errgroup.WithContext(serving)
+	defer context.AfterFunc(ctx, quit)()
+	group.Go(func() error {
+		defer stop()
+		return s.tasks.Run(signaled)
+	})
+	if s.settings.Database.MySQL() {
+		group.Go(func() error { return s.ledger.Run(ctx) })
+	}
 	group.Go(func() error { return s.kubeconfig.Run(ctx) })
 	group.Go(func() error { return s.providers.Run(ctx) })
 	group.Go(func() error { return s.fleet.Run(ctx) })
@@ -138,50 +170,3 @@ func (s *service) run(ctx context.Context) error {
 	return nil
 }
 
-// cleanUp removes old rows of kubernetes_resources, on one replica at a time.
-func (s *service) cleanUp(ctx context.Context) error {
-	settings := s.settings.Database.CleanUp
-	if settings.Every == 0 {
-		return nil
-	}
-	host, _ := os.Hostname() // only for people to read
-	owner := host + " " + uuid.NewString()
-	tick := time.NewTicker(settings.Every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		removed, err := s.cleanOnce(ctx, owner)
-		switch {
-		case ctx.Err() != nil, errors.Is(err, store.ErrLeaseLost):
-		case err != nil:
-			s.log.Warn("clean-up of kubernetes_resources stopped; the next one goes on", "removed", removed, "error", err)
-		case removed > 0:
-			s.log.Info("kubernetes_resources cleaned up", "removed", removed)
-		}
-	}
-}
-
-func (s *service) cleanOnce(ctx context.Context, owner string) (removed int64, err error) {
-	const life = time.Minute
-	lease, err := s.store.Acquire(ctx, "clean-up", owner, life)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = lease.Release(context.WithoutCancel(ctx)) }() // it expires otherwise
-	renewed := time.Now()
-	err = s.store.CleanResources(ctx, store.CleanUp{
-		OlderThan: s.settings.Database.CleanUp.OlderThan, Batch: s.settings.Database.CleanUp.Batch, Pause: 20 * time.Millisecond,
-		Removed: func(rows int64) { removed += rows; s.metrics.CleanedUp(rows) },
-	}, func(ctx context.Context) error {
-		if time.Since(renewed) < life/4 {
-			return nil
-		}
-		renewed = time.Now()
-		return lease.Renew(ctx)
-	})
-	return removed, err
-}

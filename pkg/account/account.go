@@ -4,6 +4,7 @@
 package account
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -42,6 +43,17 @@ type Account struct {
 	DeriveNames bool
 	// CustomResources are kinds of CRDs by Kind.group.
 	CustomResources map[string]spinnaker.Class
+	// VersionedKinds and DeployPriorities are what the configuration says of
+	// deploys of such kinds.
+	VersionedKinds   map[string]bool
+	DeployPriorities map[string]int
+
+	// ContextNamespace is the kubeconfig context's.
+	ContextNamespace string
+	// FromProviders accounts are those of the provider API. The older rewrite,
+	// whose users they have, puts every request to an account of one namespace
+	// into that.
+	FromProviders bool
 
 	// REST says how to reach the cluster.
 	REST *rest.Config
@@ -71,6 +83,19 @@ func (a *Account) AllowsNamespace(namespace string) bool {
 		return slices.Contains(a.Namespaces, namespace)
 	}
 	return !slices.Contains(a.OmitNamespaces, namespace)
+}
+
+// DefaultNamespace is where objects go that name none.
+func (a *Account) DefaultNamespace() string {
+	return cmp.Or(a.OnlyNamespace(), a.ContextNamespace, "default")
+}
+
+// OnlyNamespace replaces the namespace of every request, if it is not empty.
+func (a *Account) OnlyNamespace() string {
+	if a.FromProviders && len(a.Namespaces) == 1 {
+		return a.Namespaces[0]
+	}
+	return ""
 }
 
 // Class is what Spinnaker makes of a kind in this account.

@@ -154,9 +154,9 @@ func (k *Kubeconfig) accounts() ([]*Account, error) {
 			errs = append(errs, fmt.Errorf("kubeconfig context %q: %w", name, err))
 			continue
 		}
-		a := &Account{Name: name, Environment: name, AccountType: name, CacheThreads: 1, REST: c, DeriveNames: k.settings.WatchAll}
+		a := &Account{Name: name, Environment: name, AccountType: name, CacheThreads: 1, REST: c, ContextNamespace: raw.Contexts[name].Namespace, DeriveNames: k.settings.WatchAll}
 		if !k.settings.WatchAll {
-			a.LabelSelector = spinnaker.ManagedSelector
+			a.LabelSelector = spinnaker.ManagedSelectorFor(k.settings.V2.ManagedBySuffix)
 		}
 		accounts = append(accounts, a)
 	}
@@ -168,7 +168,7 @@ func (k *Kubeconfig) accounts() ([]*Account, error) {
 // Clouddriver's file and keep its default: without onlySpinnakerManaged they
 // watch everything.
 func (k *Kubeconfig) fromEntry(e config.Account) (*Account, error) {
-	c, err := k.restFor(e)
+	c, namespace, err := k.restFor(e)
 	if err != nil {
 		return nil, err
 	}
@@ -177,20 +177,22 @@ func (k *Kubeconfig) fromEntry(e config.Account) (*Account, error) {
 		Permissions: normalRoles(e.Permissions), RequiredGroupMembership: e.RequiredGroupMembership,
 		CacheThreads: cmp.Or(e.CacheThreads, 1), CacheIntervalSeconds: e.CacheIntervalSeconds,
 		Namespaces: e.Namespaces, OmitNamespaces: e.OmitNamespaces, Kinds: e.Kinds, OmitKinds: e.OmitKinds,
-		LabelSelector: e.LabelSelector, DeriveNames: true, REST: c,
-		CustomResources: map[string]spinnaker.Class{},
+		LabelSelector: e.LabelSelector, DeriveNames: true, REST: c, ContextNamespace: namespace,
+		CustomResources: map[string]spinnaker.Class{}, VersionedKinds: map[string]bool{}, DeployPriorities: map[string]int{},
 	}
 	if e.OnlySpinnakerManaged != nil && *e.OnlySpinnakerManaged {
 		a.DeriveNames = false
-		a.LabelSelector = cmp.Or(e.LabelSelector, spinnaker.ManagedSelector)
+		a.LabelSelector = cmp.Or(e.LabelSelector, spinnaker.ManagedSelectorFor(k.settings.V2.ManagedBySuffix))
 	}
 	for _, r := range e.CustomResources {
 		a.CustomResources[r.KubernetesKind] = cmp.Or(r.SpinnakerKind, spinnaker.Unclassified)
+		a.VersionedKinds[r.KubernetesKind] = r.Versioned
+		a.DeployPriorities[r.KubernetesKind] = r.Priority()
 	}
 	return a, nil
 }
 
-func (k *Kubeconfig) restFor(e config.Account) (*rest.Config, error) {
+func (k *Kubeconfig) restFor(e config.Account) (_ *rest.Config, namespace string, _ error) {
 	files := filepath.SplitList(k.settings.Kubeconfig)
 	switch {
 	case e.KubeconfigFile != "":
@@ -198,21 +200,29 @@ func (k *Kubeconfig) restFor(e config.Account) (*rest.Config, error) {
 	case e.KubeconfigContents != "":
 		raw, err := clientcmd.Load([]byte(e.KubeconfigContents))
 		if err != nil {
-			return nil, fmt.Errorf("kubeconfigContents: %w", err)
+			return nil, "", fmt.Errorf("kubeconfigContents: %w", err)
 		}
-		return restConfig(raw, cmp.Or(e.Context, raw.CurrentContext))
+		return inContext(raw, cmp.Or(e.Context, raw.CurrentContext))
 	case e.ServiceAccount || len(files) == 0:
 		c, err := rest.InClusterConfig()
 		if err != nil {
-			return nil, fmt.Errorf("in-cluster credentials: %w (set kubeconfigFile to use a kubeconfig)", err)
+			return nil, "", fmt.Errorf("in-cluster credentials: %w (set kubeconfigFile to use a kubeconfig)", err)
 		}
-		return c, nil
+		return c, "", nil
 	}
 	raw, err := loadFiles(files)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return restConfig(raw, cmp.Or(e.Context, raw.CurrentContext))
+	return inContext(raw, cmp.Or(e.Context, raw.CurrentContext))
+}
+
+func inContext(raw *clientcmdapi.Config, contextName string) (*rest.Config, string, error) {
+	c, err := restConfig(raw, contextName)
+	if err != nil {
+		return nil, "", err
+	}
+	return c, raw.Contexts[contextName].Namespace, nil
 }
 
 func loadFiles(files []string) (*clientcmdapi.Config, error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -49,6 +50,9 @@ type Database interface {
 // Providers is the source of accounts that are kept in the database and
 // changed through the provider API. Every replica of a database follows it.
 type Providers struct {
+	// ManagedBySuffix is kubernetes.v2.managedBySuffix; set it before Load.
+	ManagedBySuffix string
+
 	db       Database
 	registry *Registry
 	arcade   *Arcade
@@ -61,6 +65,9 @@ type Providers struct {
 	version string
 	last    []store.Provider
 }
+
+// Keys seal what is kept in the database.
+func (p *Providers) Keys() *Keyring { return p.keys }
 
 // NewProviders makes the source. The error is a key that cannot be used.
 func NewProviders(db Database, registry *Registry, arcade *Arcade, settings config.Accounts, poll time.Duration, log *slog.Logger) (*Providers, error) {
@@ -179,18 +186,23 @@ func (p *Providers) seal(ctx context.Context) {
 // all the same, with the reason.
 func (p *Providers) account(stored store.Provider) *Account {
 	a := &Account{
-		Name: stored.Name, Environment: stored.Name, AccountType: stored.Name, CacheThreads: 1,
+		FromProviders: true,
+		Name:          stored.Name, Environment: stored.Name, AccountType: stored.Name, CacheThreads: 1,
 		Namespaces: stored.Namespaces, DeriveNames: p.settings.WatchAll,
 		Permissions: normalRoles(map[string][]string{"READ": stored.ReadGroups, "WRITE": stored.WriteGroups}),
 		Credential:  "arcade:" + stored.TokenProvider,
 		REST:        &rest.Config{Host: stored.Host},
 	}
 	if !p.settings.WatchAll {
-		a.LabelSelector = spinnaker.ManagedSelector
+		a.LabelSelector = spinnaker.ManagedSelectorFor(p.ManagedBySuffix)
 	}
 	ca, err := base64.StdEncoding.DecodeString(stored.CAData)
 	if err != nil {
 		a.Invalid = fmt.Errorf("caData: %w", err)
+		return a
+	}
+	if len(ca) > 0 && !x509.NewCertPool().AppendCertsFromPEM(ca) {
+		a.Invalid = errors.New("caData: holds no PEM certificate")
 		return a
 	}
 	a.REST.CAData = ca

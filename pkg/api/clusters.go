@@ -26,7 +26,7 @@ func (s *Server) ask(r *http.Request) (clusterRequest, index.Part, error) {
 		return clusterRequest{}, index.Part{}, err
 	}
 	q := clusterRequest{application: p[0], account: p[1], cluster: p[2], kind: p[3]}
-	q.health = s.await(r, q.account)
+	q.health = s.caughtUp(r, q.application, q.account)
 	return q, s.Index.Part(q.application, q.account, index.Groups|index.Managers), nil
 }
 
@@ -35,7 +35,7 @@ func (s *Server) ask(r *http.Request) (clusterRequest, index.Part, error) {
 // gone".
 func missing(h *watch.Health, account, text string) error {
 	if h.NeverSynced(account) {
-		return problem{http.StatusServiceUnavailable, "account " + account + " has not been listed yet; its cluster does not answer, or not in time"}
+		return problem{status: http.StatusServiceUnavailable, message: "account " + account + " has not been listed yet; its cluster does not answer, or not in time"}
 	}
 	return view.NotFoundError(text)
 }

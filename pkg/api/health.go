@@ -16,6 +16,6 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", contentType)
 		_, _ = w.Write([]byte(`{"status":"UP"}`))
 	default:
-		s.fail(w, r, problem{http.StatusServiceUnavailable, "accounts are being listed for the first time"})
+		s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: "accounts are being listed for the first time"})
 	}
 }

@@ -29,7 +29,7 @@ func (s *Server) applicationLoadBalancers(w http.ResponseWriter, r *http.Request
 func (s *Server) provider(r *http.Request) error {
 	p, err := segments(r, "provider")
 	if err == nil && p[0] != kubernetes {
-		err = problem{http.StatusBadRequest, "No cloud provider named " + p[0] + " found"}
+		err = problem{status: http.StatusBadRequest, message: "No cloud provider named " + p[0] + " found"}
 	}
 	return err
 }

@@ -58,7 +58,7 @@ func (s *Server) recover(next http.Handler) http.Handler {
 					panic(cause)
 				}
 				s.Log.Error("a request panicked", "path", r.URL.Path, "cause", cause, "stack", string(debug.Stack()))
-				s.fail(w, r, problem{http.StatusInternalServerError, fmt.Sprint("internal: ", cause)})
+				s.fail(w, r, problem{status: http.StatusInternalServerError, message: fmt.Sprint("internal: ", cause)})
 			}
 		}()
 		next.ServeHTTP(w, r)
@@ -74,7 +74,7 @@ func (s *Server) shed(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		default:
 			w.Header().Set("Retry-After", "1")
-			s.fail(w, r, problem{http.StatusServiceUnavailable, "too many requests at once"})
+			s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: "too many requests at once"})
 		}
 	})
 }

@@ -17,15 +17,17 @@ import (
 type problem struct {
 	status  int
 	message string
+	// errors are the findings of a validation.
+	errors []string
 }
 
 func (p problem) Error() string { return p.message }
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p := problem{http.StatusInternalServerError, err.Error()}
+	p := problem{status: http.StatusInternalServerError, message: err.Error()}
 	var notFound view.NotFoundError
 	if !errors.As(err, &p) && errors.As(err, &notFound) {
-		p = problem{http.StatusNotFound, notFound.Error()}
+		p = problem{status: http.StatusNotFound, message: notFound.Error()}
 	}
 	reason := http.StatusText(p.status)
 	if p.status >= http.StatusInternalServerError {
@@ -35,9 +37,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(p.status)
-	body, err := json.Marshal(map[string]any{
-		"error": reason, "message": p.message, "status": p.status, "timestamp": time.Now().UnixMilli(),
-	})
+	fields := map[string]any{"error": reason, "message": p.message, "status": p.status, "timestamp": time.Now().UnixMilli()}
+	if p.errors != nil {
+		fields["errors"] = p.errors
+	}
+	body, err := json.Marshal(fields)
 	if err == nil {
 		_, _ = w.Write(body) // the caller may be gone
 	}

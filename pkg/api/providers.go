@@ -123,7 +123,7 @@ func (s *Server) createProvider(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil && p.Namespace != nil {
 		if len(p.Namespaces) > 0 {
-			err = problem{http.StatusBadRequest, "Cannot provide both namespace and namespaces field"}
+			err = problem{status: http.StatusBadRequest, message: "Cannot provide both namespace and namespaces field"}
 		}
 		p = p.withNamespace()
 	}
@@ -164,7 +164,7 @@ func (p provider) withNamespace() provider {
 func decodeProvider(w http.ResponseWriter, r *http.Request) (provider, error) {
 	var p provider
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxProvider)).Decode(&p); err != nil {
-		return p, problem{http.StatusBadRequest, err.Error()}
+		return p, problem{status: http.StatusBadRequest, message: err.Error()}
 	}
 	if p.Namespace != nil && strings.TrimSpace(*p.Namespace) == "" {
 		p.Namespace = nil
@@ -292,16 +292,16 @@ const contentTypeV1 = "application/json; charset=utf-8"
 
 // failV1 writes an error in the shape of the provider API.
 func (s *Server) failV1(w http.ResponseWriter, r *http.Request, err error) {
-	p := problem{http.StatusInternalServerError, err.Error()}
+	p := problem{status: http.StatusInternalServerError, message: err.Error()}
 	var invalid account.InvalidError
 	switch {
 	case errors.As(err, &p):
 	case errors.As(err, &invalid):
-		p = problem{http.StatusBadRequest, invalid.Error()}
+		p = problem{status: http.StatusBadRequest, message: invalid.Error()}
 	case errors.Is(err, store.ErrExists):
-		p = problem{http.StatusConflict, "provider already exists"}
+		p = problem{status: http.StatusConflict, message: "provider already exists"}
 	case errors.Is(err, store.ErrNotFound):
-		p = problem{http.StatusNotFound, "provider not found"}
+		p = problem{status: http.StatusNotFound, message: "provider not found"}
 	case errors.Is(err, store.ErrUnavailable):
 		p.status = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", "5")

@@ -15,10 +15,10 @@ func segments(r *http.Request, names ...string) ([]string, error) {
 	for i, name := range names {
 		decoded, err := url.PathUnescape(chi.URLParam(r, name))
 		if err != nil {
-			return nil, problem{http.StatusBadRequest, "path parameter '" + name + "' is not percent-encoded correctly"}
+			return nil, problem{status: http.StatusBadRequest, message: "path parameter '" + name + "' is not percent-encoded correctly"}
 		}
 		if !utf8.ValidString(decoded) || strings.ContainsRune(decoded, 0) {
-			return nil, problem{http.StatusBadRequest, "path parameter '" + name + "' is not valid UTF-8 text"}
+			return nil, problem{status: http.StatusBadRequest, message: "path parameter '" + name + "' is not valid UTF-8 text"}
 		}
 		out[i] = decoded
 	}

@@ -18,6 +18,7 @@ import (
 type Fleet interface {
 	Await(ctx context.Context, accounts ...string) *watch.Health
 	Settled() <-chan struct{}
+	Refresh(ctx context.Context, account string) error
 }
 
 // Options are what a Server works with.
@@ -29,7 +30,11 @@ type Options struct {
 	// Providers and Resources serve the provider API.
 	Providers Providers
 	Resources Resources
-	Limits    config.Server
+	// Tasks, Clients and Ledger are the write side.
+	Tasks   Tasks
+	Clients Clients
+	Ledger  Ledger
+	Limits  config.Server
 	// VerboseRequests logs every request, credentials masked.
 	VerboseRequests bool
 	// Credentials are the flags of the account list.
@@ -55,10 +60,10 @@ func New(o Options) http.Handler {
 		r.Use(s.verbose)
 	}
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, problem{http.StatusNotFound, "No handler found for " + r.Method + " " + r.URL.Path})
+		s.fail(w, r, problem{status: http.StatusNotFound, message: "No handler found for " + r.Method + " " + r.URL.Path})
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, problem{http.StatusMethodNotAllowed, "Request method '" + r.Method + "' not supported"})
+		s.fail(w, r, problem{status: http.StatusMethodNotAllowed, message: "Request method '" + r.Method + "' not supported"})
 	})
 	r.Get("/health", s.health)
 	r.Get("/readyz", s.ready)
@@ -92,9 +97,37 @@ func (s *Server) routes(r chi.Router) {
 	r.Get("/{provider}/loadBalancers", s.loadBalancers)
 	r.Get("/{provider}/loadBalancers/{name}", s.loadBalancersByName)
 	r.Get("/{provider}/loadBalancers/{account}/{region}/{name}", s.loadBalancer)
+	r.Route("/manifests", s.manifestRoutes)
+	s.operationRoutes(r)
 	r.Route("/v1/kubernetes/providers", s.providerRoutes)
 	r.Get("/credentials", s.credentials)
 	r.Get("/credentials/{account}", s.credential)
+}
+
+// Ledger brings what other replicas wrote to this one's readers; ledger.Ledger
+// is one.
+type Ledger interface {
+	CatchUp(ctx context.Context, application, account string) error
+}
+
+// caughtUp is await for answers that Orca decides on: they show everything
+// that this installation has written to the application. Without the database
+// the account is listed anew.
+func (s *Server) caughtUp(r *http.Request, application, accountName string) *watch.Health {
+	h := s.await(r, accountName)
+	if s.Ledger == nil {
+		return h
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.NotSyncedDeadline)
+	defer cancel()
+	if err := s.Ledger.CatchUp(ctx, application, accountName); err != nil {
+		s.Log.Warn("the record of writes cannot be asked; listing the account anew", "account", accountName, "error", err)
+		if err := s.Fleet.Refresh(ctx, accountName); err != nil {
+			s.Log.Warn("the account cannot be listed anew", "account", accountName, "error", err)
+		}
+		h = s.await(r, accountName)
+	}
+	return h
 }
 
 // await waits for accounts whose first list is running, within the deadline

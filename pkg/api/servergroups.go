@@ -89,7 +89,7 @@ func (s *Server) serverGroups(w http.ResponseWriter, r *http.Request) {
 	ids, byID := list(query, "ids")
 	applications, byApplication := list(query, "applications")
 	if byID == byApplication {
-		s.fail(w, r, problem{http.StatusBadRequest, "Provide either 'applications' or 'ids' parameter (but not both)"})
+		s.fail(w, r, problem{status: http.StatusBadRequest, message: "Provide either 'applications' or 'ids' parameter (but not both)"})
 		return
 	}
 	if byApplication {
@@ -114,7 +114,7 @@ func (s *Server) serverGroups(w http.ResponseWriter, r *http.Request) {
 		parsed, accounts = append(parsed, parts), append(accounts, parts[0])
 	}
 	if len(invalid) > 0 {
-		s.fail(w, r, problem{http.StatusBadRequest, "Expected ids in the format <account>:<region>:<name> but got invalid ids: " + strings.Join(invalid, ", ")})
+		s.fail(w, r, problem{status: http.StatusBadRequest, message: "Expected ids in the format <account>:<region>:<name> but got invalid ids: " + strings.Join(invalid, ", ")})
 		return
 	}
 	h := s.await(r, accounts...)
@@ -142,7 +142,7 @@ func (s *Server) serverGroup(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	h := s.await(r, p[0])
+	h := s.caughtUp(r, "", p[0])
 	n := normalName(p[2])
 	found, ok := s.Index.FindGroup(p[0], p[1], n.kind, n.name)
 	if !ok {

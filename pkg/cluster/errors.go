@@ -23,16 +23,37 @@ const (
 	Unsupported  Reason = "unsupported"  // the server does not know what was asked for
 	Throttled    Reason = "throttled"    // 429
 	Invalid      Reason = "invalid"      // the account cannot work as configured
+	Conflict     Reason = "conflict"     // the object has changed, or a precondition does not hold
+	Exists       Reason = "exists"       // an object of that name is there already
 )
 
 // Error is a failed call to a cluster.
 type Error struct {
 	Reason Reason
 	Err    error
+	// Code is the status of the answer, 0 if there was none.
+	Code int
+	// RetryAfter is in seconds; 0 if the server did not say.
+	RetryAfter int
 }
 
 func (e *Error) Error() string { return string(e.Reason) + ": " + e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
+
+// Is tells whether an error has the reason.
+func Is(err error, reason Reason) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Reason == reason
+}
+
+// Message is what the server said, without our reason.
+func Message(err error) string {
+	var e *Error
+	if errors.As(err, &e) && e.Code != 0 {
+		return e.Err.Error()
+	}
+	return err.Error()
+}
 
 // ReasonOf finds the reason of an error; Unavailable when it has none.
 func ReasonOf(err error) Reason {

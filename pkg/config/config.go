@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,8 @@ type Config struct {
 	Services    Services    `koanf:"services"`
 	Database    Database    `koanf:"database"`
 	Accounts    Accounts    `koanf:"accounts"`
+	Tasks       Tasks       `koanf:"tasks"`
+	Admin       Admin       `koanf:"admin"`
 	Log         Log         `koanf:"log"`
 }
 
@@ -39,11 +42,24 @@ type Server struct {
 
 // Kubernetes is which clusters there are.
 type Kubernetes struct {
-	Kubeconfig   string    `koanf:"kubeconfig" env:"KUBECONFIG" doc:"kubeconfig files, joined like PATH; without kubernetes.accounts every context becomes an account"`
-	WatchAll     bool      `koanf:"watchAll" default:"false" doc:"accounts made from kubeconfig contexts watch every object, not only what Spinnaker manages"`
-	UseDiskCache bool      `koanf:"useDiskCache" env:"KUBERNETES_USE_DISK_CACHE" default:"false" doc:"keep on disk which kinds each cluster serves, so that a restart need not wait for it"`
-	DiskCache    string    `koanf:"diskCache" default:"/var/kube/cache/clouddriver" doc:"folder for that"`
-	Accounts     []Account `koanf:"accounts" doc:"accounts with settings of their own, by Java Clouddriver's keys"`
+	Kubeconfig      string          `koanf:"kubeconfig" env:"KUBECONFIG" doc:"kubeconfig files, joined like PATH; without kubernetes.accounts every context becomes an account"`
+	WatchAll        bool            `koanf:"watchAll" default:"false" doc:"accounts made from kubeconfig contexts watch every object, not only what Spinnaker manages"`
+	UseDiskCache    bool            `koanf:"useDiskCache" env:"KUBERNETES_USE_DISK_CACHE" default:"false" doc:"keep on disk which kinds each cluster serves, so that a restart need not wait for it"`
+	DiskCache       string          `koanf:"diskCache" default:"/var/kube/cache/clouddriver" doc:"folder for that"`
+	V2              V2              `koanf:"v2"`
+	ArtifactBinding ArtifactBinding `koanf:"artifactBinding"`
+	Accounts        []Account       `koanf:"accounts" doc:"accounts with settings of their own, by Java Clouddriver's keys"`
+}
+
+// V2 are Java Clouddriver's settings of deploys.
+type V2 struct {
+	ManagedBySuffix string `koanf:"managedBySuffix" doc:"deploy with app.kubernetes.io/managed-by spinnaker-<suffix>, and watch that, too"`
+	ApplyAppLabels  bool   `koanf:"applyAppLabels" default:"true" doc:"label what is deployed; without the labels, accounts that watch only what Spinnaker manages do not see it"`
+}
+
+// ArtifactBinding is how images are matched.
+type ArtifactBinding struct {
+	DockerImage string `koanf:"dockerImage" default:"match-name-and-tag" doc:"match-name-and-tag replaces images whatever their tag; match-name-only replaces only those without one"`
 }
 
 // Account is one entry of kubernetes.accounts (spinnaker/clouddriver,
@@ -74,6 +90,29 @@ type CustomResource struct {
 	// KubernetesKind is Kind.group: CronTab.stable.example.com.
 	KubernetesKind string          `koanf:"kubernetesKind"`
 	SpinnakerKind  spinnaker.Class `koanf:"spinnakerKind"`
+	Versioned      bool            `koanf:"versioned"`
+	// DeployPriority is a number or the name of a level.
+	DeployPriority string `koanf:"deployPriority"`
+}
+
+// deployLevels are the named priorities (spinnaker/clouddriver,
+// KubernetesHandler.DeployPriority).
+var deployLevels = map[string]int{
+	"LOWEST_PRIORITY": 1000, "WORKLOAD_ATTACHMENT_PRIORITY": 110, "WORKLOAD_PRIORITY": 100, "WORKLOAD_MODIFIER_PRIORITY": 90,
+	"PDB_PRIORITY": 90, "API_SERVICE_PRIORITY": 80, "NETWORK_RESOURCE_PRIORITY": 70, "MOUNTABLE_DATA_PRIORITY": 50,
+	"MOUNTABLE_DATA_BACKING_RESOURCE_PRIORITY": 40, "SERVICE_ACCOUNT_PRIORITY": 40, "STORAGE_CLASS_PRIORITY": 40, "ADMISSION_PRIORITY": 40,
+	"RESOURCE_DEFINITION_PRIORITY": 30, "ROLE_BINDING_PRIORITY": 30, "ROLE_PRIORITY": 20, "NAMESPACE_PRIORITY": 0,
+}
+
+// Priority is the deploy priority as a number; 100 when it is not said.
+func (c CustomResource) Priority() int {
+	if n, err := strconv.Atoi(c.DeployPriority); err == nil {
+		return n
+	}
+	if n, ok := deployLevels[strings.ToUpper(c.DeployPriority)]; ok {
+		return n
+	}
+	return deployLevels["WORKLOAD_PRIORITY"]
 }
 
 // Watch is how clusters are watched.
@@ -109,6 +148,11 @@ type Arcade struct {
 	Timeout  time.Duration `koanf:"timeout" default:"10s" doc:"deadline of a call to Arcade"`
 	TokenTTL time.Duration `koanf:"tokenTTL" default:"1m" doc:"how long a token is used that does not say when it expires; a token that a cluster refuses is replaced at once"`
 }
+
+const matchNameOnly = "match-name-only"
+
+// MatchNameOnly says whether only images without a tag are replaced.
+func (b ArtifactBinding) MatchNameOnly() bool { return b.DockerImage == matchNameOnly }
 
 // Configured says whether there is an Arcade to ask.
 func (a Arcade) Configured() bool { return a.URL != "" }
@@ -159,6 +203,27 @@ type Accounts struct {
 	AllowInCluster bool   `koanf:"allowInCluster" default:"false" doc:"allow the token provider in-cluster, which lends our own service account"`
 }
 
+// Tasks is how operations run.
+type Tasks struct {
+	MaxWaiting    int           `koanf:"maxWaiting" default:"1000" doc:"tasks under way at once on this replica; one more is answered 503 with Retry-After"`
+	PerAccount    int           `koanf:"perAccount" default:"16" doc:"operations that act on one account at once; the others of the account wait"`
+	Lease         time.Duration `koanf:"lease" default:"15s" doc:"how long a task stays with a replica that does not answer, before another goes on with it"`
+	DeleteTimeout time.Duration `koanf:"deleteTimeout" default:"10m" doc:"how long a deleted object may take to be gone"`
+	KeepFor       time.Duration `koanf:"keepFor" default:"96h" doc:"how long tasks are kept after they have ended"`
+	KeepWrites    time.Duration `koanf:"keepWrites" default:"1h" doc:"how long the record of written objects is kept, by which replicas bring their readers up to date"`
+	FollowEvery   time.Duration `koanf:"followEvery" default:"150ms" doc:"how often a replica looks for what others have written; with SQLite there are no others"`
+}
+
+// Admin are Java Clouddriver's settings of a shutdown.
+type Admin struct {
+	Tasks AdminTasks `koanf:"tasks"`
+}
+
+// AdminTasks is how long running tasks may go on.
+type AdminTasks struct {
+	ShutdownWaitSeconds int `koanf:"shutdownWaitSeconds" default:"600" doc:"seconds that running tasks may take after a stop signal; what is left then goes to another replica or the next start"`
+}
+
 // Fiat is Spinnaker's authorization service.
 type Fiat struct {
 	Enabled bool `koanf:"enabled" default:"false" doc:"authorize through Fiat; not supported yet, the service refuses to start"`
@@ -199,6 +264,9 @@ func (c *Config) Validate() error {
 		"database.maxOpen": int64(c.Database.MaxOpen), "database.connectTimeout": int64(c.Database.ConnectTimeout),
 		"database.timeout": int64(c.Database.Timeout), "database.migrationTimeout": int64(c.Database.MigrationTimeout),
 		"database.pollEvery": int64(c.Database.PollEvery), "database.cleanUp.olderThan": int64(c.Database.CleanUp.OlderThan),
+		"tasks.maxWaiting": int64(c.Tasks.MaxWaiting), "tasks.perAccount": int64(c.Tasks.PerAccount), "tasks.lease": int64(c.Tasks.Lease),
+		"tasks.deleteTimeout": int64(c.Tasks.DeleteTimeout), "tasks.keepFor": int64(c.Tasks.KeepFor), "tasks.keepWrites": int64(c.Tasks.KeepWrites),
+		"tasks.followEvery":      int64(c.Tasks.FollowEvery),
 		"database.cleanUp.batch": int64(c.Database.CleanUp.Batch), "database.port": int64(c.Database.Port),
 	} {
 		if n <= 0 {
@@ -223,6 +291,12 @@ func (c *Config) Validate() error {
 	}
 	if c.Services.Fiat.Enabled {
 		bad("services.fiat.enabled", "authorization through Fiat is not supported yet; every caller would see everything, so the service does not start. Set it to false to run without authorization")
+	}
+	if b := c.Kubernetes.ArtifactBinding.DockerImage; b != "match-name-and-tag" && b != matchNameOnly {
+		bad("kubernetes.artifactBinding.dockerImage", "%q is neither match-name-and-tag nor match-name-only", b)
+	}
+	if c.Admin.Tasks.ShutdownWaitSeconds < 0 {
+		bad("admin.tasks.shutdownWaitSeconds", "must not be negative")
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":

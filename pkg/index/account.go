@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
@@ -31,6 +32,9 @@ type Account struct {
 	links      linker
 	namespaces map[string]string // uid to name
 	interned   map[string]string
+	// gone are the UIDs of objects that were deleted through us, until the
+	// watch has said so, too.
+	gone map[string]time.Time
 }
 
 type place struct{ namespace, name string }
@@ -39,6 +43,8 @@ type place struct{ namespace, name string }
 type kindObjects struct {
 	kind    *Kind
 	objects map[place]*Object
+	// streams are the kind's watches by namespace, "" for all.
+	streams map[string]*stream
 }
 
 // part is one application within one account.
@@ -58,7 +64,7 @@ func newAccount(a *account.Account, ix *Index) *Account {
 	return &Account{
 		Name: a.Name, account: a, index: ix,
 		kinds: map[string]*kindObjects{}, byUID: map[string]*Object{}, children: map[string]map[*Object]struct{}{},
-		apps: map[string]*part{}, links: newLinker(), namespaces: map[string]string{}, interned: map[string]string{},
+		apps: map[string]*part{}, links: newLinker(), namespaces: map[string]string{}, interned: map[string]string{}, gone: map[string]time.Time{},
 	}
 }
 
@@ -85,9 +91,11 @@ func (a *Account) Stream(r cluster.Resource, namespace string) (watch.Decode, wa
 	if known := a.kinds[kind.Text]; known != nil {
 		kind = known.kind
 	} else {
-		a.kinds[kind.Text] = &kindObjects{kind: kind, objects: map[place]*Object{}}
+		a.kinds[kind.Text] = &kindObjects{kind: kind, objects: map[place]*Object{}, streams: map[string]*stream{}}
 	}
-	return decoder(a.account, kind), &stream{a: a, kind: kind.Text, namespace: namespace}
+	opened := &stream{a: a, kind: kind.Text, namespace: namespace}
+	a.kinds[kind.Text].streams[namespace] = opened
+	return decoder(a.account, kind), opened
 }
 
 // Drop implements watch.AccountSink.
@@ -167,6 +175,7 @@ func (s *stream) Replace(objects []watch.Object, version string, reset bool) {
 		s.a.upsert(k, o)
 	}
 	s.passed = version
+	s.a.forgetGone()
 }
 
 func (s *stream) covers(namespace string) bool { return s.namespace == "" || s.namespace == namespace }
@@ -190,6 +199,7 @@ func (s *stream) Delete(gone watch.Object) {
 		return
 	}
 	o := objectOf(gone)
+	delete(s.a.gone, o.UID)
 	cur := k.objects[place{o.Namespace, o.Name}]
 	if cur != nil && cur.UID == o.UID && !newer(cur.version, o.version) {
 		s.a.remove(k, cur)
@@ -213,6 +223,9 @@ func newer(a, b string) bool {
 // upsert takes an object in unless something newer is known of its name.
 func (a *Account) upsert(k *kindObjects, in watch.Object) {
 	o := objectOf(in)
+	if _, gone := a.gone[o.UID]; gone {
+		return // an event from before its deletion
+	}
 	where := place{o.Namespace, o.Name}
 	cur := k.objects[where]
 	if cur != nil && (newer(cur.version, o.version) || cur.UID == o.UID && cur.version == o.version) {

@@ -24,6 +24,15 @@ const (
 // (homedepot/go-clouddriver, internal/kubernetes).
 const ManagedSelector = LabelManagedBy + " in (spinnaker,spinnaker-operator)"
 
+// ManagedSelectorFor also selects what is deployed with a suffix of
+// managed-by.
+func ManagedSelectorFor(suffix string) string {
+	if suffix == "" {
+		return ManagedSelector
+	}
+	return LabelManagedBy + " in (spinnaker,spinnaker-operator,spinnaker-" + suffix + ")"
+}
+
 // Moniker places an object in Spinnaker's naming. It is comparable, so that
 // equal monikers can be shared; an empty string is an absent part.
 type Moniker struct {

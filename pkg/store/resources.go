@@ -84,6 +84,10 @@ func (s *Store) DeleteResources(ctx context.Context, account string) error {
 
 // Resources lists an account's rows in the order of their ids.
 func (s *Store) Resources(ctx context.Context, account string) ([]Resource, error) {
+	return s.resources(ctx, "account_name = ?", account)
+}
+
+func (s *Store) resources(ctx context.Context, where string, args ...any) ([]Resource, error) {
 	var out []Resource
 	err := s.read(ctx, func(ctx context.Context, q queryer) error {
 		return each(ctx, q, func(rows *sql.Rows) error {
@@ -104,7 +108,7 @@ func (s *Store) Resources(ctx context.Context, account string) ([]Resource, erro
 			out = append(out, r)
 			return nil
 		}, `SELECT id, timestamp, account_name, task_id, task_type, api_group, name, artifact_name, namespace, resource, version, kind, spinnaker_app, cluster
-			FROM kubernetes_resources WHERE account_name = ? ORDER BY id`, account)
+			FROM kubernetes_resources WHERE `+where+` ORDER BY id`, args...)
 	})
 	return out, err
 }

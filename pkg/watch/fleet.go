@@ -3,10 +3,12 @@ package watch
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
@@ -180,6 +182,18 @@ func (h *Health) NeverSynced(name string) bool {
 	return s.state != Synced
 }
 
+// Client is the one of an account, for reads and writes beside the watches. It
+// is closed with the account.
+func (f *Fleet) Client(name string) (*cluster.Client, error) {
+	f.mu.Lock()
+	r := f.running[name]
+	f.mu.Unlock()
+	if r == nil {
+		return nil, fmt.Errorf("account %s is not there", name)
+	}
+	return r.client, r.clientErr
+}
+
 // Status describes every account, sorted by name.
 func (f *Fleet) Status() []Status {
 	f.mu.Lock()
@@ -203,5 +217,42 @@ func (f *Fleet) Relist(name string) {
 	f.mu.Unlock()
 	if r != nil {
 		r.relist()
+	}
+}
+
+// Refresh lists an account anew and returns when every kind has been, or with
+// the context's error.
+func (f *Fleet) Refresh(ctx context.Context, name string) error {
+	f.mu.Lock()
+	r := f.running[name]
+	f.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	before := map[*watcher]uint64{}
+	for _, w := range r.snapshot() {
+		if !w.internal {
+			before[w] = w.lists.Load()
+		}
+	}
+	r.relist()
+	const every = 10 * time.Millisecond
+	for {
+		waiting := false
+		for w, lists := range before {
+			select {
+			case <-w.done: // forbidden, or not served any more
+			default:
+				waiting = waiting || w.lists.Load() == lists
+			}
+		}
+		if !waiting {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(every):
+		}
 	}
 }

@@ -72,6 +72,9 @@ type supervisor struct {
 	slots   *Slots
 	changed func() // the account's health may have changed
 
+	client    *cluster.Client
+	clientErr error
+
 	rediscover chan struct{}
 	ready      chan struct{} // closed when the state is no longer Starting
 
@@ -104,31 +107,31 @@ type watcher struct {
 }
 
 func newSupervisor(a *account.Account, sink AccountSink, slots *Slots, o Options, changed func()) *supervisor {
-	return &supervisor{
+	s := &supervisor{
 		account: a, sink: sink, slots: slots, options: o, changed: changed,
 		log:        o.Log.With("account", a.Name),
 		rediscover: make(chan struct{}, 1), ready: make(chan struct{}),
 		state: Starting, since: time.Now(), watchers: map[watcherKey]*watcher{},
 	}
+	if a.Invalid != nil {
+		s.clientErr = &cluster.Error{Reason: cluster.Invalid, Err: a.Invalid}
+		return s
+	}
+	options := o.Client
+	options.Identity = a.Identity()
+	s.client, s.clientErr = cluster.New(a.REST, options)
+	return s
 }
 
 // run watches until the context is over.
 func (s *supervisor) run(ctx context.Context) {
 	defer s.slots.calm(s.account.Name)
-	err := s.account.Invalid
-	var client *cluster.Client
-	if err == nil {
-		options := s.options.Client
-		options.Identity = s.account.Identity()
-		client, err = cluster.New(s.account.REST, options)
-	} else {
-		err = &cluster.Error{Reason: cluster.Invalid, Err: err}
-	}
-	if err != nil {
-		s.setDiscovery(err)
+	if s.clientErr != nil {
+		s.setDiscovery(s.clientErr)
 		<-ctx.Done()
 		return
 	}
+	client := s.client
 	defer client.Close()
 	defer s.stopAll() // before the connections close, so that none ends as an error
 	if known := client.Known(); known != nil {

@@ -1,0 +1,210 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Field managers of writes, those of kubectl, so that objects can go back and
+// forth between it and us (kubernetes/kubectl, pkg/cmd/apply).
+const (
+	ManagerApply       = "kubectl-client-side-apply"
+	ManagerServerApply = "kubectl"
+	ManagerPatch       = "kubectl-patch"
+	ManagerReplace     = "kubectl-replace"
+	ManagerCreate      = "kubectl-create"
+)
+
+// objectLimit bounds one object as a server sends it; etcd holds less.
+const objectLimit = 32 << 20
+
+// Get reads an object by name.
+func (c *Client) Get(ctx context.Context, r Resource, namespace, name string) (*unstructured.Unstructured, error) {
+	return c.object(ctx, http.MethodGet, r.objectPath(namespace, name), nil, "", nil)
+}
+
+// List reads all objects of a kind in a namespace, in pages.
+func (c *Client) List(ctx context.Context, r Resource, namespace, selector string) ([]*unstructured.Unstructured, error) {
+	var out []*unstructured.Unstructured
+	q := url.Values{"limit": {"500"}}
+	if selector != "" {
+		q.Set("labelSelector", selector)
+	}
+	for {
+		body, err := c.call(ctx, http.MethodGet, r.Path(r.scope(namespace)), q, "", nil)
+		if err != nil {
+			return nil, fmt.Errorf("list %s in %q: %w", r.Plural, namespace, err)
+		}
+		list := &unstructured.UnstructuredList{}
+		if err := list.UnmarshalJSON(body); err != nil {
+			return nil, &Error{Reason: Unavailable, Err: fmt.Errorf("decode the list of %s: %w", r.Plural, err)}
+		}
+		for i := range list.Items {
+			o := &list.Items[i]
+			if o.GetKind() == "" {
+				o.SetAPIVersion(r.APIVersion())
+				o.SetKind(r.Kind)
+			}
+			out = append(out, o)
+		}
+		if list.GetContinue() == "" {
+			return out, nil
+		}
+		q.Set("continue", list.GetContinue())
+	}
+}
+
+// WriteOptions are the query of a write.
+type WriteOptions struct {
+	Manager string
+	Force   bool
+	DryRun  bool
+}
+
+func (o WriteOptions) query() url.Values {
+	q := url.Values{}
+	if o.Manager != "" {
+		q.Set("fieldManager", o.Manager)
+	}
+	if o.Force {
+		q.Set("force", "true")
+	}
+	if o.DryRun {
+		q.Set("dryRun", "All")
+	}
+	return q
+}
+
+// Create makes an object that must not exist.
+func (c *Client) Create(ctx context.Context, r Resource, o *unstructured.Unstructured, options WriteOptions) (*unstructured.Unstructured, error) {
+	return c.object(ctx, http.MethodPost, r.Path(r.scope(o.GetNamespace())), options.query(), "application/json", o)
+}
+
+// Update replaces an object; a resourceVersion in it must be the current one.
+func (c *Client) Update(ctx context.Context, r Resource, o *unstructured.Unstructured, options WriteOptions) (*unstructured.Unstructured, error) {
+	return c.object(ctx, http.MethodPut, r.objectPath(o.GetNamespace(), o.GetName()), options.query(), "application/json", o)
+}
+
+// Patch changes an object, or one of its subresources.
+func (c *Client) Patch(ctx context.Context, r Resource, namespace, name, subresource string, kind types.PatchType, patch []byte, options WriteOptions) (*unstructured.Unstructured, error) {
+	path := r.objectPath(namespace, name)
+	if subresource != "" {
+		path += "/" + subresource
+	}
+	body, err := c.call(ctx, http.MethodPatch, path, options.query(), string(kind), patch)
+	return decoded(body, err, http.MethodPatch, path)
+}
+
+// Subresource reads one, for example scale.
+func (c *Client) Subresource(ctx context.Context, r Resource, namespace, name, subresource string) (*unstructured.Unstructured, error) {
+	return c.object(ctx, http.MethodGet, r.objectPath(namespace, name)+"/"+subresource, nil, "", nil)
+}
+
+// UpdateSubresource replaces one.
+func (c *Client) UpdateSubresource(ctx context.Context, r Resource, namespace, name, subresource string, o *unstructured.Unstructured, options WriteOptions) (*unstructured.Unstructured, error) {
+	return c.object(ctx, http.MethodPut, r.objectPath(namespace, name)+"/"+subresource, options.query(), "application/json", o)
+}
+
+// Delete removes an object, with preconditions and propagation as given.
+func (c *Client) Delete(ctx context.Context, r Resource, namespace, name string, options metav1.DeleteOptions) error {
+	options.APIVersion, options.Kind = "v1", "DeleteOptions"
+	body, err := json.Marshal(options)
+	if err != nil {
+		return err
+	}
+	_, err = c.call(ctx, http.MethodDelete, r.objectPath(namespace, name), nil, "application/json", body)
+	return err
+}
+
+func (r Resource) scope(namespace string) string {
+	if !r.Namespaced {
+		return ""
+	}
+	return namespace
+}
+
+func (r Resource) objectPath(namespace, name string) string {
+	return r.Path(r.scope(namespace)) + "/" + name
+}
+
+func (c *Client) object(ctx context.Context, method, path string, q url.Values, contentType string, in *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	var body []byte
+	if in != nil {
+		var err error
+		if body, err = in.MarshalJSON(); err != nil {
+			return nil, &Error{Reason: Invalid, Err: err}
+		}
+	}
+	out, err := c.call(ctx, method, path, q, contentType, body)
+	return decoded(out, err, method, path)
+}
+
+func decoded(body []byte, err error, method, path string) (*unstructured.Unstructured, error) {
+	if err != nil {
+		return nil, err
+	}
+	o := &unstructured.Unstructured{}
+	if err := o.UnmarshalJSON(body); err != nil {
+		return nil, &Error{Reason: Unavailable, Err: fmt.Errorf("decode the answer to %s %s: %w", method, path, err)}
+	}
+	return o, nil
+}
+
+// call sends one request within the client's deadline and returns the body of
+// a success.
+func (c *Client) call(ctx context.Context, method, path string, query url.Values, contentType string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	u := *c.base
+	u.Path = strings.TrimSuffix(u.Path, "/") + path
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, &Error{Reason: Invalid, Err: err}
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", userAgent)
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	res, err := c.requests.Do(req)
+	if err != nil {
+		return nil, &Error{Reason: Unavailable, Err: err}
+	}
+	defer func() { _ = res.Body.Close() }()
+	out, err := io.ReadAll(io.LimitReader(res.Body, objectLimit))
+	if err != nil {
+		return nil, &Error{Reason: Unavailable, Err: fmt.Errorf("read the answer: %w", err)}
+	}
+	if res.StatusCode < http.StatusMultipleChoices {
+		return out, nil
+	}
+	failure := &Error{Reason: reasonOfCode(res.StatusCode, ""), Code: res.StatusCode}
+	failure.RetryAfter, _ = strconv.Atoi(res.Header.Get("Retry-After")) // seconds; a date counts as none
+	var status metav1.Status
+	if json.Unmarshal(out, &status) != nil || status.Kind != "Status" {
+		failure.Err = fmt.Errorf("the server answered %s: %.500s", res.Status, bytes.TrimSpace(out))
+		return nil, failure
+	}
+	failure.Reason = reasonOfCode(int(status.Code), string(status.Reason))
+	failure.Err = errors.New(status.Message)
+	switch status.Reason {
+	case metav1.StatusReasonAlreadyExists:
+		failure.Reason = Exists
+	case metav1.StatusReasonConflict:
+		failure.Reason = Conflict
+	}
+	return nil, failure
+}

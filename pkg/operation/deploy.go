@@ -1,0 +1,522 @@
+package operation
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+)
+
+// deploy is deployManifest (operations.md 4).
+type deploy struct {
+	base
+	Manifests              []manifest            `json:"manifests"`
+	Manifest               manifest              `json:"manifest"`
+	Moniker                *moniker              `json:"moniker"`
+	NamespaceOverride      string                `json:"namespaceOverride"`
+	Versioned              *bool                 `json:"versioned"`
+	RequiredArtifacts      []*spinnaker.Artifact `json:"requiredArtifacts"`
+	OptionalArtifacts      []*spinnaker.Artifact `json:"optionalArtifacts"`
+	EnableArtifactBinding  *bool                 `json:"enableArtifactBinding"`
+	Services               []string              `json:"services"`
+	EnableTraffic          *bool                 `json:"enableTraffic"`
+	Strategy               string                `json:"strategy"`
+	LabelSelectors         selectors             `json:"labelSelectors"`
+	AllowNothingSelected   bool                  `json:"allowNothingSelected"`
+	SkipSpecTemplateLabels bool                  `json:"skipSpecTemplateLabels"`
+
+	job bool
+}
+
+func (d *deploy) check() error {
+	if d.Moniker == nil {
+		return errors.New("moniker: must be given, with at least the application: {\"app\": \"web\"}")
+	}
+	if _, err := d.LabelSelectors.selector(); err != nil {
+		return err
+	}
+	flat, err := flatten(d.Manifests)
+	if err != nil {
+		return err
+	}
+	if len(flat) == 0 && d.Manifest != nil {
+		if flat, err = flatten([]manifest{d.Manifest}); err != nil {
+			return err
+		}
+	}
+	d.Manifests = flat
+	return nil
+}
+
+// flatten skips nulls, opens lists and refuses what is no object.
+func flatten(in []manifest) ([]manifest, error) {
+	var out []manifest
+	for i, m := range in {
+		if m == nil {
+			continue
+		}
+		kind, _ := m["kind"].(string)
+		if strings.EqualFold(kind, "List") {
+			items, _ := m["items"].([]any)
+			for j, item := range items {
+				object, ok := item.(map[string]any)
+				if !ok {
+					if item == nil {
+						continue
+					}
+					return nil, fmt.Errorf("manifests[%d].items[%d]: must be an object", i, j)
+				}
+				if err := complete(object); err != nil {
+					return nil, fmt.Errorf("manifests[%d].items[%d].%w", i, j, err)
+				}
+				out = append(out, object)
+			}
+			continue
+		}
+		if err := complete(m); err != nil {
+			return nil, fmt.Errorf("manifests[%d].%w", i, err)
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func complete(m map[string]any) error {
+	for _, key := range []string{"apiVersion", "kind"} {
+		if v, _ := m[key].(string); v == "" {
+			return fmt.Errorf("%s: must be given", key)
+		}
+	}
+	metadata, ok := m["metadata"].(map[string]any)
+	if !ok {
+		return errors.New("metadata: must be an object")
+	}
+	for _, key := range []string{"name", "generateName", "namespace"} {
+		if v, there := metadata[key]; there && v != nil {
+			if _, ok := v.(string); !ok {
+				return fmt.Errorf("metadata.%s: must be a text", key)
+			}
+		}
+	}
+	if metadataText(m, "name") == "" && metadataText(m, "generateName") == "" {
+		return errors.New("metadata.name: must be given, or generateName")
+	}
+	return nil
+}
+
+func metadataText(m map[string]any, key string) string {
+	v, _ := mapAt(m, "metadata")[key].(string)
+	return v
+}
+
+func textOf(m map[string]any, key string) string {
+	v, _ := m[key].(string)
+	return v
+}
+
+// Validate implements Operation.
+func (d *deploy) Validate(v *Validation) []string {
+	var out []string
+	scopes := definitions(d.Manifests)
+	for _, m := range d.Manifests {
+		text := kindText(textOf(m, "apiVersion"), textOf(m, "kind"))
+		if r, ok := scopes[textOf(m, "apiVersion")+" "+textOf(m, "kind")]; ok && !r.Namespaced {
+			continue
+		}
+		namespace := metadataText(m, "namespace")
+		if o := strings.TrimSpace(d.NamespaceOverride); o != "" && v.Namespaced(text) {
+			namespace = o
+		}
+		for _, finding := range v.namespace(d.name, text, namespace) {
+			if !slices.Contains(out, finding) {
+				out = append(out, finding)
+			}
+		}
+	}
+	return out
+}
+
+// definitions are the kinds that the request itself defines, by apiVersion and
+// kind.
+func definitions(manifests []manifest) map[string]cluster.Resource {
+	out := map[string]cluster.Resource{}
+	for _, m := range manifests {
+		if kindText(textOf(m, "apiVersion"), textOf(m, "kind")) != "customResourceDefinition" {
+			continue
+		}
+		spec := mapAt(m, "spec")
+		names := mapAt(spec, "names")
+		for _, v := range mapsAt(spec, "versions") {
+			r := cluster.Resource{
+				Group: textOf(spec, "group"), Version: textOf(v, "name"), Plural: textOf(names, "plural"), Kind: textOf(names, "kind"),
+				Namespaced: textOf(spec, "scope") == "Namespaced",
+			}
+			out[r.APIVersion()+" "+r.Kind] = r
+		}
+	}
+	return out
+}
+
+// priorities order a deploy (operations.md 4.2).
+var priorities = []struct {
+	level int
+	kinds []string
+}{
+	{0, []string{"namespace"}},
+	{20, []string{"role", "clusterRole"}},
+	{30, []string{"roleBinding", "clusterRoleBinding", "customResourceDefinition"}},
+	{40, []string{"serviceAccount", "storageClass", "persistentVolume", "mutatingWebhookConfiguration", "validatingWebhookConfiguration"}},
+	{50, []string{"configMap", "secret", "persistentVolumeClaim"}},
+	{70, []string{"service", "ingress", "networkPolicy"}},
+	{80, []string{"apiService"}},
+	{90, []string{"limitRange", "podDisruptionBudget", "podPreset", "podSecurityPolicy"}},
+	{100, []string{"deployment", "replicaSet", "statefulSet", "daemonSet", "job", "cronJob", "pod"}},
+	{110, []string{"horizontalpodautoscaler"}},
+}
+
+const lastPriority = 1000
+
+func priority(kindText string, configured map[string]int) int {
+	for kind, level := range configured {
+		if spinnaker.SameKind(kind, kindText) {
+			return level
+		}
+	}
+	for _, p := range priorities {
+		if oneOf(kindText, p.kinds...) {
+			return p.level
+		}
+	}
+	return lastPriority
+}
+
+// planned is a manifest on its way through the plan.
+type planned struct {
+	manifest  map[string]any
+	kindText  string
+	resource  *cluster.Resource
+	name      string // without a version
+	namespace string // where it goes; "" for cluster-scoped
+	version   *int
+	isNew     bool
+}
+
+// Plan implements Operation.
+func (d *deploy) Plan(ctx context.Context, p *Planner) (*Plan, error) {
+	objects, err := d.resolve(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	selector, err := d.LabelSelectors.selector()
+	if err != nil {
+		return nil, err
+	}
+	required := deref(d.RequiredArtifacts)
+	lists := [][]spinnaker.Artifact{required, deref(d.OptionalArtifacts)}
+	binding := d.EnableArtifactBinding == nil || *d.EnableArtifactBinding
+	if !binding {
+		lists = nil
+	}
+	b := newBinder(p.Account.Name, p.Settings.MatchNameOnly, lists...)
+	plan := &Plan{Result: &ResultPlan{Manifests: true, Job: d.job, Created: []spinnaker.Artifact{}}}
+	known := map[string][]*unstructured.Unstructured{}
+	for _, o := range objects {
+		artifact, err := d.prepare(ctx, p, b, o, objects, known)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", spinnaker.FullName(o.kindText, o.name), err)
+		}
+		b.created(artifact)
+		if selector != nil && !selector.Matches(labelsOf(o.manifest)) {
+			plan.Lines = append(plan.Lines, "Left out by the label selectors: "+spinnaker.FullName(o.kindText, o.name))
+			continue
+		}
+		step, err := d.step(ctx, p, o, selector != nil)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", spinnaker.FullName(o.kindText, o.name), err)
+		}
+		plan.Steps = append(plan.Steps, step)
+		plan.Result.Created = append(plan.Result.Created, artifact)
+	}
+	if unbound := b.unbound(required); binding && len(unbound) > 0 {
+		var names []string
+		for _, a := range unbound {
+			names = append(names, a.Type+" "+a.Name)
+		}
+		return nil, fmt.Errorf("these required artifacts are used by no manifest: %s. Check that the image or name in the manifest is the same as the artifact's name", strings.Join(names, ", "))
+	}
+	if len(plan.Steps) == 0 && len(objects) > 0 && !d.AllowNothingSelected {
+		return nil, fmt.Errorf("no manifest matches the label selectors %s; set allowNothingSelected if that is fine", selector)
+	}
+	plan.Result.Bound = b.bound
+	var order []string
+	for _, s := range plan.Steps {
+		order = append(order, s.FullName())
+	}
+	if len(order) > 0 {
+		plan.Lines = append(plan.Lines, "Order: "+strings.Join(order, ", "))
+	}
+	return plan, nil
+}
+
+func deref(in []*spinnaker.Artifact) []spinnaker.Artifact {
+	var out []spinnaker.Artifact
+	for _, a := range in {
+		if a != nil {
+			out = append(out, *a)
+		}
+	}
+	return out
+}
+
+func labelsOf(manifest map[string]any) labels.Set {
+	set := labels.Set{}
+	for k, v := range mapAt(manifest, "metadata", "labels") {
+		if v, ok := v.(string); ok {
+			set[k] = v
+		}
+	}
+	return set
+}
+
+// resolve finds the kinds and puts the manifests into order.
+func (d *deploy) resolve(ctx context.Context, p *Planner) ([]*planned, error) {
+	defined := definitions(d.Manifests)
+	var out []*planned
+	for _, m := range d.Manifests {
+		m := runtime.DeepCopyJSON(m)
+		normalize(m)
+		apiVersion, kind := textOf(m, "apiVersion"), textOf(m, "kind")
+		o := &planned{manifest: m, kindText: kindText(apiVersion, kind)}
+		o.name = cmp.Or(metadataText(m, "name"), metadataText(m, "generateName"))
+		if oneOf(o.kindText, "event", "controllerRevision") {
+			return nil, fmt.Errorf("%s: objects of this kind cannot be deployed", spinnaker.FullName(o.kindText, o.name))
+		}
+		namespaced := false
+		if r, ok := defined[apiVersion+" "+kind]; ok {
+			namespaced = r.Namespaced
+		} else {
+			r, err := p.resource(ctx, func(c *cluster.Catalog) (cluster.Resource, bool) { return c.Exact(apiVersion, kind) }, kind+" in "+apiVersion)
+			if err != nil {
+				return nil, err
+			}
+			o.resource, namespaced = &r, r.Namespaced
+		}
+		metadata := mapAt(m, "metadata")
+		if namespaced {
+			if override := strings.TrimSpace(d.NamespaceOverride); override != "" {
+				metadata["namespace"] = override
+			}
+			if only := p.Account.OnlyNamespace(); only != "" {
+				metadata["namespace"] = only
+			}
+			o.namespace = cmp.Or(metadataText(m, "namespace"), p.Account.DefaultNamespace())
+		}
+		out = append(out, o)
+	}
+	slices.SortStableFunc(out, func(a, b *planned) int {
+		return cmp.Compare(priority(a.kindText, p.Account.DeployPriorities), priority(b.kindText, p.Account.DeployPriorities))
+	})
+	return out, nil
+}
+
+// prepare binds, versions and describes one manifest, and returns the artifact
+// that it will be.
+func (d *deploy) prepare(ctx context.Context, p *Planner, b *binder, o *planned, all []*planned, known map[string][]*unstructured.Unstructured) (spinnaker.Artifact, error) {
+	// The namespace as the manifest says counts for artifacts.
+	location := metadataText(o.manifest, "namespace")
+	if history := annotation(o.manifest, spinnaker.AnnotationMaxHistory); history != "" && (d.Strategy == "RED_BLACK" || d.Strategy == "BLUE_GREEN") {
+		if n, err := strconv.Atoi(history); err == nil && n < 2 {
+			return spinnaker.Artifact{}, fmt.Errorf("annotation %s is %d: %s needs at least 2 versions", spinnaker.AnnotationMaxHistory, n, d.Strategy)
+		}
+	}
+	b.bind(o.kindText, location, o.manifest)
+
+	generate := metadataText(o.manifest, "name") == ""
+	var existing []*unstructured.Unstructured
+	versioned := !generate && d.versioned(p, o)
+	if (versioned || annotation(o.manifest, spinnaker.AnnotationSourceCapacity) == "true") && o.resource != nil {
+		key := o.kindText + " " + o.namespace + " " + o.name
+		if _, ok := known[key]; !ok {
+			found, err := versionsOf(ctx, p.Cluster, *o.resource, o.namespace, o.name)
+			if err != nil {
+				return spinnaker.Artifact{}, p.fail(err)
+			}
+			known[key] = found
+		}
+		existing = known[key]
+		if versioned {
+			v, reused := chooseVersion(existing, o.manifest)
+			for _, other := range all {
+				// Another manifest of the same name in this request.
+				if other != o && !reused && other.version != nil && other.kindText == o.kindText && other.namespace == o.namespace && other.name == o.name {
+					v = max(v, *other.version+1)
+				}
+			}
+			o.version, o.isNew = &v, !reused
+		}
+	} else if versioned {
+		o.version, o.isNew = new(int), true
+	}
+	if annotation(o.manifest, spinnaker.AnnotationSourceCapacity) == "true" && oneOf(o.kindText, "deployment", "replicaSet", "statefulSet") && o.resource != nil {
+		if err := keepCapacity(ctx, p, o, existing); err != nil {
+			return spinnaker.Artifact{}, err
+		}
+	}
+	if receivesTraffic(o.kindText) {
+		if err := d.traffic(ctx, p, o, all); err != nil {
+			return spinnaker.Artifact{}, err
+		}
+	}
+	version := -1
+	if o.version != nil {
+		version = *o.version
+	}
+	describe(o.manifest, o.kindText, o.name, location, version, *d.Moniker, p.Settings.labeling(), d.SkipSpecTemplateLabels)
+	artifact := spinnaker.Artifact{
+		Type: spinnaker.KubernetesArtifactPrefix + o.kindText, Name: o.name, Location: location, Reference: o.name,
+		Metadata: map[string]any{"account": p.Account.Name},
+	}
+	metadata := mapAt(o.manifest, "metadata")
+	switch {
+	case o.version != nil:
+		setVersion(o.manifest, o.name, version)
+		artifact.Version, artifact.Reference = spinnaker.VersionText(version), metadataText(o.manifest, "name")
+	case generate:
+		metadata["name"] = generated(o.name)
+		delete(metadata, "generateName")
+		artifact.Name, artifact.Reference = metadataText(o.manifest, "name"), metadataText(o.manifest, "name")
+		write(metadata, "annotations", map[string]string{markAnnotation: p.Task}, nil)
+		o.isNew = true
+	}
+	return artifact, nil
+}
+
+// markAnnotation holds the task that made an object of a generated name.
+const markAnnotation = "task.clouddriver.spinnaker.io/id"
+
+func (d *deploy) versioned(p *Planner, o *planned) bool {
+	if v, ok := mapAt(o.manifest, "metadata", "annotations")[spinnaker.AnnotationVersioned].(string); ok {
+		return strings.EqualFold(v, "true")
+	}
+	if d.Versioned != nil {
+		return *d.Versioned
+	}
+	for kind, versioned := range p.Account.VersionedKinds {
+		if spinnaker.SameKind(kind, o.kindText) {
+			return versioned
+		}
+	}
+	return oneOf(o.kindText, "configMap", "secret", "replicaSet", "pod")
+}
+
+// keepCapacity puts the live number of replicas into the manifest.
+func keepCapacity(ctx context.Context, p *Planner, o *planned, existing []*unstructured.Unstructured) error {
+	var live *unstructured.Unstructured
+	if o.version != nil {
+		newest := -1
+		for _, e := range existing {
+			if v, ok := versionOf(e); ok && v > newest {
+				newest, live = v, e
+			}
+		}
+	} else {
+		found, err := p.Cluster.Get(ctx, *o.resource, o.namespace, o.name)
+		if err != nil && !cluster.Is(err, cluster.NotFound) {
+			return p.fail(err)
+		}
+		live = found
+	}
+	if live == nil {
+		return nil
+	}
+	if replicas, ok, _ := unstructured.NestedInt64(live.Object, "spec", "replicas"); ok {
+		spec := mapAt(o.manifest, "spec")
+		if spec != nil {
+			spec["replicas"] = replicas
+		}
+	}
+	return nil
+}
+
+// traffic records the services and attaches the manifest to them (operations.md
+// 4.5).
+func (d *deploy) traffic(ctx context.Context, p *Planner, o *planned, all []*planned) error {
+	if err := recordServices(o.manifest, d.Services); err != nil {
+		return err
+	}
+	if d.EnableTraffic != nil && !*d.EnableTraffic {
+		return nil
+	}
+	services, err := trafficServices(annotation(o.manifest, spinnaker.AnnotationLoadBalancers))
+	if err != nil {
+		return err
+	}
+	for _, name := range services {
+		selector, err := d.selectorOf(ctx, p, o.namespace, name, all)
+		if err != nil {
+			return err
+		}
+		if err := attach(podLabels(o.manifest), "service "+name, selector); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// selectorOf finds a service among the manifests, else in the cluster.
+func (d *deploy) selectorOf(ctx context.Context, p *Planner, namespace, name string, all []*planned) (map[string]any, error) {
+	for _, other := range all {
+		if other.kindText == "service" && other.name == name && other.namespace == namespace {
+			return mapAt(other.manifest, "spec", "selector"), nil
+		}
+	}
+	return liveSelector(ctx, p, namespace, name)
+}
+
+// step chooses the action by the strategy annotations (operations.md 3.3).
+func (d *deploy) step(ctx context.Context, p *Planner, o *planned, selected bool) (Step, error) {
+	if o.namespace != "" {
+		mapAt(o.manifest, "metadata")["namespace"] = o.namespace // as kubectl does
+	}
+	s := Step{
+		Action: Apply, APIVersion: textOf(o.manifest, "apiVersion"), Kind: textOf(o.manifest, "kind"), Resource: o.resource,
+		Namespace: o.namespace, Name: metadataText(o.manifest, "name"), Manifest: o.manifest,
+		Application: d.Moniker.App, Cluster: annotation(o.manifest, spinnaker.AnnotationCluster), Artifact: o.name,
+	}
+	switch strategy := annotation(o.manifest, spinnaker.AnnotationServerApply); {
+	case o.isNew && o.version == nil:
+		s.Action, s.Mark = Create, true
+	case annotation(o.manifest, spinnaker.AnnotationRecreate) == "true":
+		s.Action = Recreate
+		if o.resource != nil {
+			live, err := p.Cluster.Get(ctx, *o.resource, o.namespace, s.Name)
+			if err != nil && !cluster.Is(err, cluster.NotFound) {
+				return s, p.fail(err)
+			}
+			if live != nil {
+				s.UID = string(live.GetUID())
+			}
+		}
+	case annotation(o.manifest, spinnaker.AnnotationReplace) == "true":
+		if selected {
+			return s, fmt.Errorf("annotation %s cannot be used together with label selectors", spinnaker.AnnotationReplace)
+		}
+		s.Action = Replace
+	case strategy == "true", strategy == "force-conflicts":
+		s.Action, s.Force = ServerApply, strategy == "force-conflicts"
+	}
+	if o.isNew && o.version != nil {
+		s.Version = o.version
+	}
+	return s, nil
+}

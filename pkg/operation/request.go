@@ -1,0 +1,282 @@
+package operation
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+)
+
+// Operation is one instruction of a request.
+type Operation interface {
+	// Name is the one on the wire: deployManifest.
+	Name() string
+	// AccountName is whom it acts for.
+	AccountName() string
+	// Validate returns every reason to refuse it, without a cluster.
+	Validate(v *Validation) []string
+	// Plan reads the cluster and decides; it changes nothing.
+	Plan(ctx context.Context, p *Planner) (*Plan, error)
+}
+
+// Request is one operation as it was sent.
+type Request struct {
+	Name string          `json:"name"`
+	Body json.RawMessage `json:"body"`
+}
+
+// InvalidError is a request that cannot be understood; it names the field.
+type InvalidError string
+
+func (e InvalidError) Error() string { return string(e) }
+
+func invalid(format string, args ...any) error { return InvalidError(fmt.Sprintf(format, args...)) }
+
+// Split takes apart a body of operations: an array of objects, each of whose
+// keys is an operation, in the order of the document (operations.md 1.1).
+func Split(body []byte) ([]Request, error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
+		return nil, invalid("the body must be an array of operations such as [{\"deployManifest\": {…}}]")
+	}
+	out := []Request{}
+	for i := 0; d.More(); i++ {
+		if t, err := d.Token(); err != nil || t != json.Delim('{') {
+			return nil, invalid("operation %d must be an object with the operation's name as its key", i)
+		}
+		for d.More() {
+			key, err := d.Token()
+			name, _ := key.(string)
+			if err != nil {
+				return nil, invalid("operation %d: %v", i, err)
+			}
+			var r Request
+			if err := d.Decode(&r.Body); err != nil {
+				return nil, invalid("%s: %v", name, err)
+			}
+			r.Name = name
+			out = append(out, r)
+		}
+		if _, err := d.Token(); err != nil {
+			return nil, invalid("operation %d: %v", i, err)
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, invalid("the body does not end as an array: %v", err)
+	}
+	return out, nil
+}
+
+// operations are all there are.
+var operations = map[string]func() described{
+	"deployManifest":         func() described { return &deploy{} },
+	"deleteManifest":         func() described { return &deletion{} },
+	"scaleManifest":          func() described { return &scale{} },
+	"resizeServerGroup":      func() described { return &resize{} },
+	"patchManifest":          func() described { return &patch{} },
+	"undoRolloutManifest":    func() described { return &undo{} },
+	"rollingRestartManifest": func() described { return &restart{} },
+	"pauseRolloutManifest":   func() described { return &pause{paused: true} },
+	"resumeRolloutManifest":  func() described { return &pause{} },
+	"enableManifest":         func() described { return &toggle{enable: true} },
+	"disableManifest":        func() described { return &toggle{} },
+	"runJob":                 func() described { return &runJob{} },
+	"cleanupArtifacts":       func() described { return &cleanup{} },
+}
+
+// described is an operation that decodes its description.
+type described interface {
+	Operation
+	// check refuses what decodes and makes no sense.
+	check() error
+	named(name string)
+}
+
+// Decode makes an operation of a request.
+func Decode(r Request) (Operation, error) {
+	name, version, at := strings.Cut(r.Name, "@")
+	if at && strings.Contains(version, "@") {
+		return nil, invalid("operation %q: more than one @", r.Name)
+	}
+	fresh := operations[name]
+	if fresh == nil {
+		return nil, invalid("unknown operation %q for provider kubernetes", r.Name)
+	}
+	op := fresh()
+	if body := bytes.TrimSpace(r.Body); len(body) == 0 || body[0] != '{' {
+		return nil, invalid("%s: the description must be an object", name)
+	}
+	if err := json.Unmarshal(r.Body, op); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			return nil, invalid("%s.%s: a JSON %s cannot be used here", name, wrong.Field, wrong.Value)
+		}
+		return nil, invalid("%s: %v", name, err)
+	}
+	op.named(name)
+	if op.AccountName() == "" {
+		return nil, invalid("%s.account: must be given", name)
+	}
+	if err := op.check(); err != nil {
+		return nil, invalid("%s.%v", name, err)
+	}
+	return op, nil
+}
+
+// base is what all descriptions have in common.
+type base struct {
+	Account     string `json:"account"`
+	Credentials string `json:"credentials"`
+	name        string
+}
+
+func (b *base) Name() string      { return b.name }
+func (b *base) named(name string) { b.name = name }
+
+// AccountName prefers account; only when it is absent are credentials read.
+func (b *base) AccountName() string {
+	if b.Account != "" {
+		return b.Account
+	}
+	return b.Credentials
+}
+
+// target is the object that an operation names (operations.md 3.1).
+type target struct {
+	base
+	ManifestName string `json:"manifestName"`
+	Location     string `json:"location"`
+	App          string `json:"app"`
+}
+
+func (t target) split() (kind, name string, ok bool) { return spinnaker.SplitFullName(t.ManifestName) }
+
+func (t target) check() error {
+	if _, _, ok := t.split(); !ok {
+		return fmt.Errorf("manifestName: %q is not a kind, one space and a name, such as \"deployment web\"", t.ManifestName)
+	}
+	return nil
+}
+
+// Validate checks the namespace that the target is in.
+func (t target) Validate(v *Validation) []string {
+	kind, _, ok := t.split()
+	if !ok {
+		return nil
+	}
+	return v.namespace(t.name, kind, t.Location)
+}
+
+// Validation is what requests are checked against before anything runs.
+type Validation struct {
+	Account *account.Account
+	// Namespaced tells the scope of a kind, as far as it is known.
+	Namespaced func(kindText string) bool
+}
+
+// namespace checks one as Java Clouddriver does (operations.md 1.3); one that
+// is left out is resolved first.
+func (v *Validation) namespace(operation, kindText, namespace string) []string {
+	if !v.Namespaced(kindText) {
+		// The older Go rewrite refuses these, Java Clouddriver does not.
+		if len(v.Account.Namespaces) > 0 && v.Account.FromProviders {
+			return []string{fmt.Sprintf("%s.%s: the account may use only namespaces %s, and %s is cluster-scoped", errorContext(operation), errorContext(operation), strings.Join(v.Account.Namespaces, ", "), kindText)}
+		}
+		return nil
+	}
+	if v.Account.OnlyNamespace() != "" {
+		return nil // the request's is replaced by it
+	}
+	if namespace == "" {
+		namespace = v.Account.DefaultNamespace()
+	}
+	c := errorContext(operation)
+	switch {
+	case len(v.Account.Namespaces) > 0 && !slices.Contains(v.Account.Namespaces, namespace):
+		return []string{c + "." + c + "." + namespace + ".wrongNamespace"}
+	case slices.Contains(v.Account.OmitNamespaces, namespace):
+		return []string{c + "." + c + "." + namespace + ".omittedNamespace"}
+	}
+	return nil
+}
+
+// errorContext is Java Clouddriver's name of an operation in errors.
+func errorContext(operation string) string {
+	if operation == "resizeServerGroup" {
+		return "deployKubernetesManifest"
+	}
+	if verb, ok := strings.CutSuffix(operation, "Manifest"); ok {
+		return verb + "KubernetesManifest"
+	}
+	return operation
+}
+
+// number is an integer that callers write as a number or as a text.
+type number struct {
+	n   int64
+	set bool
+}
+
+func (n *number) UnmarshalJSON(raw []byte) error {
+	text := string(raw)
+	if text == "null" {
+		return nil
+	}
+	if unquoted, err := strconv.Unquote(text); err == nil {
+		if text = strings.TrimSpace(unquoted); text == "" {
+			return nil
+		}
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
+		return invalid("%s is not a whole number", raw)
+	}
+	n.n, n.set = int64(f), true
+	return nil
+}
+
+// text is a scalar as text; set tells null from it.
+type text struct {
+	s   string
+	set bool
+}
+
+func (t *text) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return nil
+	}
+	t.set = true
+	if json.Unmarshal(raw, &t.s) != nil {
+		t.s = string(raw)
+	}
+	return nil
+}
+
+// manifest is an object with its numbers as they were written.
+type manifest map[string]any
+
+func (m *manifest) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return nil
+	}
+	var out map[string]any
+	if err := utiljson.Unmarshal(raw, &out); err != nil {
+		return err
+	}
+	*m = out
+	return nil
+}
+
+func cutGroup(apiVersion string) (group, version string, ok bool) {
+	return strings.Cut(apiVersion, "/")
+}

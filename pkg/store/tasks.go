@@ -1,0 +1,477 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// States of a task.
+const (
+	TaskRunning   = "running"
+	TaskCompleted = "completed"
+	TaskFailed    = "failed"
+	TaskRetryable = "retryable" // failed, and may be gone on with
+)
+
+// ErrFenced is returned to one that writes to a task it no longer owns.
+var ErrFenced = errors.New("another replica has taken the task over")
+
+// Sealable is a text that may hold secrets: it is sealed with the key of the
+// id, or plain when that is empty.
+type Sealable struct{ KeyID, Text string }
+
+// Task is the record of a request (operations.md 2, 7.3).
+type Task struct {
+	ID, RequestID string
+	State         string
+	Owner         string
+	Fence         int64
+	Started       time.Time
+	Ended         time.Time // zero while it runs
+	// Context is JSON of who asked, for the log and for those that go on.
+	Context string
+	// Request are the operations; empty when the task has ended.
+	Request Sealable
+	// Result is JSON of the result objects, when the task has ended.
+	Result  string
+	History []HistoryLine
+}
+
+// HistoryLine is one entry of a task's history.
+type HistoryLine struct{ Phase, Status string }
+
+// StepPlan is the number of the row that holds an operation's plan.
+const StepPlan = -1
+
+// TaskStep is a plan, or what is kept of a step that is through.
+type TaskStep struct {
+	Operation, Step int
+	Body            Sealable
+}
+
+// Write is a row of the ledger: an object as an operation left it.
+type Write struct {
+	Seq       int64
+	Written   time.Time
+	TaskID    string
+	Operation string
+	Account   string
+	// Kind is Spinnaker's text.
+	Kind            string
+	Namespace, Name string
+	UID             string
+	// ResourceVersion is a lower bound of what readers may be shown; empty for
+	// a deletion.
+	ResourceVersion      string
+	Deleted              bool
+	Application, Cluster string
+}
+
+// CreateTask records a task. When there is one of the same request already,
+// that one is returned with created false.
+func (s *Store) CreateTask(ctx context.Context, t Task, life time.Duration) (recorded Task, created bool, err error) {
+	err = s.inTx(ctx, func(ctx context.Context, q queryer) error {
+		err := exec(ctx, q, `INSERT INTO clouddriver_tasks (id, request_id, state, owner, fence, expires_at, started_at, context, key_id, request)
+			VALUES (?, ?, ?, ?, 1, `+s.dialect.milliseconds()+` + ?, `+s.dialect.milliseconds()+`, ?, ?, ?)`,
+			t.ID, t.RequestID, TaskRunning, t.Owner, life.Milliseconds(), t.Context, t.Request.KeyID, t.Request.Text)
+		if err != nil {
+			return err
+		}
+		return addHistory(ctx, q, t.ID, t.History)
+	})
+	if err == nil {
+		t.State, t.Fence = TaskRunning, 1
+		return t, true, nil
+	}
+	if !errors.Is(err, ErrExists) {
+		return t, false, err
+	}
+	known, err := s.TaskOfRequest(ctx, t.RequestID)
+	return known, false, err
+}
+
+func addHistory(ctx context.Context, q queryer, id string, lines []HistoryLine) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	var next sql.NullInt64
+	if err := each(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&next) }, "SELECT MAX(position) + 1 FROM clouddriver_task_history WHERE task_id = ?", id); err != nil {
+		return err
+	}
+	args := make([]any, 0, 4*len(lines))
+	for i, l := range lines {
+		args = append(args, id, next.Int64+int64(i), l.Phase, l.Status)
+	}
+	return exec(ctx, q, "INSERT INTO clouddriver_task_history (task_id, position, phase, status) VALUES (?, ?, ?, ?)"+strings.Repeat(", (?, ?, ?, ?)", len(lines)-1), args...)
+}
+
+// TaskOfRequest finds a task by the id of its request; ErrNotFound.
+func (s *Store) TaskOfRequest(ctx context.Context, requestID string) (Task, error) {
+	found, err := s.tasks(ctx, "request_id = ?", requestID)
+	return oneTask(found, err)
+}
+
+// Task finds a task with its history; ErrNotFound.
+func (s *Store) Task(ctx context.Context, id string) (Task, error) {
+	t, err := oneTask(s.tasks(ctx, "id = ?", id))
+	if err != nil {
+		return t, err
+	}
+	t.History, err = s.history(ctx, id)
+	return t, err
+}
+
+func oneTask(found []Task, err error) (Task, error) {
+	switch {
+	case err != nil:
+		return Task{}, err
+	case len(found) == 0:
+		return Task{}, ErrNotFound
+	}
+	return found[0], nil
+}
+
+// RunningTasks lists those of all replicas, oldest first, with histories.
+func (s *Store) RunningTasks(ctx context.Context) ([]Task, error) {
+	found, err := s.tasks(ctx, "state = ? ORDER BY started_at, id LIMIT 1000", TaskRunning)
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		if found[i].History, err = s.history(ctx, found[i].ID); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (s *Store) tasks(ctx context.Context, where string, args ...any) ([]Task, error) {
+	var out []Task
+	err := s.read(ctx, func(ctx context.Context, q queryer) error {
+		return each(ctx, q, func(rows *sql.Rows) error {
+			var t Task
+			var started, ended int64
+			var request, result sql.NullString
+			if err := rows.Scan(&t.ID, &t.RequestID, &t.State, &t.Owner, &t.Fence, &started, &ended, &t.Context, &t.Request.KeyID, &request, &result); err != nil {
+				return err
+			}
+			t.Started = time.UnixMilli(started)
+			if ended > 0 {
+				t.Ended = time.UnixMilli(ended)
+			}
+			t.Request.Text, t.Result = request.String, result.String
+			out = append(out, t)
+			return nil
+		}, "SELECT id, request_id, state, owner, fence, started_at, ended_at, context, key_id, request, result FROM clouddriver_tasks WHERE "+where, args...)
+	})
+	return out, err
+}
+
+func (s *Store) history(ctx context.Context, id string) ([]HistoryLine, error) {
+	var out []HistoryLine
+	err := s.read(ctx, func(ctx context.Context, q queryer) error {
+		return each(ctx, q, func(rows *sql.Rows) error {
+			var l HistoryLine
+			if err := rows.Scan(&l.Phase, &l.Status); err != nil {
+				return err
+			}
+			out = append(out, l)
+			return nil
+		}, "SELECT phase, status FROM clouddriver_task_history WHERE task_id = ? ORDER BY position", id)
+	})
+	return out, err
+}
+
+// TaskSteps lists a task's plans and steps.
+func (s *Store) TaskSteps(ctx context.Context, id string) ([]TaskStep, error) {
+	var out []TaskStep
+	err := s.read(ctx, func(ctx context.Context, q queryer) error {
+		return each(ctx, q, func(rows *sql.Rows) error {
+			var t TaskStep
+			if err := rows.Scan(&t.Operation, &t.Step, &t.Body.KeyID, &t.Body.Text); err != nil {
+				return err
+			}
+			out = append(out, t)
+			return nil
+		}, "SELECT operation, step, key_id, body FROM clouddriver_task_steps WHERE task_id = ? ORDER BY operation, step", id)
+	})
+	return out, err
+}
+
+// RenewTasks keeps some of an owner's running tasks for another life. One
+// whose lease has ended is lost, and stays so.
+func (s *Store) RenewTasks(ctx context.Context, owner string, ids []string, life time.Duration) error {
+	if len(ids) == 0 {
+		// The question whether the database answers is part of the lease.
+		return s.read(ctx, func(ctx context.Context, q queryer) error { return exec(ctx, q, "SELECT 1") })
+	}
+	args := []any{life.Milliseconds(), TaskRunning, owner}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	return s.inTx(ctx, func(ctx context.Context, q queryer) error {
+		return exec(ctx, q, "UPDATE clouddriver_tasks SET expires_at = "+s.dialect.milliseconds()+" + ? WHERE state = ? AND owner = ? AND expires_at > "+s.dialect.milliseconds()+
+			" AND id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", args...)
+	})
+}
+
+// ReleaseTasks gives an owner's running tasks up, for others to take.
+func (s *Store) ReleaseTasks(ctx context.Context, owner string) error {
+	return s.inTx(ctx, func(ctx context.Context, q queryer) error {
+		return exec(ctx, q, "UPDATE clouddriver_tasks SET expires_at = 0 WHERE state = ? AND owner = ?", TaskRunning, owner)
+	})
+}
+
+// TakeExpired takes over running tasks whose owner has let them expire. Where
+// only one process can have the database, whatever another owner left is taken
+// at once.
+func (s *Store) TakeExpired(ctx context.Context, owner string, life time.Duration, most int) ([]Task, error) {
+	where, args := "state = ? AND expires_at < "+s.dialect.milliseconds(), []any{TaskRunning}
+	if s.options.MySQL == nil {
+		where, args = "state = ? AND (owner <> ? OR expires_at < "+s.dialect.milliseconds()+")", append(args, owner)
+	}
+	expired, err := s.tasks(ctx, where+fmt.Sprintf(" ORDER BY started_at, id LIMIT %d", most), args...)
+	if err != nil {
+		return nil, err
+	}
+	var out []Task
+	for _, t := range expired {
+		err := s.takeOver(ctx, &t, owner, life, TaskRunning)
+		if errors.Is(err, ErrFenced) {
+			continue // somebody was faster
+		}
+		if err != nil {
+			return out, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// RetryTask makes the caller the owner of a task that has failed and may be
+// gone on with; ErrFenced if it has changed.
+func (s *Store) RetryTask(ctx context.Context, t *Task, owner string, life time.Duration) error {
+	return s.takeOver(ctx, t, owner, life, TaskRetryable)
+}
+
+func (s *Store) takeOver(ctx context.Context, t *Task, owner string, life time.Duration, state string) error {
+	err := s.inTx(ctx, func(ctx context.Context, q queryer) error {
+		if err := s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, owner = ?, fence = fence + 1, ended_at = 0, expires_at = "+s.dialect.milliseconds()+" + ? WHERE id = ? AND fence = ? AND state = ?",
+			TaskRunning, owner, life.Milliseconds(), t.ID, t.Fence, state); err != nil {
+			return err
+		}
+		line := HistoryLine{"ORCHESTRATION", "Taken over by " + owner + " from " + t.Owner}
+		return addHistory(ctx, q, t.ID, []HistoryLine{line})
+	})
+	if err == nil {
+		t.Owner, t.State = owner, TaskRunning
+		t.Fence++
+	}
+	return err
+}
+
+// guarded runs an update that must find its row.
+func (s *Store) guarded(ctx context.Context, q queryer, query string, args ...any) error {
+	result, err := q.ExecContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, ErrFenced)
+	}
+	return nil
+}
+
+// Record is what a task has got on by.
+type Record struct {
+	History   []HistoryLine
+	Step      *TaskStep
+	Writes    []Write
+	Resources []Resource
+	// State ends the task unless it is empty; Result is then its result.
+	State, Result string
+	// Keep leaves what is left to do, for a task that may be gone on with.
+	Keep bool
+}
+
+// RecordTask writes a record as a whole, if the task is still the owner's;
+// ErrFenced if not.
+func (s *Store) RecordTask(ctx context.Context, t *Task, r Record) error {
+	return s.inTx(ctx, func(ctx context.Context, q queryer) error {
+		var err error
+		if r.State == "" {
+			// Found or not is what counts; the heartbeat keeps the time.
+			err = s.guarded(ctx, q, "UPDATE clouddriver_tasks SET fence = fence WHERE id = ? AND owner = ? AND fence = ? AND state = ?", t.ID, t.Owner, t.Fence, TaskRunning)
+		} else {
+			drop := ", request = NULL, key_id = ''"
+			if r.Keep {
+				drop = ""
+			}
+			err = s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, result = ?, ended_at = "+s.dialect.milliseconds()+drop+" WHERE id = ? AND owner = ? AND fence = ? AND state = ?",
+				r.State, r.Result, t.ID, t.Owner, t.Fence, TaskRunning)
+		}
+		if err != nil {
+			return err
+		}
+		if err := addHistory(ctx, q, t.ID, r.History); err != nil {
+			return err
+		}
+		if r.State != "" && !r.Keep {
+			if err := exec(ctx, q, "DELETE FROM clouddriver_task_steps WHERE task_id = ?", t.ID); err != nil {
+				return err
+			}
+		}
+		if st := r.Step; st != nil {
+			if err := exec(ctx, q, "DELETE FROM clouddriver_task_steps WHERE task_id = ? AND operation = ? AND step = ?", t.ID, st.Operation, st.Step); err != nil {
+				return err
+			}
+			if err := exec(ctx, q, "INSERT INTO clouddriver_task_steps (task_id, operation, step, key_id, body) VALUES (?, ?, ?, ?, ?)",
+				t.ID, st.Operation, st.Step, st.Body.KeyID, st.Body.Text); err != nil {
+				return err
+			}
+		}
+		for _, w := range r.Writes {
+			if err := exec(ctx, q, `INSERT INTO clouddriver_writes (written_at, task_id, operation, account, kind, namespace, name, uid, resource_version, deleted, application, cluster)
+				VALUES (`+s.dialect.milliseconds()+`, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+				t.ID, w.Operation, w.Account, w.Kind, w.Namespace, w.Name, w.UID, w.ResourceVersion, w.Deleted, w.Application, w.Cluster); err != nil {
+				return err
+			}
+		}
+		if len(r.Resources) > 0 {
+			return insertResources(ctx, q, r.Resources)
+		}
+		return nil
+	})
+}
+
+// MarkTask sets a task that has ended, or that nobody keeps any more, to
+// failed or retryable; ErrNotFound, or ErrFenced when it is running.
+func (s *Store) MarkTask(ctx context.Context, id string, retryable bool) error {
+	state := TaskFailed
+	if retryable {
+		state = TaskRetryable
+	}
+	return s.inTx(ctx, func(ctx context.Context, q queryer) error {
+		found, err := exists(ctx, q, "SELECT 1 FROM clouddriver_tasks WHERE id = ?", id)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return ErrNotFound
+		}
+		return s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, fence = fence + 1 WHERE id = ? AND (state = ? OR state = ? OR (state = ? AND expires_at < "+s.dialect.milliseconds()+"))",
+			state, id, TaskFailed, TaskRetryable, TaskRunning)
+	})
+}
+
+const writeColumns = "seq, written_at, task_id, operation, account, kind, namespace, name, uid, resource_version, deleted, application, cluster"
+
+func (s *Store) writes(ctx context.Context, most int, where string, args ...any) ([]Write, error) {
+	limit := ""
+	if most > 0 {
+		limit = fmt.Sprintf(" LIMIT %d", most)
+	}
+	var out []Write
+	err := s.read(ctx, func(ctx context.Context, q queryer) error {
+		return each(ctx, q, func(rows *sql.Rows) error {
+			var w Write
+			var at int64
+			if err := rows.Scan(&w.Seq, &at, &w.TaskID, &w.Operation, &w.Account, &w.Kind, &w.Namespace, &w.Name, &w.UID, &w.ResourceVersion, &w.Deleted, &w.Application, &w.Cluster); err != nil {
+				return err
+			}
+			w.Written = time.UnixMilli(at)
+			out = append(out, w)
+			return nil
+		}, "SELECT "+writeColumns+" FROM clouddriver_writes WHERE "+where+" ORDER BY seq"+limit, args...)
+	})
+	return out, err
+}
+
+// WritesSince lists the ledger from a sequence number on, at most as many as
+// said.
+func (s *Store) WritesSince(ctx context.Context, seq int64, most int) ([]Write, error) {
+	return s.writes(ctx, most, "seq > ?", seq)
+}
+
+// LastWrite is the greatest sequence number of the ledger.
+func (s *Store) LastWrite(ctx context.Context) (int64, error) {
+	var last sql.NullInt64
+	err := s.read(ctx, func(ctx context.Context, q queryer) error {
+		return each(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&last) }, "SELECT MAX(seq) FROM clouddriver_writes")
+	})
+	return last.Int64, err
+}
+
+// WritesOf lists what the ledger holds of an application in an account from a
+// sequence number on; of all when one of them is empty.
+func (s *Store) WritesOf(ctx context.Context, application, account string, seq int64) ([]Write, error) {
+	where, args := "seq > ?", []any{seq}
+	if application != "" {
+		where, args = where+" AND application = ?", append(args, application)
+	}
+	if account != "" {
+		where, args = where+" AND account = ?", append(args, account)
+	}
+	return s.writes(ctx, 0, where, args...)
+}
+
+// CleanTasks removes tasks that ended before one age, and ledger rows older
+// than another, in batches; keep is asked between them whether to go on.
+func (s *Store) CleanTasks(ctx context.Context, tasks, writes time.Duration, batch int, keep func(context.Context) error) (removed int64, err error) {
+	for {
+		if err := keep(ctx); err != nil {
+			return removed, err
+		}
+		var ended []any
+		if err := s.read(ctx, func(ctx context.Context, q queryer) error {
+			ended = nil
+			return each(ctx, q, func(rows *sql.Rows) error {
+				var id string
+				if err := rows.Scan(&id); err != nil {
+					return err
+				}
+				ended = append(ended, id)
+				return nil
+			}, fmt.Sprintf("SELECT id FROM clouddriver_tasks WHERE ended_at > 0 AND ended_at < %s - ? LIMIT %d", s.dialect.milliseconds(), batch), tasks.Milliseconds())
+		}); err != nil {
+			return removed, err
+		}
+		var old int64
+		err := s.inTx(ctx, func(ctx context.Context, q queryer) error {
+			if len(ended) > 0 {
+				in := "(?" + strings.Repeat(", ?", len(ended)-1) + ")"
+				for _, statement := range []string{
+					"DELETE FROM clouddriver_task_history WHERE task_id IN " + in, "DELETE FROM clouddriver_task_steps WHERE task_id IN " + in, "DELETE FROM clouddriver_tasks WHERE id IN " + in,
+				} {
+					if err := exec(ctx, q, statement, ended...); err != nil {
+						return err
+					}
+				}
+			}
+			result, err := q.ExecContext(ctx, fmt.Sprintf("DELETE FROM clouddriver_writes WHERE seq IN (SELECT seq FROM (SELECT seq FROM clouddriver_writes WHERE written_at < %s - ? LIMIT %d) AS old)",
+				s.dialect.milliseconds(), batch), writes.Milliseconds())
+			if err != nil {
+				return err
+			}
+			old, err = result.RowsAffected()
+			return err
+		})
+		if err != nil {
+			return removed, err
+		}
+		removed += int64(len(ended)) + old
+		if len(ended) < batch && old < int64(batch) {
+			return removed, nil
+		}
+	}
+}
+
+// TaskResources lists the rows that the older rewrite, or we, wrote for a
+// task.
+func (s *Store) TaskResources(ctx context.Context, taskID string) ([]Resource, error) {
+	return s.resources(ctx, "task_id = ?", taskID)
+}

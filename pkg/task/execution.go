@@ -1,0 +1,310 @@
+package task
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/operation"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
+)
+
+// execution is one run of a task by one owner.
+type execution struct {
+	*Runner
+	task    store.Task
+	context Context
+	log     *slog.Logger
+	plans   map[int]*operation.Plan
+	done    map[int]map[int]operation.Done
+	results []json.RawMessage
+}
+
+// run goes through the operations until the end, a failure, or until the task
+// is no longer ours.
+func (e *execution) run(ctx context.Context) {
+	name, err := e.through(ctx)
+	switch {
+	case err == nil:
+		err = e.end(ctx, store.TaskCompleted, line(PhaseOrchestration, "Orchestration completed."))
+	case lost(err) || ctx.Err() != nil:
+	default:
+		e.log.Info("task failed", "operation", name, "error", err)
+		e.results = append(e.results, encode(exception{"EXCEPTION", name, err.Error()}))
+		err = e.end(ctx, store.TaskFailed, line(PhaseOrchestration, "Orchestration failed: "+name+": "+err.Error()))
+	}
+	if err != nil {
+		// Whoever holds the task next goes on with it.
+		e.log.Warn("left a task", "error", err)
+	}
+}
+
+// lost says whether an error means that somebody else has the task, or may
+// soon.
+func lost(err error) bool {
+	return errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.Canceled)
+}
+
+func encode(v any) json.RawMessage {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		raw, _ = json.Marshal(exception{"EXCEPTION", "", err.Error()}) // texts always encode
+	}
+	return raw
+}
+
+// record writes to the task, patiently: a database that is away comes back,
+// and until the lease ends nobody else goes on with the task.
+func (e *execution) record(ctx context.Context, r store.Record) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := e.db.RecordTask(ctx, &e.task, r)
+		if !errors.Is(err, store.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+		// Without the database nobody can take the task over, so going on
+		// trying is safe: the fence decides in the end.
+	}
+}
+
+func (e *execution) end(ctx context.Context, state string, last store.HistoryLine) error {
+	if e.results == nil {
+		e.results = []json.RawMessage{}
+	}
+	return e.record(ctx, store.Record{History: []store.HistoryLine{last}, State: state, Result: string(encode(e.results))})
+}
+
+// through runs the operations in order; it returns the name of the one that
+// failed.
+func (e *execution) through(ctx context.Context) (name string, err error) {
+	name = PhaseOrchestration
+	if err := json.Unmarshal([]byte(e.task.Context), &e.context); err != nil {
+		return name, fmt.Errorf("read the task: %w", err)
+	}
+	var requests []operation.Request
+	if err := e.open(e.task.ID, e.task.Request, &requests); err != nil {
+		return name, fmt.Errorf("read the task: %w", err)
+	}
+	if err := e.load(ctx); err != nil {
+		return name, err
+	}
+	for i, request := range requests {
+		op, err := operation.Decode(request)
+		if err != nil {
+			return request.Name, err
+		}
+		result, err := e.operate(ctx, i, op)
+		if err != nil {
+			return op.Name(), err
+		}
+		if result != nil {
+			e.results = append(e.results, encode(result))
+		}
+	}
+	return "", nil
+}
+
+// load reads how far an earlier owner has come.
+func (e *execution) load(ctx context.Context) error {
+	e.plans, e.done = map[int]*operation.Plan{}, map[int]map[int]operation.Done{}
+	if e.task.Fence == 1 {
+		return nil
+	}
+	steps, err := e.db.TaskSteps(ctx, e.task.ID)
+	if err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if s.Step == store.StepPlan {
+			plan := &operation.Plan{}
+			if err := e.open(e.task.ID, s.Body, plan); err != nil {
+				return fmt.Errorf("read the plan: %w", err)
+			}
+			e.plans[s.Operation] = plan
+			continue
+		}
+		var d operation.Done
+		if err := e.open(e.task.ID, s.Body, &d); err != nil {
+			return fmt.Errorf("read a step: %w", err)
+		}
+		if e.done[s.Operation] == nil {
+			e.done[s.Operation] = map[int]operation.Done{}
+		}
+		e.done[s.Operation][s.Step] = d
+	}
+	return nil
+}
+
+// operate plans one operation, or takes the recorded plan, and carries it out.
+func (e *execution) operate(ctx context.Context, index int, op operation.Operation) (map[string]any, error) {
+	a, ok := e.accounts.Get(op.AccountName())
+	if !ok {
+		return nil, fmt.Errorf("account %s is no longer there", op.AccountName())
+	}
+	client, err := e.clusters.Client(a.Name)
+	if err != nil {
+		return nil, err
+	}
+	release, err := e.slot(ctx, a.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	phase := Phase(op.Name())
+	plan, planned := e.plans[index]
+	if !planned {
+		plan, err = op.Plan(ctx, &operation.Planner{
+			Account: a, Cluster: client, Settings: e.options.Operations, Task: e.task.ID, User: user(e.context.User),
+			Execution: e.context.ExecutionID, Application: e.context.Application, Now: time.Now(),
+		})
+		if err != nil {
+			return nil, err
+		}
+		var lines []store.HistoryLine
+		for _, l := range plan.Lines {
+			lines = append(lines, line(phase, l))
+		}
+		if err := e.recordPlan(ctx, index, plan, lines); err != nil {
+			return nil, err
+		}
+	}
+	actor := &operation.Actor{
+		Account: a.Name, Client: client, Task: e.task.ID, Guard: e.guard, GoneWithin: e.options.GoneWithin,
+		Choose: func(ctx context.Context, s *operation.Step) error {
+			return e.recordPlan(ctx, index, plan, []store.HistoryLine{line(phase, "The name is taken; trying "+s.FullName())})
+		},
+	}
+	var done []operation.Done
+	for i := range plan.Steps {
+		d, ok := e.done[index][i]
+		if !ok {
+			if d, err = e.step(ctx, index, i, op, actor, plan, phase, planned); err != nil {
+				return nil, err
+			}
+		}
+		done = append(done, d)
+		planned = planned && ok // only the first step that is not recorded may have been begun
+	}
+	return operation.Result(plan, done), nil
+}
+
+func user(name string) string {
+	if name == "" {
+		return "anonymous"
+	}
+	return name
+}
+
+func (e *execution) recordPlan(ctx context.Context, index int, plan *operation.Plan, lines []store.HistoryLine) error {
+	body, err := e.seal(e.task.ID, plan)
+	if err != nil {
+		return err
+	}
+	return e.record(ctx, store.Record{Step: &store.TaskStep{Operation: index, Step: store.StepPlan, Body: body}, History: lines})
+}
+
+// step carries one step out, records it and brings it to the readers, in this
+// order: a reader may be shown a write that is not recorded yet, but a task
+// never goes on before both are done.
+func (e *execution) step(ctx context.Context, index, i int, op operation.Operation, actor *operation.Actor, plan *operation.Plan, phase string, again bool) (operation.Done, error) {
+	s := &plan.Steps[i]
+	if err := e.guard(); err != nil {
+		return operation.Done{}, err
+	}
+	out, err := actor.Act(ctx, s, again)
+	if err != nil && out == nil {
+		return operation.Done{}, err
+	}
+	d := operation.NewDone(s, out)
+	body, sealErr := e.seal(e.task.ID, d)
+	if sealErr != nil {
+		return d, sealErr
+	}
+	r := store.Record{Step: &store.TaskStep{Operation: index, Step: i, Body: body}, History: []store.HistoryLine{line(phase, says(s, out))}}
+	w, written := e.write(op, s, out)
+	if written {
+		r.Writes = []store.Write{w}
+	}
+	r.Resources = []store.Resource{olderRow(e.task.ID, op.AccountName(), s, out, plan)}
+	if recordErr := e.record(ctx, r); recordErr != nil {
+		return d, recordErr
+	}
+	if written && e.observer != nil {
+		e.observer.Written(ctx, w, out)
+	}
+	return d, err
+}
+
+func says(s *operation.Step, o *operation.Outcome) string {
+	switch {
+	case s.Says != "":
+		return s.Says
+	case s.Action == operation.Nothing:
+		return "Nothing to do"
+	}
+	verb := map[operation.Change]string{
+		operation.Created: "Created ", operation.Updated: "Updated ", operation.Unchanged: "Unchanged: ", operation.Deleted: "Deleted ", operation.Absent: "Gone meanwhile: ",
+	}[o.Change]
+	return verb + s.FullName()
+}
+
+// write is the ledger's row of an outcome; written is false when nothing was.
+func (e *execution) write(op operation.Operation, s *operation.Step, o *operation.Outcome) (w store.Write, written bool) {
+	w = store.Write{
+		TaskID: e.task.ID, Operation: op.Name(), Account: op.AccountName(), Kind: s.KindText(), Namespace: s.Namespace, Name: s.Name,
+		UID: s.UID, Application: s.Application, Cluster: s.Cluster,
+	}
+	if o.Object != nil {
+		w.Namespace, w.Name = o.Object.GetNamespace(), o.Object.GetName()
+		w.UID, w.ResourceVersion = string(o.Object.GetUID()), o.Object.GetResourceVersion()
+		return w, true
+	}
+	w.Deleted = o.Change == operation.Deleted
+	return w, w.Deleted
+}
+
+// olderRow is the row that the older Go rewrite would have written
+// (operations.md 7.1).
+func olderRow(taskID, accountName string, s *operation.Step, o *operation.Outcome, plan *operation.Plan) store.Resource {
+	row := store.Resource{
+		AccountName: accountName, ID: uuid.NewString(), Timestamp: time.Now().UTC(), TaskID: taskID, TaskType: s.TaskType,
+		Name: s.Name, Namespace: s.Namespace, Kind: s.Kind, SpinnakerApp: s.Application,
+	}
+	if o.Object != nil {
+		row.Name, row.Namespace = o.Object.GetName(), o.Object.GetNamespace()
+	}
+	if s.TaskType != "noop" {
+		row.APIGroup, row.Version, row.Resource = o.Resource.Group, o.Resource.Version, o.Resource.Plural
+	}
+	switch {
+	case s.TaskType == "delete":
+		row.Cluster = olderCluster(s.Kind, s.Name)
+	case s.TaskType == "cleanup":
+		row.Cluster = s.Cluster
+	case s.Manifest != nil && plan.Result != nil && plan.Result.Job:
+		row.Kind = "job"
+	case s.Manifest != nil:
+		row.ArtifactName, row.Cluster = s.Artifact, olderCluster(s.Kind, s.Artifact)
+	}
+	return row
+}
+
+// olderCluster is the older rewrite's text of a cluster, for the kinds that it
+// gives one.
+func olderCluster(kind, name string) string {
+	switch kind {
+	case "Deployment", "StatefulSet", "ReplicaSet", "Ingress", "Service", "DaemonSet":
+		return strings.ToLower(kind[:1]) + kind[1:] + " " + name
+	}
+	return ""
+}

@@ -1,0 +1,421 @@
+package task
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/operation"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
+)
+
+// Store is what tasks are kept in; store.Store is one.
+type Store interface {
+	CreateTask(ctx context.Context, t store.Task, life time.Duration) (store.Task, bool, error)
+	Task(ctx context.Context, id string) (store.Task, error)
+	TaskOfRequest(ctx context.Context, requestID string) (store.Task, error)
+	RunningTasks(ctx context.Context) ([]store.Task, error)
+	TaskSteps(ctx context.Context, id string) ([]store.TaskStep, error)
+	RecordTask(ctx context.Context, t *store.Task, r store.Record) error
+	RenewTasks(ctx context.Context, owner string, ids []string, life time.Duration) error
+	ReleaseTasks(ctx context.Context, owner string) error
+	TakeExpired(ctx context.Context, owner string, life time.Duration, most int) ([]store.Task, error)
+	RetryTask(ctx context.Context, t *store.Task, owner string, life time.Duration) error
+	MarkTask(ctx context.Context, id string, retryable bool) error
+	TaskResources(ctx context.Context, taskID string) ([]store.Resource, error)
+}
+
+// Clusters gives the client of an account.
+type Clusters interface {
+	Client(accountName string) (operation.Writer, error)
+}
+
+// Sealer seals what may hold secrets; account.Keyring is one.
+type Sealer interface {
+	Empty() bool
+	Seal(name, text string) (store.Sealed, error)
+	Open(name string, sealed store.Sealed) (string, error)
+}
+
+// Options are the limits of tasks.
+type Options struct {
+	// Host is the end of the owner's id: the pod's name.
+	Host string
+	// MaxWaiting is how many tasks may be under way before new ones are
+	// refused; PerAccount is how many of them act on one account at once.
+	MaxWaiting, PerAccount int
+	// Lease is how long a task stays with a silent owner.
+	Lease time.Duration
+	// Drain is how long running tasks may go on after a stop.
+	Drain time.Duration
+	// GoneWithin bounds the wait for a deleted object.
+	GoneWithin time.Duration
+	Operations operation.Settings
+}
+
+// Runner runs tasks.
+type Runner struct {
+	db       Store
+	accounts *account.Registry
+	clusters Clusters
+	keys     Sealer
+	observer Observer
+	options  Options
+	log      *slog.Logger
+	owner    string
+
+	mu       sync.Mutex
+	running  map[string]*execution
+	slots    map[string]chan struct{}
+	draining bool
+	tasks    sync.WaitGroup
+	base     context.Context
+	stop     context.CancelFunc
+	// held is until when the leases are surely ours, by the monotonic clock.
+	held atomic.Pointer[time.Time]
+}
+
+// NewRunner makes a runner; Run starts it.
+func NewRunner(db Store, accounts *account.Registry, clusters Clusters, keys Sealer, observer Observer, o Options, log *slog.Logger) *Runner {
+	base, stop := context.WithCancel(context.Background())
+	r := &Runner{
+		db: db, accounts: accounts, clusters: clusters, keys: keys, observer: observer, options: o, log: log,
+		owner: uuid.NewString() + "@" + o.Host, running: map[string]*execution{}, slots: map[string]chan struct{}{}, base: base, stop: stop,
+	}
+	r.hold(time.Now())
+	return r
+}
+
+func (r *Runner) hold(since time.Time) {
+	until := since.Add(r.options.Lease)
+	r.held.Store(&until)
+}
+
+// Run keeps the leases, takes over what others left, and at the end lets
+// running tasks finish.
+func (r *Runner) Run(ctx context.Context) error {
+	every := max(r.options.Lease/4, 10*time.Millisecond)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		r.beat(r.base)
+		select {
+		case <-ctx.Done():
+			return r.drain()
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *Runner) beat(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, r.options.Lease/2)
+	defer cancel()
+	if err := r.renew(ctx); err != nil {
+		r.log.Warn("the leases of running tasks cannot be renewed", "error", err)
+		return
+	}
+	r.mu.Lock()
+	room := min(r.options.MaxWaiting-len(r.running), 100)
+	r.mu.Unlock()
+	if room <= 0 {
+		return
+	}
+	taken, err := r.db.TakeExpired(ctx, r.owner, r.options.Lease, room)
+	if err != nil {
+		r.log.Warn("tasks of lost replicas cannot be looked for", "error", err)
+	}
+	for _, t := range taken {
+		r.log.Info("taking a task over", "task", t.ID)
+		r.start(t)
+	}
+}
+
+// renew keeps the leases of what runs here. A task that was left is not among
+// it, and goes to whoever takes it next.
+func (r *Runner) renew(ctx context.Context) error {
+	begin := time.Now()
+	r.mu.Lock()
+	ids := slices.Collect(maps.Keys(r.running))
+	r.mu.Unlock()
+	if err := r.db.RenewTasks(ctx, r.owner, ids, r.options.Lease); err != nil {
+		return err
+	}
+	r.hold(begin)
+	return nil
+}
+
+// drain takes no more work and lets running tasks end, for a while.
+func (r *Runner) drain() error {
+	r.mu.Lock()
+	r.draining = true
+	n := len(r.running)
+	r.mu.Unlock()
+	if n > 0 {
+		r.log.Info("waiting for running tasks", "tasks", n, "atMost", r.options.Drain)
+	}
+	done := make(chan struct{})
+	go func() {
+		r.tasks.Wait()
+		close(done)
+	}()
+	limit := time.NewTimer(r.options.Drain)
+	defer limit.Stop()
+	tick := time.NewTicker(max(r.options.Lease/4, 10*time.Millisecond))
+	defer tick.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-done:
+			waiting = false
+		case <-limit.C:
+			waiting = false
+		case <-tick.C:
+			if err := r.renew(r.base); err != nil {
+				r.log.Warn("the leases of running tasks cannot be renewed", "error", err)
+			}
+		}
+	}
+	r.stop()
+	<-done
+	ctx, cancel := context.WithTimeout(context.Background(), r.options.Lease/2)
+	defer cancel()
+	if err := r.db.ReleaseTasks(ctx, r.owner); err != nil {
+		r.log.Warn("tasks could not be released; others take them when their leases end", "error", err)
+	}
+	return nil
+}
+
+// Submit records a request and starts it. Requests of the same id are one
+// task, whoever gets them.
+func (r *Runner) Submit(ctx context.Context, c Context, requests []operation.Request) (id string, err error) {
+	if c.ClientRequestID == "" {
+		c.ClientRequestID = uuid.NewString()
+	} else if known, err := r.db.TaskOfRequest(ctx, c.ClientRequestID); err == nil {
+		return r.repeat(ctx, known)
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return "", err
+	}
+	r.mu.Lock()
+	full, draining := len(r.running) >= r.options.MaxWaiting, r.draining
+	r.mu.Unlock()
+	switch {
+	case draining:
+		return "", ErrDraining
+	case full:
+		return "", ErrQueueFull
+	}
+	t := store.Task{ID: newID(), RequestID: c.ClientRequestID, Owner: r.owner, History: []store.HistoryLine{line(PhaseOrchestration, "Task accepted")}}
+	said, err := json.Marshal(c)
+	if err != nil {
+		return "", err
+	}
+	t.Context = string(said)
+	if t.Request, err = r.seal(t.ID, requests); err != nil {
+		return "", err
+	}
+	recorded, created, err := r.db.CreateTask(ctx, t, r.options.Lease)
+	if err != nil {
+		return "", err
+	}
+	if !created {
+		return r.repeat(ctx, recorded)
+	}
+	r.start(recorded)
+	return recorded.ID, nil
+}
+
+// repeat answers a request whose task is known: only one that has failed and
+// may be retried runs again.
+func (r *Runner) repeat(ctx context.Context, t store.Task) (string, error) {
+	if t.State == store.TaskRetryable {
+		if err := r.retry(ctx, t); err != nil && !errors.Is(err, ErrNotRetryable) {
+			return "", err
+		}
+	}
+	return t.ID, nil
+}
+
+// Resume goes on with a task that has failed and may be retried.
+func (r *Runner) Resume(ctx context.Context, id string) error {
+	t, err := r.db.Task(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	return r.retry(ctx, t)
+}
+
+func (r *Runner) retry(ctx context.Context, t store.Task) error {
+	if t.State != store.TaskRetryable || t.Request.Text == "" {
+		return ErrNotRetryable
+	}
+	err := r.db.RetryTask(ctx, &t, r.owner, r.options.Lease)
+	if errors.Is(err, store.ErrFenced) {
+		return ErrNotRetryable
+	}
+	if err != nil {
+		return err
+	}
+	r.start(t)
+	return nil
+}
+
+// Mark sets a task that nobody runs to failed, retryable or not.
+func (r *Runner) Mark(ctx context.Context, id string, retryable bool) error {
+	err := r.db.MarkTask(ctx, id, retryable)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return ErrNotFound
+	case errors.Is(err, store.ErrFenced):
+		return ErrRunning
+	}
+	return err
+}
+
+// Get reads a task.
+func (r *Runner) Get(ctx context.Context, id string) (Task, error) {
+	t, err := r.db.Task(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return r.older(ctx, id)
+	}
+	if err != nil {
+		return Task{}, err
+	}
+	return shown(t)
+}
+
+// older answers for a task of the older Go rewrite, of which only rows are
+// left (operations.md 7.1).
+func (r *Runner) older(ctx context.Context, id string) (Task, error) {
+	rows, err := r.db.TaskResources(ctx, id)
+	if err != nil {
+		return Task{}, err
+	}
+	if len(rows) == 0 {
+		return Task{}, ErrNotFound
+	}
+	return ofRows(id, rows)
+}
+
+// Running lists the tasks that run, of all replicas.
+func (r *Runner) Running(ctx context.Context) ([]Task, error) {
+	found, err := r.db.RunningTasks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Task, 0, len(found))
+	for _, t := range found {
+		one, err := shown(t)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
+func (r *Runner) seal(id string, content any) (store.Sealable, error) {
+	text, err := json.Marshal(content)
+	if err != nil {
+		return store.Sealable{}, err
+	}
+	if r.keys == nil || r.keys.Empty() {
+		return store.Sealable{Text: string(text)}, nil
+	}
+	sealed, err := r.keys.Seal(id, string(text))
+	return store.Sealable{KeyID: sealed.KeyID, Text: sealed.Text}, err
+}
+
+func (r *Runner) open(id string, s store.Sealable, into any) error {
+	text := s.Text
+	if s.KeyID != "" {
+		if r.keys == nil {
+			return fmt.Errorf("the task is sealed with the key %q, and there are no keys", s.KeyID)
+		}
+		var err error
+		if text, err = r.keys.Open(id, store.Sealed{KeyID: s.KeyID, Text: s.Text}); err != nil {
+			return err
+		}
+	}
+	return json.Unmarshal([]byte(text), into)
+}
+
+// start runs a task that is ours.
+func (r *Runner) start(t store.Task) {
+	e := &execution{Runner: r, task: t, log: r.log.With("task", t.ID)}
+	r.mu.Lock()
+	r.running[t.ID] = e
+	r.tasks.Add(1)
+	r.mu.Unlock()
+	go func() {
+		defer r.tasks.Done()
+		e.run(r.base)
+		r.mu.Lock()
+		if r.running[t.ID] == e { // and not of a later owner, who is us again
+			delete(r.running, t.ID)
+		}
+		r.mu.Unlock()
+	}()
+}
+
+// slot waits for the right to act on an account, so that a slow cluster holds
+// up only its own tasks.
+func (r *Runner) slot(ctx context.Context, accountName string) (release func(), err error) {
+	r.mu.Lock()
+	slots := r.slots[accountName]
+	if slots == nil {
+		slots = make(chan struct{}, r.options.PerAccount)
+		r.slots[accountName] = slots
+	}
+	r.mu.Unlock()
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// guard says whether the leases are surely still ours. A process that was
+// stopped for a while finds out here, before it acts.
+func (r *Runner) guard() error {
+	if r.base.Err() != nil {
+		return r.base.Err()
+	}
+	if time.Now().After(*r.held.Load()) {
+		return store.ErrFenced
+	}
+	return nil
+}
+
+// DryRun tells what operations would do; it records and changes nothing. Each
+// is looked at by itself: none sees what those before it would have done.
+func (r *Runner) DryRun(ctx context.Context, c Context, ops []operation.Operation) ([]operation.Preview, error) {
+	out := []operation.Preview{}
+	for _, op := range ops {
+		a, ok := r.accounts.Get(op.AccountName())
+		if !ok {
+			return nil, fmt.Errorf("account %s is no longer there", op.AccountName())
+		}
+		client, err := r.clusters.Client(a.Name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, operation.DryRun(ctx, op, &operation.Planner{
+			Account: a, Cluster: client, Settings: r.options.Operations, Task: "dry-run", User: user(c.User), Execution: c.ExecutionID,
+			Application: c.Application, Now: time.Now(),
+		}, client))
+	}
+	return out, nil
+}

@@ -1,0 +1,168 @@
+// Package task runs requests of operations as tasks that survive: a task is
+// recorded before it acts and after each step, has one owner at a time, and is
+// gone on with by another process when its owner is gone (operations.md 2 and
+// 7.3).
+package task
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/operation"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
+)
+
+// Phases of a history beside those of operations.
+const (
+	PhaseOrchestration = "ORCHESTRATION"
+)
+
+// Context is who asked and in which pipeline; it stays with the task.
+type Context struct {
+	User            string `json:"user,omitempty"`
+	Application     string `json:"application,omitempty"`
+	RequestID       string `json:"requestId,omitempty"`
+	ExecutionID     string `json:"executionId,omitempty"`
+	ExecutionType   string `json:"executionType,omitempty"`
+	UserOrigin      string `json:"userOrigin,omitempty"`
+	ClientRequestID string `json:"-"`
+}
+
+// Status is the state of a task as callers read it.
+type Status struct {
+	Complete  bool   `json:"complete"`
+	Completed bool   `json:"completed"`
+	Failed    bool   `json:"failed"`
+	Retryable bool   `json:"retryable"`
+	Phase     string `json:"phase"`
+	Status    string `json:"status"`
+}
+
+// Line is one entry of the history.
+type Line struct {
+	Phase  string `json:"phase"`
+	Status string `json:"status"`
+}
+
+// Task is the JSON of GET /task/{id} (operations.md 2.1; spinnaker/clouddriver,
+// TaskController). No array is ever null.
+type Task struct {
+	ID            string            `json:"id"`
+	Status        Status            `json:"status"`
+	History       []Line            `json:"history"`
+	ResultObjects []json.RawMessage `json:"resultObjects"`
+	Outputs       []string          `json:"outputs"`
+	SagaIDs       []string          `json:"sagaIds"`
+	Retryable     bool              `json:"retryable"`
+	OwnerID       string            `json:"ownerId"`
+	RequestID     string            `json:"requestId"`
+	StartTimeMs   int64             `json:"startTimeMs"`
+}
+
+func shown(t store.Task) (Task, error) {
+	out := Task{
+		ID: t.ID, History: []Line{}, ResultObjects: []json.RawMessage{}, Outputs: []string{}, SagaIDs: []string{},
+		OwnerID: t.Owner, RequestID: t.RequestID, StartTimeMs: t.Started.UnixMilli(),
+	}
+	for _, l := range t.History {
+		out.History = append(out.History, Line(l))
+	}
+	if n := len(out.History); n > 0 {
+		out.Status.Phase, out.Status.Status = out.History[n-1].Phase, out.History[n-1].Status
+	}
+	switch t.State {
+	case store.TaskCompleted:
+		out.Status.Completed = true
+	case store.TaskFailed:
+		out.Status.Completed, out.Status.Failed = true, true
+	case store.TaskRetryable:
+		out.Status.Completed, out.Status.Failed, out.Status.Retryable = true, true, true
+	}
+	out.Status.Complete, out.Retryable = out.Status.Completed, out.Status.Retryable
+	if t.Result != "" {
+		if err := json.Unmarshal([]byte(t.Result), &out.ResultObjects); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// historyLimit is where Java Clouddriver cuts a text.
+const historyLimit = 10_000
+
+func line(phase, status string) store.HistoryLine {
+	if runes := []rune(status); len(runes) > historyLimit {
+		status = string(runes[:historyLimit])
+	}
+	return store.HistoryLine{Phase: phase, Status: status}
+}
+
+// phases are Java Clouddriver's texts (operations.md 0.2).
+var phases = map[string]string{
+	"enableManifest": "ENABLE_MANIFEST", "disableManifest": "DISABLE_MANIFEST", "runJob": "RUN_KUBERNETES_JOB",
+	"cleanupArtifacts": "CLEANUP_KUBERNETES_ARTIFACTS", "resizeServerGroup": "RESIZE_KUBERNETES_SERVER_GROUP",
+}
+
+// Phase is the phase text of an operation: deployManifest is
+// DEPLOY_KUBERNETES_MANIFEST.
+func Phase(name string) string {
+	if p, ok := phases[name]; ok {
+		return p
+	}
+	var b strings.Builder
+	for _, r := range strings.TrimSuffix(name, "Manifest") {
+		if r >= 'A' && r <= 'Z' {
+			b.WriteByte('_')
+		}
+		b.WriteRune(r)
+	}
+	return strings.ToUpper(b.String()) + "_KUBERNETES_MANIFEST"
+}
+
+// exception is the result object of a failure (operations.md 2.2).
+type exception struct {
+	Type      string `json:"type"`
+	Operation string `json:"operation"`
+	Message   string `json:"message"`
+}
+
+var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
+
+// newID makes a ULID: ids sort by time, as Java Clouddriver's do.
+func newID() string {
+	var b [20]byte // 26 digits hold 130 bits: two zero bits come first
+	binary.BigEndian.PutUint64(b[:8], uint64(time.Now().UnixMilli())<<16)
+	var bits [16]byte
+	copy(bits[:6], b[:6])
+	_, _ = rand.Read(bits[6:]) // never fails
+	// Base 32 takes five bits at a time from the top; a ULID's first digit has
+	// three. Two zero bits in front put them right.
+	var shifted [17]byte
+	for i, v := range bits {
+		shifted[i] |= v >> 2
+		shifted[i+1] |= v << 6
+	}
+	return crockford.EncodeToString(shifted[:])[:26]
+}
+
+// Errors of the API.
+var (
+	ErrNotFound     = errors.New("task not found")
+	ErrNotRetryable = errors.New("the task cannot be retried")
+	ErrRunning      = errors.New("the task's owner is alive and running it")
+	ErrQueueFull    = errors.New("too many tasks are waiting; try again later")
+	ErrDraining     = errors.New("the server is shutting down; try again")
+)
+
+// Observer is told what operations did, to bring it to the readers.
+type Observer interface {
+	// Written is called when an object was written or deleted, after it was
+	// recorded and before the task goes on.
+	Written(ctx context.Context, w store.Write, o *operation.Outcome)
+}
