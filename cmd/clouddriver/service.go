@@ -169,4 +169,3 @@ func (s *service) run(ctx context.Context) error {
 	s.log.Info("stopped")
 	return nil
 }
-
