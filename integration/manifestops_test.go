@@ -222,7 +222,7 @@ func TestChecklist_Operations(t *testing.T) {
 			if image() != "v:3" {
 				t.Errorf("the next deploy does not go forward: %s", image())
 			}
-			if r := o.send(t, http.MethodPost, "/kubernetes/ops", o.body(t, "undoRolloutManifest", o.target("deployment undone"))); r.status != http.StatusBadRequest || !strings.Contains(r.body, "numRevisionsBack & revision.empty") {
+			if r := o.send(t, http.MethodPost, "/kubernetes/ops", o.body(t, "undoRolloutManifest", o.target("deployment undone"))); r.status != http.StatusBadRequest || !strings.Contains(r.body, `undoRolloutKubernetesManifest.undoRolloutKubernetesManifest.numRevisionsBack \u0026 revision.empty`) {
 				t.Error(r.status, r.body)
 			}
 			o.run(t, "undoRolloutManifest", o.target("replicaSet x")+"revision: 1").failed(t, "does not support")

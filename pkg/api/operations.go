@@ -108,6 +108,9 @@ func (s *Server) requested(r *http.Request) ([]operation.Request, []operation.Op
 		return nil, nil, err
 	}
 	provider, name := p[0], p[1]
+	if provider != "" && provider != kubernetes {
+		return nil, nil, bad("cloudProvider: %q is not supported, only kubernetes", provider)
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, bodyLimit))
 	if err != nil {
 		return nil, nil, bad("read the body: %v", err)
@@ -132,6 +135,10 @@ func (s *Server) requested(r *http.Request) ([]operation.Request, []operation.Op
 			return nil, nil, bad("cloudProvider: %q is not supported, only kubernetes", said)
 		}
 		op, err := operation.Decode(request)
+		var finding operation.FindingError
+		if errors.As(err, &finding) {
+			return nil, nil, refused([]string{finding.Error()})
+		}
 		if err != nil {
 			return nil, nil, bad("%v", err)
 		}
@@ -147,7 +154,7 @@ func (s *Server) requested(r *http.Request) ([]operation.Request, []operation.Op
 			findings = append(findings, "Access denied to account "+a.Name)
 			continue
 		}
-		findings = append(findings, op.Validate(&operation.Validation{Account: a, Namespaced: s.namespaced(a.Name)})...)
+		findings = append(findings, op.Validate(&operation.Validation{Account: a, Namespaced: s.namespaced(r.Context(), a.Name)})...)
 	}
 	if len(findings) > 0 {
 		return nil, nil, refused(slices.Compact(findings))
@@ -169,19 +176,25 @@ func allowed(a *account.Account, r *http.Request) bool {
 	return false
 }
 
-// namespaced tells the scope of kinds without asking the cluster.
-func (s *Server) namespaced(accountName string) func(string) bool {
-	client, err := s.Clients.Client(accountName)
+// namespaced tells the scope of kinds; the cluster is asked only for one that
+// is not in the table, when it has not been asked before.
+func (s *Server) namespaced(ctx context.Context, accountName string) func(string) bool {
 	return func(kindText string) bool {
 		if k, ok := spinnaker.LookupKind(kindText); ok {
 			return !k.ClusterScoped
 		}
-		if err == nil {
-			if r, ok := client.KnownKind(kindText); ok {
-				return r.Namespaced
-			}
+		ctx, cancel := context.WithTimeout(ctx, s.Limits.NotSyncedDeadline)
+		defer cancel()
+		client, err := s.Clients.Client(accountName)
+		if err != nil {
+			return true
 		}
-		return true
+		catalog, err := client.Catalog(ctx)
+		if err != nil {
+			return true
+		}
+		r, ok := catalog.Find(kindText)
+		return !ok || r.Namespaced
 	}
 }
 

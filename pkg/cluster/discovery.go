@@ -91,15 +91,6 @@ func (c *Client) Known() *Catalog {
 	return c.catalog.Load()
 }
 
-// KnownKind is Find without asking the cluster.
-func (c *Client) KnownKind(kindText string) (Resource, bool) {
-	known := c.Known()
-	if known == nil {
-		return Resource{}, false
-	}
-	return known.Find(kindText)
-}
-
 // Catalog is the kinds that a cluster serves at one moment.
 type Catalog struct{ resources []Resource }
 

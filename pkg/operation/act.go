@@ -20,7 +20,6 @@ import (
 // Writer is what acting needs of a cluster; cluster.Client is one.
 type Writer interface {
 	Cluster
-	KnownKind(kindText string) (cluster.Resource, bool)
 	Create(ctx context.Context, r cluster.Resource, o *unstructured.Unstructured, options cluster.WriteOptions) (*unstructured.Unstructured, error)
 	Update(ctx context.Context, r cluster.Resource, o *unstructured.Unstructured, options cluster.WriteOptions) (*unstructured.Unstructured, error)
 	Patch(ctx context.Context, r cluster.Resource, namespace, name, subresource string, kind types.PatchType, patch []byte, options cluster.WriteOptions) (*unstructured.Unstructured, error)

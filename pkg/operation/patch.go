@@ -29,11 +29,11 @@ const changeCause = "kubernetes.io/change-cause"
 
 func (o *patch) check() error {
 	if len(o.PatchBody) == 0 || string(o.PatchBody) == "null" {
-		return errors.New("patchBody.empty: patchBody must be given")
+		return finding("patchBody.empty")
 	}
 	switch o.Options.MergeStrategy {
 	case "":
-		return errors.New("options.mergeStrategy.empty: options.mergeStrategy must be strategic, merge or json")
+		return finding("options.mergeStrategy.empty")
 	case "strategic", "merge":
 		if o.PatchBody[0] != '{' {
 			return fmt.Errorf("patchBody: must be an object for mergeStrategy %s", o.Options.MergeStrategy)

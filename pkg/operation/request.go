@@ -40,6 +40,17 @@ type InvalidError string
 
 func (e InvalidError) Error() string { return string(e) }
 
+// FindingError is a finding of a validator, spelled as Java Clouddriver does
+// (operations.md 1.3).
+type FindingError string
+
+func (e FindingError) Error() string { return string(e) }
+
+// finding is one without its context.
+type finding string
+
+func (f finding) Error() string { return string(f) }
+
 func invalid(format string, args ...any) error { return InvalidError(fmt.Sprintf(format, args...)) }
 
 // Split takes apart a body of operations: an array of objects, each of whose
@@ -128,6 +139,11 @@ func Decode(r Request) (Operation, error) {
 		return nil, invalid("%s.account: must be given", name)
 	}
 	if err := op.check(); err != nil {
+		var f finding
+		if errors.As(err, &f) {
+			c := errorContext(name)
+			return nil, FindingError(c + "." + c + "." + string(f))
+		}
 		return nil, invalid("%s.%v", name, err)
 	}
 	return op, nil

@@ -124,7 +124,10 @@ type resize struct {
 }
 
 func (o *resize) check() error {
-	if o.Capacity == nil || !o.Capacity.Desired.set || o.Capacity.Desired.n < 0 {
+	if o.Capacity == nil || !o.Capacity.Desired.set {
+		return finding("capacity.empty")
+	}
+	if o.Capacity.Desired.n < 0 {
 		return errors.New("capacity.desired: must be a number, 0 or more")
 	}
 	o.ManifestName, o.Location = o.ServerGroupName, o.Region
@@ -148,7 +151,7 @@ type undo struct {
 
 func (o *undo) check() error {
 	if !o.NumRevisionsBack.set && !o.Revision.set {
-		return errors.New("numRevisionsBack & revision.empty: one of numRevisionsBack and revision must be given")
+		return finding("numRevisionsBack & revision.empty")
 	}
 	return o.target.check()
 }

@@ -253,15 +253,15 @@ func (s *Store) TakeExpired(ctx context.Context, owner string, life time.Duratio
 }
 
 // RetryTask makes the caller the owner of a task that has failed and may be
-// gone on with; ErrFenced if it has changed.
+// gone on with, with the request as it is in t; ErrFenced if it has changed.
 func (s *Store) RetryTask(ctx context.Context, t *Task, owner string, life time.Duration) error {
 	return s.takeOver(ctx, t, owner, life, TaskRetryable)
 }
 
 func (s *Store) takeOver(ctx context.Context, t *Task, owner string, life time.Duration, state string) error {
 	err := s.inTx(ctx, func(ctx context.Context, q queryer) error {
-		if err := s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, owner = ?, fence = fence + 1, ended_at = 0, expires_at = "+s.dialect.milliseconds()+" + ? WHERE id = ? AND fence = ? AND state = ?",
-			TaskRunning, owner, life.Milliseconds(), t.ID, t.Fence, state); err != nil {
+		if err := s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, owner = ?, fence = fence + 1, ended_at = 0, result = NULL, key_id = ?, request = ?, expires_at = "+s.dialect.milliseconds()+" + ? WHERE id = ? AND fence = ? AND state = ?",
+			TaskRunning, owner, t.Request.KeyID, t.Request.Text, life.Milliseconds(), t.ID, t.Fence, state); err != nil {
 			return err
 		}
 		line := HistoryLine{"ORCHESTRATION", "Taken over by " + owner + " from " + t.Owner}

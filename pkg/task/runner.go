@@ -200,7 +200,7 @@ func (r *Runner) Submit(ctx context.Context, c Context, requests []operation.Req
 	if c.ClientRequestID == "" {
 		c.ClientRequestID = uuid.NewString()
 	} else if known, err := r.db.TaskOfRequest(ctx, c.ClientRequestID); err == nil {
-		return r.repeat(ctx, known)
+		return r.repeat(ctx, known, requests)
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return "", err
 	}
@@ -227,16 +227,20 @@ func (r *Runner) Submit(ctx context.Context, c Context, requests []operation.Req
 		return "", err
 	}
 	if !created {
-		return r.repeat(ctx, recorded)
+		return r.repeat(ctx, recorded, requests)
 	}
 	r.start(recorded)
 	return recorded.ID, nil
 }
 
 // repeat answers a request whose task is known: only one that has failed and
-// may be retried runs again.
-func (r *Runner) repeat(ctx context.Context, t store.Task) (string, error) {
+// may be retried runs again, with the operations of this request.
+func (r *Runner) repeat(ctx context.Context, t store.Task, requests []operation.Request) (string, error) {
 	if t.State == store.TaskRetryable {
+		var err error
+		if t.Request, err = r.seal(t.ID, requests); err != nil {
+			return "", err
+		}
 		if err := r.retry(ctx, t); err != nil && !errors.Is(err, ErrNotRetryable) {
 			return "", err
 		}
