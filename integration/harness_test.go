@@ -45,6 +45,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if input := os.Getenv(replicaEnv); input != "" {
+		if err := replica(input); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := pool.Main(m)
 	stopMariaDB()
 	os.Exit(code)
@@ -57,6 +64,7 @@ type service struct {
 	registry   *account.Registry
 	fleet      *watch.Fleet
 	requests   atomic.Int64 // to any API server
+	wrap       func(http.RoundTripper) http.RoundTripper
 	handler    http.Handler
 	stop       func()
 }
@@ -97,13 +105,19 @@ func start(t testing.TB, c config.Config, clusters ...*localkube.Cluster) *servi
 	return s
 }
 
-// serve watches the registry's accounts and answers the API, beside what runs
-// the registry's source, until stop or the end of the test.
-func (s *service) serve(t testing.TB, c config.Config, log *slog.Logger, o api.Options, source func(context.Context) error) {
-	t.Helper()
+// wired is a service whose parts are put together and do not run yet.
+type wired struct {
+	handler http.Handler
+	cache   *index.Cache
+	tasks   *task.Runner
+	runs    []func(context.Context) error
+}
+
+// wire puts together what watches the registry's accounts and answers the API.
+func (s *service) wire(c config.Config, log *slog.Logger, o api.Options, db *store.Store) (*wired, error) {
 	cache, err := index.NewCache(c.Cache.Bytes)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	ix := index.New()
 	cacheDir := ""
@@ -115,10 +129,6 @@ func (s *service) serve(t testing.TB, c config.Config, log *slog.Logger, o api.O
 		Timing: watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter}, StartConcurrency: c.Watch.StartConcurrency, Log: log,
 	})
 	clients := operation.ClientFunc(s.fleet.Client)
-	db, _ := o.Resources.(*store.Store)
-	if db == nil {
-		db = openStore(t, storeOptions(t, nil))
-	}
 	writes := ledger.New(db, ix, clients, 100*time.Millisecond, log)
 	lease := c.Tasks.Lease
 	if lease == 0 {
@@ -132,19 +142,34 @@ func (s *service) serve(t testing.TB, c config.Config, log *slog.Logger, o api.O
 	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: s.fleet.Status, Objects: ix.Size, Cache: cache.Stats})
 	o.Index, o.Cache, o.Fleet, o.Accounts, o.Limits, o.Credentials = ix, cache, s.fleet, s.registry, c.Server, c.Credentials
 	o.Metrics, o.Observe, o.Log = metrics.Handler(), metrics.Observe, log
-	s.handler = api.New(o)
+	return &wired{api.New(o), cache, tasks, []func(context.Context) error{s.fleet.Run, writes.Run}}, nil
+}
+
+// serve watches the registry's accounts and answers the API, beside what runs
+// the registry's source, until stop or the end of the test.
+func (s *service) serve(t testing.TB, c config.Config, log *slog.Logger, o api.Options, source func(context.Context) error) {
+	t.Helper()
+	db, _ := o.Resources.(*store.Store)
+	if db == nil {
+		db = openStore(t, storeOptions(t, nil))
+	}
+	parts, err := s.wire(c, log, o, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.handler = parts.handler
 	server := httptest.NewServer(s.handler)
 	s.URL = server.URL
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { _ = source(ctx) })
-	running.Go(func() { _ = s.fleet.Run(ctx) })
-	running.Go(func() { _ = writes.Run(ctx) })
+	for _, run := range append(parts.runs, source) {
+		running.Go(func() { _ = run(ctx) })
+	}
 	taking, drain := context.WithCancel(ctx)
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		_ = tasks.Run(taking)
+		_ = parts.tasks.Run(taking)
 	}()
 	s.stop = sync.OnceFunc(func() {
 		drain()
@@ -152,7 +177,7 @@ func (s *service) serve(t testing.TB, c config.Config, log *slog.Logger, o api.O
 		server.Close()
 		cancel()
 		running.Wait()
-		cache.Close()
+		parts.cache.Close()
 	})
 	t.Cleanup(s.stop)
 }
@@ -178,7 +203,12 @@ func (c counter) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(r)
 }
 
-func (s *service) count(next http.RoundTripper) http.RoundTripper { return counter{next, &s.requests} }
+func (s *service) count(next http.RoundTripper) http.RoundTripper {
+	if s.wrap != nil {
+		next = s.wrap(next)
+	}
+	return counter{next, &s.requests}
+}
 
 // testWriter shows the service's log with a failing test.
 type testWriter struct{ t testing.TB }
@@ -276,6 +306,18 @@ func namespace(t testing.TB, name string, clusters ...*localkube.Cluster) {
 				}
 				return nil
 			})
+		}
+	})
+}
+
+// passingNamespace makes a namespace that is deleted after the test and may
+// take its time.
+func passingNamespace(t testing.TB, name string, c *localkube.Cluster) {
+	t.Helper()
+	apply(t, c, "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+name+"}\n")
+	t.Cleanup(func() {
+		if _, err := c.Call(context.Background(), http.MethodDelete, "/api/v1/namespaces/"+name, "application/json", nil); err != nil {
+			t.Log("delete the namespace:", err)
 		}
 	})
 }
