@@ -241,3 +241,12 @@ func TestDeploy_AppliesAndIsReadBackAtOnce(t *testing.T) {
 		t.Errorf("a changed config map has no new version: %v", next.ManifestNamesByNamespace)
 	}
 }
+
+func yamlToJSON(t testing.TB, text string) string {
+	t.Helper()
+	out, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
