@@ -130,6 +130,9 @@ func (s *service) wire(c config.Config, log *slog.Logger, o api.Options, db *sto
 	})
 	clients := operation.ClientFunc(s.fleet.Client)
 	writes := ledger.New(db, ix, clients, 100*time.Millisecond, log)
+	if err := writes.Begin(context.Background()); err != nil {
+		return nil, err
+	}
 	lease := c.Tasks.Lease
 	if lease == 0 {
 		lease = 3 * time.Second

@@ -103,8 +103,15 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 		},
 	}, log)
 	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: fleet.Status, Objects: ix.Size, Cache: cache.Stats})
+	var others api.Ledger
+	if c.Database.MySQL() { // SQLite has one replica, whose writes are shown as they are made
+		others = writes
+		if err := writes.Begin(ctx); err != nil {
+			return nil, fmt.Errorf("read the record of writes: %w", err)
+		}
+	}
 	handler := api.New(api.Options{
-		Index: ix, Cache: cache, Fleet: fleet, Accounts: accounts, Providers: providers, Resources: db, Tasks: tasks, Clients: clients, Ledger: writes,
+		Index: ix, Cache: cache, Fleet: fleet, Accounts: accounts, Providers: providers, Resources: db, Tasks: tasks, Clients: clients, Ledger: others,
 		VerboseRequests: c.Log.VerboseRequests,
 		Limits:          c.Server, Credentials: c.Credentials,
 		Metrics: metrics.Handler(), Observe: metrics.Observe, Log: log,

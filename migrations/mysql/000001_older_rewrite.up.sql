@@ -29,7 +29,9 @@ CREATE TABLE IF NOT EXISTS kubernetes_resources (
   -- Whole columns would need more than the 3072 bytes that InnoDB allows.
   INDEX account_name_kind_name_spinnaker_app_idx (account_name(128), kind(64), name(253), spinnaker_app(128)),
   INDEX task_id_idx (task_id),
-  INDEX kind_idx (kind)
+  INDEX kind_idx (kind),
+  -- Ours: what a replica of the older rewrite has written lately.
+  INDEX clouddriver_recent_idx (account_name(128), timestamp)
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE TABLE IF NOT EXISTS kubernetes_providers_namespaces (
   account_name varchar(256),

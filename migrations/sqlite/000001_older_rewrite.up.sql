@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS provider_write_permissions (
 CREATE INDEX IF NOT EXISTS account_name_kind_name_spinnaker_app_idx ON kubernetes_resources (account_name, kind, name, spinnaker_app);
 CREATE INDEX IF NOT EXISTS task_id_idx ON kubernetes_resources (task_id);
 CREATE INDEX IF NOT EXISTS kind_idx ON kubernetes_resources (kind);
+CREATE INDEX IF NOT EXISTS clouddriver_recent_idx ON kubernetes_resources (account_name, timestamp);
 CREATE UNIQUE INDEX IF NOT EXISTS account_name_namespace_idx ON kubernetes_providers_namespaces (account_name, namespace);
 CREATE INDEX IF NOT EXISTS account_name_idx ON provider_read_permissions (account_name);
 -- Names of indexes are global in SQLite, which is why the older rewrite could

@@ -30,7 +30,8 @@ type Options struct {
 	// Providers and Resources serve the provider API.
 	Providers Providers
 	Resources Resources
-	// Tasks, Clients and Ledger are the write side.
+	// Tasks and Clients are the write side. Ledger is nil where there are no
+	// other replicas.
 	Tasks   Tasks
 	Clients Clients
 	Ledger  Ledger
@@ -107,20 +108,20 @@ func (s *Server) routes(r chi.Router) {
 // Ledger brings what other replicas wrote to this one's readers; ledger.Ledger
 // is one.
 type Ledger interface {
-	CatchUp(ctx context.Context, application, account string) error
+	CatchUp(ctx context.Context, account string) error
 }
 
 // caughtUp is await for answers that Orca decides on: they show everything
-// that this installation has written to the application. Without the database
-// the account is listed anew.
-func (s *Server) caughtUp(r *http.Request, application, accountName string) *watch.Health {
+// that this installation has written to the account. Without the database the
+// account is listed anew.
+func (s *Server) caughtUp(r *http.Request, accountName string) *watch.Health {
 	h := s.await(r, accountName)
 	if s.Ledger == nil {
 		return h
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.NotSyncedDeadline)
 	defer cancel()
-	if err := s.Ledger.CatchUp(ctx, application, accountName); err != nil {
+	if err := s.Ledger.CatchUp(ctx, accountName); err != nil {
 		s.Log.Warn("the record of writes cannot be asked; listing the account anew", "account", accountName, "error", err)
 		if err := s.Fleet.Refresh(ctx, accountName); err != nil {
 			s.Log.Warn("the account cannot be listed anew", "account", accountName, "error", err)

@@ -35,6 +35,8 @@ type Error struct {
 	Code int
 	// RetryAfter is in seconds; 0 if the server did not say.
 	RetryAfter int
+	// owned says that a conflict is about fields that others own.
+	owned bool
 }
 
 func (e *Error) Error() string { return string(e.Reason) + ": " + e.Err.Error() }
@@ -44,6 +46,13 @@ func (e *Error) Unwrap() error { return e.Err }
 func Is(err error, reason Reason) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Reason == reason
+}
+
+// OwnedByOthers tells whether a server-side apply is in conflict with other
+// field managers, and not with another writer at the same moment.
+func OwnedByOthers(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.owned
 }
 
 // Message is what the server said, without our reason.

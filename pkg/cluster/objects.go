@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -205,6 +206,9 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		failure.Reason = Exists
 	case metav1.StatusReasonConflict:
 		failure.Reason = Conflict
+		failure.owned = status.Details != nil && slices.ContainsFunc(status.Details.Causes, func(c metav1.StatusCause) bool {
+			return c.Type == metav1.CauseTypeFieldManagerConflict
+		})
 	}
 	return nil, failure
 }

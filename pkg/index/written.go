@@ -112,6 +112,23 @@ func (ix *Index) Confirms(accountName, kindText, namespace, name, uid, version s
 	return k.passed(namespace, version)
 }
 
+// UID is that of the object which the readers are shown under a name, "" for
+// none.
+func (ix *Index) UID(accountName, kindText, namespace, name string) string {
+	a := ix.account(accountName)
+	if a == nil {
+		return ""
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if k := a.kindOf(kindText); k != nil {
+		if cur := k.objects[place{namespace, name}]; cur != nil {
+			return cur.UID
+		}
+	}
+	return ""
+}
+
 // passed says whether the watch has delivered everything up to a version.
 func (k *kindObjects) passed(namespace, version string) bool {
 	for _, s := range k.streams {

@@ -422,7 +422,7 @@ func onlyFor(s *Step) ([]byte, error) {
 	if s.PatchType == types.JSONPatchType {
 		return []byte(strings.Replace(string(s.Patch), "[", `[{"op":"test","path":"/metadata/uid","value":"`+s.UID+`"},`, 1)), nil
 	}
-	return jsonpatch.MergePatch(s.Patch, []byte(`{"metadata":{"uid":"`+s.UID+`"}}`))
+	return jsonpatch.MergeMergePatches(s.Patch, []byte(`{"metadata":{"uid":"`+s.UID+`"}}`))
 }
 
 func (a *Actor) scale(ctx context.Context, s *Step, r cluster.Resource) (*Outcome, error) {

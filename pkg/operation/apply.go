@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -75,6 +76,10 @@ func threeWay(live, wanted *unstructured.Unstructured) (types.PatchType, []byte,
 	return types.StrategicMergePatchType, patch, err
 }
 
+func onlyAt(patch []byte, resourceVersion string) ([]byte, error) {
+	return jsonpatch.MergeMergePatches(patch, []byte(`{"metadata":{"resourceVersion":"`+resourceVersion+`"}}`))
+}
+
 const (
 	conflictAttempts = 5
 	conflictPause    = time.Second
@@ -105,6 +110,11 @@ func (a *Actor) apply(ctx context.Context, s *Step, r cluster.Resource) (*Outcom
 		if string(patch) == "{}" {
 			return &Outcome{Object: live, Before: live, Change: Unchanged}, nil
 		}
+		// The patch holds for what it was computed from: one that was delayed,
+		// by a process that has lost its task meanwhile, changes nothing.
+		if patch, err = onlyAt(patch, live.GetResourceVersion()); err != nil {
+			return nil, err
+		}
 		patched, err := retry(ctx, a, func() (*unstructured.Unstructured, error) {
 			return a.Client.Patch(ctx, r, s.Namespace, s.Name, "", kind, patch, a.options(cluster.ManagerApply))
 		})
@@ -123,33 +133,43 @@ func (a *Actor) apply(ctx context.Context, s *Step, r cluster.Resource) (*Outcom
 // serverApply is a server-side apply. Objects of the older Go rewrite keep its
 // field manager, so that they do not conflict with themselves.
 func (a *Actor) serverApply(ctx context.Context, s *Step, r cluster.Resource) (*Outcome, error) {
-	live, err := a.get(ctx, r, s.Namespace, s.Name)
-	if err != nil {
-		return nil, err
-	}
-	manager := cluster.ManagerServerApply
-	if live != nil {
-		manager = serverApplyManager(live.GetManagedFields())
-		if !a.DryRun {
-			if err := a.upgradeFields(ctx, s, r, live, manager); err != nil {
-				return nil, err
+	for attempt := 0; ; attempt++ {
+		live, err := a.get(ctx, r, s.Namespace, s.Name)
+		if err != nil {
+			return nil, err
+		}
+		manager := cluster.ManagerServerApply
+		wanted := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.Manifest)}
+		annotations := wanted.GetAnnotations()
+		delete(annotations, lastApplied)
+		wanted.SetAnnotations(annotations)
+		if live != nil {
+			manager = serverApplyManager(live.GetManagedFields())
+			if !a.DryRun {
+				if live, err = a.upgradeFields(ctx, s, r, live, manager); err != nil {
+					return nil, err
+				}
 			}
 		}
+		if live != nil {
+			// Like a patch, it holds for what was seen.
+			wanted.SetUID(live.GetUID())
+			wanted.SetResourceVersion(live.GetResourceVersion())
+		}
+		body, err := json.Marshal(wanted.Object)
+		if err != nil {
+			return nil, err
+		}
+		options := a.options(manager)
+		options.Force = s.Force
+		out, err := retry(ctx, a, func() (*unstructured.Unstructured, error) {
+			return a.Client.Patch(ctx, r, s.Namespace, s.Name, "", types.ApplyPatchType, body, options)
+		})
+		if cluster.Is(err, cluster.Conflict) && !cluster.OwnedByOthers(err) && attempt < conflictAttempts {
+			continue
+		}
+		return changed(live, out), err
 	}
-	wanted := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.Manifest)}
-	annotations := wanted.GetAnnotations()
-	delete(annotations, lastApplied)
-	wanted.SetAnnotations(annotations)
-	body, err := json.Marshal(wanted.Object)
-	if err != nil {
-		return nil, err
-	}
-	options := a.options(manager)
-	options.Force = s.Force
-	out, err := retry(ctx, a, func() (*unstructured.Unstructured, error) {
-		return a.Client.Patch(ctx, r, s.Namespace, s.Name, "", types.ApplyPatchType, body, options)
-	})
-	return changed(live, out), err
 }
 
 func changed(before, after *unstructured.Unstructured) *Outcome {
@@ -178,25 +198,26 @@ func serverApplyManager(fields []metav1.ManagedFieldsEntry) string {
 }
 
 // upgradeFields hands fields of client-side apply over to the manager, as
-// kubectl does; otherwise nobody would remove them.
-func (a *Actor) upgradeFields(ctx context.Context, s *Step, r cluster.Resource, live *unstructured.Unstructured, manager string) error {
+// kubectl does; otherwise nobody would remove them. It returns the object as
+// it is then, nil when it is gone.
+func (a *Actor) upgradeFields(ctx context.Context, s *Step, r cluster.Resource, live *unstructured.Unstructured, manager string) (*unstructured.Unstructured, error) {
 	for range conflictAttempts {
 		patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, sets.New(cluster.ManagerApply), manager)
 		if err != nil || patch == nil {
-			return err
+			return live, err
 		}
 		if err := a.guard(); err != nil {
-			return err
+			return nil, err
 		}
-		_, err = a.Client.Patch(ctx, r, s.Namespace, s.Name, "", types.JSONPatchType, patch, cluster.WriteOptions{})
+		upgraded, err := a.Client.Patch(ctx, r, s.Namespace, s.Name, "", types.JSONPatchType, patch, cluster.WriteOptions{})
 		if !cluster.Is(err, cluster.Conflict) {
-			return err
+			return upgraded, err
 		}
 		if live, err = a.get(ctx, r, s.Namespace, s.Name); err != nil || live == nil {
-			return err
+			return nil, err
 		}
 	}
-	return errors.New("the object changes all the time")
+	return nil, errors.New("the object changes all the time")
 }
 
 // replace is a PUT over whatever is live.

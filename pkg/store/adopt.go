@@ -26,7 +26,8 @@ type olderIndex struct {
 	name, otherName string // otherName where SQLite's global names collide
 	unique          bool
 	columns         []string
-	// prefixes are the lengths that fit in four bytes per character.
+	// prefixes are the lengths that fit in four bytes per character; 0 for a
+	// whole column.
 	prefixes []int
 }
 
@@ -43,6 +44,8 @@ var olderTables = []olderTable{
 		{name: "account_name_kind_name_spinnaker_app_idx", columns: []string{"account_name", "kind", "name", "spinnaker_app"}, prefixes: []int{128, 64, 253, 128}},
 		{name: "task_id_idx", columns: []string{"task_id"}},
 		{name: "kind_idx", columns: []string{"kind"}},
+		// Ours: what a replica of the older rewrite has written lately.
+		{name: "clouddriver_recent_idx", columns: []string{"account_name", "timestamp"}, prefixes: []int{128, 0}},
 	}},
 	{name: "kubernetes_providers_namespaces", columns: []olderColumn{{"account_name", 256, ""}, {"namespace", 256, ""}}, indexes: []olderIndex{
 		{name: "account_name_namespace_idx", unique: true, columns: []string{"account_name", "namespace"}},
@@ -146,7 +149,9 @@ func (s *Store) adoptIndexes(ctx context.Context, q queryer, t olderTable) error
 		columns := slices.Clone(want.columns)
 		if s.dialect.name() == "mysql" {
 			for i, length := range want.prefixes {
-				columns[i] = fmt.Sprintf("%s(%d)", columns[i], length)
+				if length > 0 {
+					columns[i] = fmt.Sprintf("%s(%d)", columns[i], length)
+				}
 			}
 		}
 		s.options.Log.Info("adopting a database of the older rewrite", "table", t.name, "index", name)

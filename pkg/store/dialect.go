@@ -52,6 +52,10 @@ type dialect interface {
 	// digest is a query for a value that changes with the providers, whoever
 	// wrote them; "" where nobody else can.
 	digest() string
+	// olderWrites is a query, in the columns of the ledger and with the account
+	// as its argument, for what replicas of the older rewrite have written in
+	// the last minute; "" where there can be none.
+	olderWrites() string
 }
 
 type column struct {
@@ -205,6 +209,19 @@ func (mysqlDialect) digest() string {
 		(SELECT CONCAT(COUNT(*), ':', COALESCE(SUM(CRC32(CONCAT_WS('\0', account_name, sealed))), 0)) FROM clouddriver_tokens))`
 }
 
+// olderWrites takes the rows that belong to no task of ours. The older rewrite
+// writes times in UTC and leaves others to the server's clock, which therefore
+// has to be in UTC.
+func (mysqlDialect) olderWrites() string {
+	text := func(column string) string {
+		return "CONVERT(COALESCE(" + column + ", '') USING utf8mb4) COLLATE utf8mb4_bin"
+	}
+	return "SELECT 0, CAST(UNIX_TIMESTAMP(r.timestamp) * 1000 AS SIGNED), " + text("r.task_id") + ", '', " + text("r.account_name") + ", " + text("r.kind") + ", " + text("r.namespace") + ", " + text("r.name") +
+		", '', '', r.task_type = 'delete', " + text("r.spinnaker_app") + ", " + text("r.cluster") + ", " + text("r.id") + ", " + text("r.api_group") + `
+		FROM kubernetes_resources r WHERE r.account_name = ? AND r.timestamp > NOW() - INTERVAL 60 SECOND
+		AND NOT EXISTS (SELECT 1 FROM clouddriver_tasks t WHERE t.id = ` + text("r.task_id") + ")"
+}
+
 type sqliteDialect struct{}
 
 func (sqliteDialect) name() string { return "sqlite" }
@@ -277,6 +294,8 @@ func (sqliteDialect) indexes(ctx context.Context, q queryer, table string) ([]ta
 func (sqliteDialect) textOf(int) string { return "text" }
 
 func (sqliteDialect) digest() string { return "" }
+
+func (sqliteDialect) olderWrites() string { return "" }
 
 // lockFile keeps a second process away from a SQLite file. The operating
 // system lets go of the lock when its holder ends, in whatever way.

@@ -53,24 +53,6 @@ type TaskStep struct {
 	Body            Sealable
 }
 
-// Write is a row of the ledger: an object as an operation left it.
-type Write struct {
-	Seq       int64
-	Written   time.Time
-	TaskID    string
-	Operation string
-	Account   string
-	// Kind is Spinnaker's text.
-	Kind            string
-	Namespace, Name string
-	UID             string
-	// ResourceVersion is a lower bound of what readers may be shown; empty for
-	// a deletion.
-	ResourceVersion      string
-	Deleted              bool
-	Application, Cluster string
-}
-
 // CreateTask records a task. When there is one of the same request already,
 // that one is returned with created false.
 func (s *Store) CreateTask(ctx context.Context, t Task, life time.Duration) (recorded Task, created bool, err error) {
@@ -366,57 +348,6 @@ func (s *Store) MarkTask(ctx context.Context, id string, retryable bool) error {
 		return s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, fence = fence + 1 WHERE id = ? AND (state = ? OR state = ? OR (state = ? AND expires_at < "+s.dialect.milliseconds()+"))",
 			state, id, TaskFailed, TaskRetryable, TaskRunning)
 	})
-}
-
-const writeColumns = "seq, written_at, task_id, operation, account, kind, namespace, name, uid, resource_version, deleted, application, cluster"
-
-func (s *Store) writes(ctx context.Context, most int, where string, args ...any) ([]Write, error) {
-	limit := ""
-	if most > 0 {
-		limit = fmt.Sprintf(" LIMIT %d", most)
-	}
-	var out []Write
-	err := s.read(ctx, func(ctx context.Context, q queryer) error {
-		return each(ctx, q, func(rows *sql.Rows) error {
-			var w Write
-			var at int64
-			if err := rows.Scan(&w.Seq, &at, &w.TaskID, &w.Operation, &w.Account, &w.Kind, &w.Namespace, &w.Name, &w.UID, &w.ResourceVersion, &w.Deleted, &w.Application, &w.Cluster); err != nil {
-				return err
-			}
-			w.Written = time.UnixMilli(at)
-			out = append(out, w)
-			return nil
-		}, "SELECT "+writeColumns+" FROM clouddriver_writes WHERE "+where+" ORDER BY seq"+limit, args...)
-	})
-	return out, err
-}
-
-// WritesSince lists the ledger from a sequence number on, at most as many as
-// said.
-func (s *Store) WritesSince(ctx context.Context, seq int64, most int) ([]Write, error) {
-	return s.writes(ctx, most, "seq > ?", seq)
-}
-
-// LastWrite is the greatest sequence number of the ledger.
-func (s *Store) LastWrite(ctx context.Context) (int64, error) {
-	var last sql.NullInt64
-	err := s.read(ctx, func(ctx context.Context, q queryer) error {
-		return each(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&last) }, "SELECT MAX(seq) FROM clouddriver_writes")
-	})
-	return last.Int64, err
-}
-
-// WritesOf lists what the ledger holds of an application in an account from a
-// sequence number on; of all when one of them is empty.
-func (s *Store) WritesOf(ctx context.Context, application, account string, seq int64) ([]Write, error) {
-	where, args := "seq > ?", []any{seq}
-	if application != "" {
-		where, args = where+" AND application = ?", append(args, application)
-	}
-	if account != "" {
-		where, args = where+" AND account = ?", append(args, account)
-	}
-	return s.writes(ctx, 0, where, args...)
 }
 
 // CleanTasks removes tasks that ended before one age, and ledger rows older
