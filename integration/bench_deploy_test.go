@@ -122,7 +122,7 @@ func manyDeploys(b *testing.B, s *service, clusters []*localkube.Cluster, t *tab
 		}
 		wg.Wait()
 	})
-	share := 1 - (cpu() - ownBefore).Seconds()/(machineBusy(b) - busyBefore).Seconds()
+	share := 1 - (cpu()-ownBefore).Seconds()/(machineBusy(b)-busyBefore).Seconds()
 	raw := timed(func() {
 		var wg sync.WaitGroup
 		slots := make(chan struct{}, 32)

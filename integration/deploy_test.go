@@ -203,7 +203,7 @@ manifests:
 			t.Cleanup(func() {
 				call(t, o.c, http.MethodDelete, "/apis/scheduling.k8s.io/v1/priorityclasses/rows-override", "application/json", "")
 			})
-			if err := equal(r.ManifestNamesByNamespace, map[string][]string{"rows-override": {"service moved"}, "": {"priorityClass rows-override"}}); err != nil {
+			if err := equal(r.ManifestNamesByNamespace, map[string][]string{"rows-override": {"service moved"}, "": {"PriorityClass rows-override"}}); err != nil {
 				t.Error(err)
 			}
 			r = o.deploy(t, "apiVersion: v1\nkind: Service\nmetadata: {name: rows-default}\nspec: {ports: [{port: 80}]}", "").only(t)

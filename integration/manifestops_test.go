@@ -35,7 +35,9 @@ func (o *ops) serviceManifest(name, selector string) string {
 func (o *ops) settled(t testing.TB, full string) {
 	t.Helper()
 	eventually(t, time.Minute, func() error {
-		var m struct{ Status struct{ Stable struct{ State bool } } }
+		var m struct {
+			Status struct{ Stable struct{ State bool } }
+		}
 		r := o.get(t, "/manifests/"+o.c.Name+"/"+o.namespace+"/"+strings.ReplaceAll(full, " ", "%20"))
 		r.into(t, &m)
 		if !m.Status.Stable.State {
@@ -64,7 +66,7 @@ func TestChecklist_Operations(t *testing.T) {
 				t.Errorf("%v", again.ManifestNamesByNamespace)
 			}
 			scoped := o.run(t, "deleteManifest", o.target("priorityClass.scheduling.k8s.io rows-gone")).only(t)
-			if err := equal(o.names(scoped), []string{"priorityClass rows-gone"}); err != nil {
+			if err := equal(o.names(scoped), []string{"PriorityClass rows-gone"}); err != nil {
 				t.Error(err) // the key is the location of the request
 			}
 		}},

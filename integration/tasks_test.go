@@ -26,9 +26,9 @@ func TestChecklist_RequestsAndTasks(t *testing.T) {
 			for body, field := range map[string]string{
 				`{"deployManifest":{}}`: "array", `not json`: "array", `[{"deployManifest":null}]`: "deployManifest", `[5]`: "operation 0", `[{"noSuch":{}}]`: "noSuch",
 				`[{"deployManifest@v1@v2":{}}]`: "@", `[{"deployManifest":[]}]`: "deployManifest", `[{"deployManifest":{"account":5}}]`: "account", `[{"deployManifest":{"manifests":"x"}}]`: "manifests",
-				`[{"scaleManifest":{"account":"` + o.c.Name + `","manifestName":"deployment","replicas":1}}]`:           "manifestName",
-				`[{"scaleManifest":{"account":"` + o.c.Name + `","manifestName":"deployment a b","replicas":1}}]`:       "manifestName",
-				`[{"deployManifest":{"account":"` + o.c.Name + `","moniker":{},"manifests":[{"kind":"x"}]}}]`:           "manifests[0].apiVersion",
+				`[{"scaleManifest":{"account":"` + o.c.Name + `","manifestName":"deployment","replicas":1}}]`:                                      "manifestName",
+				`[{"scaleManifest":{"account":"` + o.c.Name + `","manifestName":"deployment a b","replicas":1}}]`:                                  "manifestName",
+				`[{"deployManifest":{"account":"` + o.c.Name + `","moniker":{},"manifests":[{"kind":"x"}]}}]`:                                      "manifests[0].apiVersion",
 				`[{"deployManifest":{"account":"` + o.c.Name + `","moniker":{},"manifests":[null,{"apiVersion":"v1","kind":"x","metadata":{}}]}}]`: "manifests[1].metadata.name",
 			} {
 				if r := o.post(t, "/kubernetes/ops", body); r.status != http.StatusBadRequest || !strings.Contains(r.body, field) {

@@ -169,7 +169,7 @@ func allowed(a *account.Account, r *http.Request) bool {
 		return true
 	}
 	for name := range strings.SplitSeq(r.Header.Get("X-Spinnaker-Accounts"), ",") {
-		if strings.TrimSpace(name) == a.Name {
+		if strings.EqualFold(strings.TrimSpace(name), a.Name) {
 			return true
 		}
 	}

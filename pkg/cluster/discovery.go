@@ -61,7 +61,7 @@ func (c *Client) Discover(ctx context.Context) (*Catalog, error) {
 		}
 		all = append(all, part...)
 	}
-	catalog := &Catalog{all}
+	catalog := NewCatalog(all...)
 	before := c.catalog.Swap(catalog)
 	if c.disk != nil && (before == nil || !slices.Equal(before.resources, all)) {
 		if err := c.disk.save(all); err != nil {
@@ -86,13 +86,16 @@ func (c *Client) Known() *Catalog {
 		return known
 	}
 	if resources := c.disk.load(); resources != nil {
-		c.catalog.CompareAndSwap(nil, &Catalog{resources})
+		c.catalog.CompareAndSwap(nil, NewCatalog(resources...))
 	}
 	return c.catalog.Load()
 }
 
 // Catalog is the kinds that a cluster serves at one moment.
 type Catalog struct{ resources []Resource }
+
+// NewCatalog is one of the resources, each kind's preferred version first.
+func NewCatalog(resources ...Resource) *Catalog { return &Catalog{resources} }
 
 // Watchable lists the kinds that can be followed, each in the version that the
 // server prefers.

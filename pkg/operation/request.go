@@ -130,7 +130,9 @@ func Decode(r Request) (Operation, error) {
 	if err := json.Unmarshal(r.Body, op); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
-			return nil, invalid("%s.%s: a JSON %s cannot be used here", name, wrong.Field, wrong.Value)
+			// Embedded structs are ours, not the caller's.
+			field := strings.TrimPrefix(strings.TrimPrefix(wrong.Field, "target."), "base.")
+			return nil, invalid("%s.%s: a JSON %s cannot be used here", name, field, wrong.Value)
 		}
 		return nil, invalid("%s: %v", name, err)
 	}

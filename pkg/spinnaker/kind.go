@@ -120,8 +120,8 @@ func LookupKind(name string) (Kind, bool) {
 
 // KindText is Spinnaker's spelling of a Kubernetes kind: the table's for a
 // native group (replicaSet), Kind.group for any other (CronTab.example.com).
-// A native group's kind that is not in the table keeps its own spelling with
-// a lower first letter.
+// A native group's kind that is not in the table keeps its own spelling
+// (operations.md 3.1).
 func KindText(group, kind string) string {
 	if !NativeGroup(group) {
 		return kind + "." + group
@@ -129,10 +129,7 @@ func KindText(group, kind string) string {
 	if k, ok := LookupKind(kind); ok {
 		return k.Name
 	}
-	if kind == "" {
-		return ""
-	}
-	return strings.ToLower(kind[:1]) + kind[1:]
+	return kind
 }
 
 // NormalKind spells a kind that a caller or an annotation wrote: aliases

@@ -48,7 +48,7 @@ func TestKindText_SpellsNativeKindsByTheTableAndOthersWithTheirGroup(t *testing.
 	for _, c := range []struct{ group, kind, want string }{
 		{"apps", "ReplicaSet", "replicaSet"}, {"extensions", "Ingress", "ingress"},
 		{"autoscaling", "HorizontalPodAutoscaler", "horizontalpodautoscaler"},
-		{"stable.example.com", "CronTab", "CronTab.stable.example.com"}, {"batch", "Unheard", "unheard"},
+		{"stable.example.com", "CronTab", "CronTab.stable.example.com"}, {"batch", "Unheard", "Unheard"},
 	} {
 		if got := KindText(c.group, c.kind); got != c.want {
 			t.Errorf("KindText(%q, %q) = %q, want %q", c.group, c.kind, got, c.want)
