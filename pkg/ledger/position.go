@@ -50,6 +50,13 @@ func (p *position) forget(now time.Time) {
 			delete(p.gaps, seq)
 		}
 	}
+	if len(p.gaps) > gapsMost {
+		kept := map[int64]time.Time{}
+		for _, seq := range p.missing() {
+			kept[seq] = p.gaps[seq]
+		}
+		p.gaps = kept
+	}
 }
 
 // missing are the numbers to look for, the highest ones if they are too many.
