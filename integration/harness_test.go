@@ -142,7 +142,7 @@ func (s *service) wire(c config.Config, log *slog.Logger, o api.Options, db *sto
 		Operations: operation.Settings{MatchNameOnly: c.Kubernetes.ArtifactBinding.MatchNameOnly()},
 	}, log)
 	o.Tasks, o.Clients, o.Ledger = tasks, clients, writes
-	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: s.fleet.Status, Objects: ix.Size, Cache: cache.Stats})
+	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: s.fleet.Status, Objects: ix.Size, Cache: cache.Stats, Tasks: tasks.Load})
 	o.Index, o.Cache, o.Fleet, o.Accounts, o.Limits, o.Credentials = ix, cache, s.fleet, s.registry, c.Server, c.Credentials
 	o.Metrics, o.Observe, o.Log = metrics.Handler(), metrics.Observe, log
 	return &wired{api.New(o), cache, tasks, []func(context.Context) error{s.fleet.Run, writes.Run}}, nil

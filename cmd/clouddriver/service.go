@@ -95,14 +95,18 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 	if err != nil {
 		return nil, fmt.Errorf("the name of this host, which owns tasks: %w", err)
 	}
+	var metrics *telemetry.Metrics
 	tasks := task.NewRunner(db, accounts, clients, providers.Keys(), writes, task.Options{
 		Host: host, MaxWaiting: c.Tasks.MaxWaiting, PerAccount: c.Tasks.PerAccount, Lease: c.Tasks.Lease,
+		Observe: func(operation string, failed bool, took time.Duration) {
+			metrics.ObserveOperation(operation, failed, took)
+		},
 		Drain: time.Duration(c.Admin.Tasks.ShutdownWaitSeconds) * time.Second, GoneWithin: c.Tasks.DeleteTimeout,
 		Operations: operation.Settings{
 			ManagedBySuffix: c.Kubernetes.V2.ManagedBySuffix, NoLabels: !c.Kubernetes.V2.ApplyAppLabels, MatchNameOnly: c.Kubernetes.ArtifactBinding.MatchNameOnly(),
 		},
 	}, log)
-	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: fleet.Status, Objects: ix.Size, Cache: cache.Stats})
+	metrics = telemetry.NewMetrics(telemetry.Source{Accounts: fleet.Status, Objects: ix.Size, Cache: cache.Stats, Tasks: tasks.Load})
 	var others api.Ledger
 	if c.Database.MySQL() { // SQLite has one replica, whose writes are shown as they are made
 		others = writes

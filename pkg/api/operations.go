@@ -214,6 +214,8 @@ func (s *Server) failTask(w http.ResponseWriter, r *http.Request, err error) {
 		err = problem{status: http.StatusNotFound, message: err.Error()}
 	case errors.Is(err, task.ErrNotRetryable):
 		err = bad("%v", err)
+	case errors.Is(err, store.ErrTooLarge):
+		err = problem{status: http.StatusRequestEntityTooLarge, message: "the request is " + err.Error() + ": raise that, or deploy in parts"}
 	case errors.Is(err, task.ErrRunning):
 		err = problem{status: http.StatusConflict, message: err.Error()}
 	default:

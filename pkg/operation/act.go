@@ -44,6 +44,9 @@ type Actor struct {
 	DryRun bool
 	// GoneWithin bounds the wait for a deleted object.
 	GoneWithin time.Duration
+	// Idle, when set, runs a wait that may be long, during which others may
+	// act in the actor's place.
+	Idle func(wait func() error) error
 }
 
 // Change is what a step did.
@@ -346,8 +349,31 @@ func (a *Actor) remove(ctx context.Context, s *Step, r cluster.Resource, propaga
 	if err != nil && !cluster.Is(err, cluster.NotFound) && !cluster.Is(err, cluster.Conflict) {
 		return err
 	}
+	if gone, err := a.gone(ctx, s, r); gone || err != nil {
+		return err
+	}
+	waiting := func() error { return a.untilGone(ctx, s, r) }
+	if a.Idle != nil {
+		return a.Idle(waiting)
+	}
+	return waiting()
+}
+
+// gone says whether the object with the step's UID is.
+func (a *Actor) gone(ctx context.Context, s *Step, r cluster.Resource) (bool, error) {
+	live, err := a.get(ctx, r, s.Namespace, s.Name)
+	return err == nil && (live == nil || string(live.GetUID()) != s.UID), err
+}
+
+func (a *Actor) untilGone(ctx context.Context, s *Step, r cluster.Resource) error {
 	deadline := time.Now().Add(a.GoneWithin)
 	for wait := pollEvery / 4; ; wait = min(2*wait, 5*pollEvery) {
+		if err := pauseFor(ctx, wait); err != nil {
+			return err
+		}
+		if err := a.guard(); err != nil {
+			return err
+		}
 		live, err := a.get(ctx, r, s.Namespace, s.Name)
 		if err != nil {
 			return err
@@ -355,17 +381,8 @@ func (a *Actor) remove(ctx context.Context, s *Step, r cluster.Resource, propaga
 		if live == nil || string(live.GetUID()) != s.UID {
 			return nil
 		}
-		if live.GetDeletionTimestamp() == nil {
-			// The conflict was about the UID, which is the same again: ask anew.
-			if err := a.guard(); err != nil {
-				return err
-			}
-		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("the deletion was accepted, but the object is still there after %s; finalizers remain: %s", a.GoneWithin, strings.Join(live.GetFinalizers(), ", "))
-		}
-		if err := pauseFor(ctx, wait); err != nil {
-			return err
 		}
 	}
 }

@@ -99,6 +99,7 @@ func (mysqlDialect) connector(o Options, migrating bool) (driver.Connector, erro
 	c.Collation = "utf8mb4_bin"
 	c.ClientFoundRows = true // an update that changes nothing has found its row
 	c.InterpolateParams = false
+	c.MaxAllowedPacket = 0 // the server's, so that what is too large is said before it is sent
 	c.Logger = noLogger{}
 	if migrating {
 		c.MultiStatements = true

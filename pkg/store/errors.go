@@ -26,6 +26,8 @@ var (
 	// overloaded, is read-only or has no space left. Nothing was changed, and
 	// the same call may succeed later.
 	ErrUnavailable = errors.New("the database is not available")
+	// ErrTooLarge is returned for what is larger than the database takes.
+	ErrTooLarge = errors.New("larger than max_allowed_packet of the database")
 )
 
 // Numbers of MySQL's errors (dev.mysql.com, Server Error Message Reference).
@@ -42,14 +44,17 @@ const (
 	mysqlSuperOnly    = 1836
 	mysqlKilled       = 1317
 	mysqlConnKilled   = 1927
+	mysqlPacket       = 1153
 )
 
 // classify marks errors that say nothing about the statement with
 // ErrUnavailable, and duplicate keys with ErrExists.
 func classify(err error) error {
 	switch {
-	case err == nil, errors.Is(err, ErrUnavailable), errors.Is(err, ErrExists), errors.Is(err, ErrNotFound):
+	case err == nil, errors.Is(err, ErrUnavailable), errors.Is(err, ErrTooLarge), errors.Is(err, ErrExists), errors.Is(err, ErrNotFound):
 		return err
+	case errors.Is(err, mysql.ErrPktTooLarge), numbered(err, mysqlPacket):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case duplicate(err):
 		return fmt.Errorf("%w: %w", ErrExists, err)
 	case away(err):
@@ -58,10 +63,14 @@ func classify(err error) error {
 	return err
 }
 
-func duplicate(err error) bool {
+func numbered(err error, number uint16) bool {
 	var m *mysql.MySQLError
-	if errors.As(err, &m) {
-		return m.Number == mysqlDuplicate
+	return errors.As(err, &m) && m.Number == number
+}
+
+func duplicate(err error) bool {
+	if numbered(err, mysqlDuplicate) {
+		return true
 	}
 	code, ok := sqliteCode(err)
 	return ok && (code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || code == sqlite3.SQLITE_CONSTRAINT_UNIQUE)

@@ -345,7 +345,7 @@ func (s *Store) MarkTask(ctx context.Context, id string, retryable bool) error {
 		if !found {
 			return ErrNotFound
 		}
-		return s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, fence = fence + 1 WHERE id = ? AND (state = ? OR state = ? OR (state = ? AND expires_at < "+s.dialect.milliseconds()+"))",
+		return s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, fence = fence + 1, ended_at = CASE WHEN ended_at = 0 THEN "+s.dialect.milliseconds()+" ELSE ended_at END WHERE id = ? AND (state = ? OR state = ? OR (state = ? AND expires_at < "+s.dialect.milliseconds()+"))",
 			state, id, TaskFailed, TaskRetryable, TaskRunning)
 	})
 }

@@ -103,7 +103,11 @@ func (e *execution) through(ctx context.Context) (name string, err error) {
 		if err != nil {
 			return request.Name, err
 		}
+		begin := time.Now()
 		result, err := e.operate(ctx, i, op)
+		if e.options.Observe != nil && !lost(err) {
+			e.options.Observe(op.Name(), err != nil, time.Since(begin))
+		}
 		if err != nil {
 			return op.Name(), err
 		}
@@ -159,7 +163,7 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 	if err != nil {
 		return nil, err
 	}
-	defer release()
+	defer func() { release() }()
 	phase := Phase(op.Name())
 	plan, planned := e.plans[index]
 	if !planned {
@@ -183,6 +187,16 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 		Choose: func(ctx context.Context, s *operation.Step) error {
 			return e.recordPlan(ctx, index, plan, []store.HistoryLine{line(phase, "The name is taken; trying "+s.FullName())})
 		},
+	}
+	actor.Idle = func(wait func() error) error {
+		release()
+		release = func() {}
+		waited := wait()
+		again, err := e.slot(ctx, a.Name)
+		if err == nil {
+			release = again
+		}
+		return errors.Join(waited, err)
 	}
 	var done []operation.Done
 	for i := range plan.Steps {

@@ -61,6 +61,8 @@ type Options struct {
 	// GoneWithin bounds the wait for a deleted object.
 	GoneWithin time.Duration
 	Operations operation.Settings
+	// Observe, when set, is told of every operation that has ended here.
+	Observe func(operation string, failed bool, took time.Duration)
 }
 
 // Runner runs tasks.
@@ -273,6 +275,13 @@ func (r *Runner) retry(ctx context.Context, t store.Task) error {
 	}
 	r.start(t)
 	return nil
+}
+
+// Load is how many tasks are under way on this replica.
+func (r *Runner) Load() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.running)
 }
 
 // Mark sets a task that nobody runs to failed, retryable or not.

@@ -23,13 +23,16 @@ type Source struct {
 	Accounts func() []watch.Status
 	Objects  func(account string) map[string]int
 	Cache    func() (hits, misses, bytes uint64)
+	// Tasks is how many tasks are under way.
+	Tasks func() int
 }
 
 // Metrics are the service's metrics.
 type Metrics struct {
-	registry *prometheus.Registry
-	requests *prometheus.HistogramVec
-	cleaned  prometheus.Counter
+	registry   *prometheus.Registry
+	requests   *prometheus.HistogramVec
+	operations *prometheus.HistogramVec
+	cleaned    prometheus.Counter
 }
 
 // NewMetrics registers all metrics.
@@ -41,17 +44,31 @@ func NewMetrics(s Source) *Metrics {
 			Help:    "Time to answer, by route, method and status.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .1, .5, 1, 5},
 		}, []string{"route", "method", "status"}),
+		operations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "operation_duration_seconds",
+			Help:    "Time that operations took, from the first look at the cluster, by operation and result.",
+			Buckets: []float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 600},
+		}, []string{"operation", "result"}),
 		cleaned: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "resources_cleaned_up_total", Help: "Old rows removed from kubernetes_resources.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.cleaned, &source{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.operations, m.cleaned, &source{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // Observe counts one request.
 func (m *Metrics) Observe(route, method string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// ObserveOperation counts one operation that has ended.
+func (m *Metrics) ObserveOperation(operation string, failed bool, took time.Duration) {
+	result := "succeeded"
+	if failed {
+		result = "failed"
+	}
+	m.operations.WithLabelValues(operation, result).Observe(took.Seconds())
 }
 
 // CleanedUp counts removed rows of kubernetes_resources.
@@ -77,6 +94,7 @@ var (
 	indexObjects   = describe("index_objects", "Objects in the index.", "account", "kind")
 	cacheHits      = describe("cache_hits_total", "Rendered answers found in the cache.")
 	cacheMisses    = describe("cache_misses_total", "Rendered answers not found in the cache.")
+	tasksUnderWay  = describe("tasks_under_way", "Tasks that this replica is running or has waiting.")
 	cacheBytesUsed = describe("cache_bytes", "Bytes of rendered answers in the cache.")
 )
 
@@ -105,6 +123,7 @@ func (s *source) Collect(ch chan<- prometheus.Metric) {
 	counter(cacheHits, hits)
 	counter(cacheMisses, misses)
 	gauge(cacheBytesUsed, float64(bytes))
+	gauge(tasksUnderWay, float64(s.Tasks()))
 }
 
 func bit(b bool) float64 {
