@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datapunchorg/go-clouddriver/localkube"
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/api"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
@@ -95,6 +96,14 @@ func startShared(t testing.TB, o store.Options, c config.Config, wrap func(http.
 	return s
 }
 
+// javaAccounts are a cluster's settings as accounts that watch everything.
+func javaAccounts(clusters ...*localkube.Cluster) (out []config.Account) {
+	for _, c := range clusters {
+		out = append(out, config.Account{Name: c.Name, KubeconfigContents: string(c.Kubeconfig())})
+	}
+	return out
+}
+
 // TestReadYourWrites_OnEveryReplica has writers deploy and readers look, on
 // two replicas of one database, one of which gets its watches seconds late. A
 // read that begins after a task has completed must not show what was before.
@@ -108,7 +117,7 @@ func TestReadYourWrites_OnEveryReplica(t *testing.T) {
 	const name = "ryw"
 	namespace(t, name, c)
 	cfg := settings()
-	cfg.Kubernetes.Accounts = []config.Account{{Name: c.Name, KubeconfigContents: string(c.Kubeconfig())}}
+	cfg.Kubernetes.Accounts = javaAccounts(c)
 	m := newDatabase(t, "utf8mb4")
 	one := &ops{startShared(t, storeOptions(t, m), cfg, nil).ready(t), c, name}
 	two := &ops{startShared(t, storeOptions(t, m), cfg, func(next http.RoundTripper) http.RoundTripper { return heldBack{next, held} }).ready(t), c, name}

@@ -351,6 +351,13 @@ func TestStoppedOwner_DoesNothingTwice(t *testing.T) {
 		}, func(t *testing.T, o *ops) string {
 			return fmt.Sprint(o.live(t, o.core("configmaps", "r")).at("data"))
 		}, "map[a:c]"},
+		// Applied onto an object that a newer deploy changes before the owner
+		// goes on.
+		{"update", 1, "update", func(o *ops) (string, string) {
+			return "deployManifest", o.deployFields(t, strings.Replace(o.configMap("r", "{a: c}"), "metadata: {", "metadata: {annotations: {strategy.spinnaker.io/versioned: 'false'}, ", 1), "")
+		}, func(t *testing.T, o *ops) string {
+			return fmt.Sprint(o.live(t, o.core("configmaps", "r")).at("data"))
+		}, "map[a:newer]"},
 	} {
 		t.Run(scenario.name, func(t *testing.T) {
 			name := "stop-" + scenario.name
@@ -379,6 +386,9 @@ func TestStoppedOwner_DoesNothingTwice(t *testing.T) {
 				t.Errorf("not taken over: %s", d.raw)
 			}
 			uid := fmt.Sprint(d.results[0].Manifests[0].at("metadata", "uid"))
+			if scenario.prepare == "update" {
+				o.deploy(t, strings.Replace(o.configMap("r", "{a: newer}"), "metadata: {", "metadata: {annotations: {strategy.spinnaker.io/versioned: 'false'}, ", 1), "").only(t)
+			}
 			if err := first.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}
