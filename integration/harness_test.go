@@ -119,7 +119,7 @@ func (s *service) wire(c config.Config, log *slog.Logger, o api.Options, db *sto
 	if err != nil {
 		return nil, err
 	}
-	ix := index.New()
+	ix := index.New(cache)
 	cacheDir := ""
 	if c.Kubernetes.UseDiskCache {
 		cacheDir = c.Kubernetes.DiskCache
@@ -141,7 +141,7 @@ func (s *service) wire(c config.Config, log *slog.Logger, o api.Options, db *sto
 		Host: "test", MaxWaiting: 1000, PerAccount: 16, Lease: lease, Drain: 20 * time.Second, GoneWithin: 20 * time.Second,
 		Operations: operation.Settings{MatchNameOnly: c.Kubernetes.ArtifactBinding.MatchNameOnly()},
 	}, log)
-	o.Tasks, o.Clients, o.Ledger = tasks, clients, writes
+	o.Tasks, o.Clients, o.Ledger = tasks, api.ClientFunc(s.fleet.Client), writes
 	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: s.fleet.Status, Objects: ix.Size, Cache: cache.Stats, Tasks: tasks.Load})
 	o.Index, o.Cache, o.Fleet, o.Accounts, o.Limits, o.Credentials = ix, cache, s.fleet, s.registry, c.Server, c.Credentials
 	o.Metrics, o.Observe, o.Log = metrics.Handler(), metrics.Observe, log

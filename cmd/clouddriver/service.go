@@ -16,12 +16,14 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/api"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/front50"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/ledger"
 	"github.com/datapunchorg/go-clouddriver/pkg/operation"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 	"github.com/datapunchorg/go-clouddriver/pkg/task"
 	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
+	"github.com/datapunchorg/go-clouddriver/pkg/view"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -78,7 +80,7 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 	if err != nil {
 		return nil, err
 	}
-	ix := index.New()
+	ix := index.New(cache)
 	client := cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter}
 	if c.Kubernetes.UseDiskCache {
 		client.CacheDir = c.Kubernetes.DiskCache
@@ -107,6 +109,16 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 		},
 	}, log)
 	metrics = telemetry.NewMetrics(telemetry.Source{Accounts: fleet.Status, Objects: ix.Size, Cache: cache.Stats, Tasks: tasks.Load})
+	var customKinds view.CustomKinds
+	if path := c.Kubernetes.CustomKinds; path != "" {
+		text, err := os.ReadFile(path) //nolint:gosec // the operator's own file
+		if err == nil {
+			customKinds, err = view.ParseCustomKinds(text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("kubernetes.customKinds: %w", err)
+		}
+	}
 	var others api.Ledger
 	if c.Database.MySQL() { // SQLite has one replica, whose writes are shown as they are made
 		others = writes
@@ -115,9 +127,10 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 		}
 	}
 	handler := api.New(api.Options{
-		Index: ix, Cache: cache, Fleet: fleet, Accounts: accounts, Providers: providers, Resources: db, Tasks: tasks, Clients: clients, Ledger: others,
-		VerboseRequests: c.Log.VerboseRequests,
-		Limits:          c.Server, Credentials: c.Credentials,
+		Index: ix, Cache: cache, Fleet: fleet, Accounts: accounts, Providers: providers, Resources: db, Tasks: tasks, Clients: api.ClientFunc(fleet.Client), Ledger: others,
+		Version: version(), Down: down(db, tasks), Front50: front50Of(c.Services.Front50),
+		Jobs: api.Jobs{HidePodStatus: !c.Kubernetes.Jobs.DetailedPodStatus, KeepOnCancel: !c.Jobs.CancelDeletes}, CustomKinds: customKinds, VerboseRequests: c.Log.VerboseRequests,
+		Limits: c.Server, Credentials: c.Credentials,
 		Metrics: metrics.Handler(), Observe: metrics.Observe, Log: log,
 	})
 	return &service{
@@ -132,6 +145,23 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 	}, nil
+}
+
+// down says why the service cannot do its work. A broken cluster is no reason.
+func down(db *store.Store, tasks *task.Runner) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if tasks.Draining() {
+			return errors.New("shutting down")
+		}
+		return db.Ping(ctx)
+	}
+}
+
+func front50Of(c config.Front50) api.Front50 {
+	if c.URL == "" {
+		return nil
+	}
+	return front50.New(c.URL, c.Timeout, api.CallerHeaders)
 }
 
 // run serves until the context is over, then lets requests under way finish.

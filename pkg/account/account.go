@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -47,6 +48,15 @@ type Account struct {
 	// deploys of such kinds.
 	VersionedKinds   map[string]bool
 	DeployPriorities map[string]int
+
+	// RawKinds and RawOmitKinds narrow an application's raw resources to kinds
+	// that match, or do not; at most one of them is set.
+	RawKinds, RawOmitKinds []*regexp.Regexp
+	// AllRelationships has kinds watched that no list view shows, for an
+	// application's raw resources and for searches.
+	AllRelationships bool
+	// Metrics says whether the usage of pods is shown.
+	Metrics bool
 
 	// ContextNamespace is the kubeconfig context's.
 	ContextNamespace string
@@ -114,7 +124,7 @@ func (a *Account) Class(kindText string) (spinnaker.Class, bool) {
 // WatchFingerprint changes whenever the account's watches have to be set up
 // anew. It holds no readable secret.
 func (a *Account) WatchFingerprint() string {
-	return digest(a.Namespaces, a.OmitNamespaces, a.Kinds, a.OmitKinds, a.LabelSelector, a.DeriveNames, a.CustomResources, fmt.Sprint(a.Invalid), a.Identity())
+	return digest(a.Namespaces, a.OmitNamespaces, a.Kinds, a.OmitKinds, a.LabelSelector, a.DeriveNames, a.CustomResources, a.AllRelationships, fmt.Sprint(a.Invalid), a.Identity())
 }
 
 // Identity tells apart who asks which server. It holds no readable secret.

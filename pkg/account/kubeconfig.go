@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"time"
 
@@ -154,7 +155,7 @@ func (k *Kubeconfig) accounts() ([]*Account, error) {
 			errs = append(errs, fmt.Errorf("kubeconfig context %q: %w", name, err))
 			continue
 		}
-		a := &Account{Name: name, Environment: name, AccountType: name, CacheThreads: 1, REST: c, ContextNamespace: raw.Contexts[name].Namespace, DeriveNames: k.settings.WatchAll}
+		a := &Account{Name: name, Environment: name, AccountType: name, CacheThreads: 1, REST: c, ContextNamespace: raw.Contexts[name].Namespace, DeriveNames: k.settings.WatchAll, Metrics: true}
 		if !k.settings.WatchAll {
 			a.LabelSelector = spinnaker.ManagedSelectorFor(k.settings.V2.ManagedBySuffix)
 		}
@@ -178,11 +179,21 @@ func (k *Kubeconfig) fromEntry(e config.Account) (*Account, error) {
 		CacheThreads: cmp.Or(e.CacheThreads, 1), CacheIntervalSeconds: e.CacheIntervalSeconds,
 		Namespaces: e.Namespaces, OmitNamespaces: e.OmitNamespaces, Kinds: e.Kinds, OmitKinds: e.OmitKinds,
 		LabelSelector: e.LabelSelector, DeriveNames: true, REST: c, ContextNamespace: namespace,
+		Metrics: e.Metrics == nil || *e.Metrics, AllRelationships: e.CacheAllApplicationRelationships,
 		CustomResources: map[string]spinnaker.Class{}, VersionedKinds: map[string]bool{}, DeployPriorities: map[string]int{},
 	}
 	if e.OnlySpinnakerManaged != nil && *e.OnlySpinnakerManaged {
 		a.DeriveNames = false
 		a.LabelSelector = cmp.Or(e.LabelSelector, spinnaker.ManagedSelectorFor(k.settings.V2.ManagedBySuffix))
+	}
+	for list, expressions := range map[*[]*regexp.Regexp][]string{&a.RawKinds: e.RawResources.KindExpressions, &a.RawOmitKinds: e.RawResources.OmitKindExpressions} {
+		for _, text := range expressions {
+			e, err := regexp.Compile("^(?:" + text + ")$")
+			if err != nil {
+				return nil, fmt.Errorf("rawResourcesEndpointConfig: %w", err)
+			}
+			*list = append(*list, e)
+		}
 	}
 	for _, r := range e.CustomResources {
 		a.CustomResources[r.KubernetesKind] = cmp.Or(r.SpinnakerKind, spinnaker.Unclassified)

@@ -188,7 +188,7 @@ func (p *Providers) account(stored store.Provider) *Account {
 	a := &Account{
 		FromProviders: true,
 		Name:          stored.Name, Environment: stored.Name, AccountType: stored.Name, CacheThreads: 1,
-		Namespaces: stored.Namespaces, DeriveNames: p.settings.WatchAll,
+		Namespaces: stored.Namespaces, DeriveNames: p.settings.WatchAll, Metrics: true,
 		Permissions: normalRoles(map[string][]string{"READ": stored.ReadGroups, "WRITE": stored.WriteGroups}),
 		Credential:  "arcade:" + stored.TokenProvider,
 		REST:        &rest.Config{Host: stored.Host},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -21,6 +22,34 @@ func oneSlash(next http.Handler) http.Handler {
 		r.URL.RawPath = escaped
 		next.ServeHTTP(w, r)
 	})
+}
+
+type callerKey struct{}
+
+// identify lets calls to other services of Spinnaker say who asks.
+func identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var caller http.Header
+		for name, values := range r.Header {
+			if strings.HasPrefix(name, "X-Spinnaker-") {
+				if caller == nil {
+					caller = http.Header{}
+				}
+				caller[name] = values
+			}
+		}
+		if caller != nil {
+			r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// CallerHeaders are the X-SPINNAKER headers of the request that a context
+// belongs to (accounts.md 8.7).
+func CallerHeaders(ctx context.Context) http.Header {
+	caller, _ := ctx.Value(callerKey{}).(http.Header)
+	return caller
 }
 
 // recorder remembers the status for the metrics.

@@ -12,8 +12,11 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/operation"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
@@ -30,9 +33,31 @@ type Tasks interface {
 	DryRun(ctx context.Context, c task.Context, ops []operation.Operation) ([]operation.Preview, error)
 }
 
+// Cluster is what the API reads of a cluster beside the index; cluster.Client
+// is one.
+type Cluster interface {
+	operation.Cluster
+	Events(ctx context.Context, namespace, kind, name string) ([]*unstructured.Unstructured, error)
+	Logs(ctx context.Context, namespace, pod, container string) (io.ReadCloser, error)
+	Metrics(ctx context.Context, namespace, pod string) (*unstructured.Unstructured, error)
+	Delete(ctx context.Context, r cluster.Resource, namespace, name string, options metav1.DeleteOptions) error
+}
+
 // Clients gives the client of an account.
 type Clients interface {
-	Client(accountName string) (operation.Writer, error)
+	Client(accountName string) (Cluster, error)
+}
+
+// ClientFunc makes Clients of a fleet's; it spares everybody a type for it.
+type ClientFunc func(accountName string) (*cluster.Client, error)
+
+// Client gives the client of an account.
+func (f ClientFunc) Client(accountName string) (Cluster, error) {
+	c, err := f(accountName)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // bodyLimit bounds a request of operations: Orca sends its whole stage context.

@@ -11,6 +11,7 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/view"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -19,6 +20,7 @@ type Fleet interface {
 	Await(ctx context.Context, accounts ...string) *watch.Health
 	Settled() <-chan struct{}
 	Refresh(ctx context.Context, account string) error
+	Status() []watch.Status
 }
 
 // Options are what a Server works with.
@@ -36,6 +38,16 @@ type Options struct {
 	Clients Clients
 	Ledger  Ledger
 	Limits  config.Server
+	// Version is the build's.
+	Version string
+	// Down says why the service cannot do its work, nil when it can.
+	Down func(ctx context.Context) error
+	// Front50 knows projects and applications; nil without one.
+	Front50 Front50
+	// Jobs are the settings of jobs.
+	Jobs Jobs
+	// CustomKinds are the status rules of the older rewrite's custom kinds.
+	CustomKinds view.CustomKinds
 	// VerboseRequests logs every request, credentials masked.
 	VerboseRequests bool
 	// Credentials are the flags of the account list.
@@ -44,6 +56,14 @@ type Options struct {
 	Metrics http.Handler
 	Observe func(route, method string, status int, took time.Duration)
 	Log     *slog.Logger
+}
+
+// Jobs are the settings of jobs, with zero values that are the defaults.
+type Jobs struct {
+	// HidePodStatus leaves pods out of the answer about a job.
+	HidePodStatus bool
+	// KeepOnCancel refuses to delete jobs that are cancelled.
+	KeepOnCancel bool
 }
 
 // Server answers the API.
@@ -66,11 +86,10 @@ func New(o Options) http.Handler {
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, problem{status: http.StatusMethodNotAllowed, message: "Request method '" + r.Method + "' not supported"})
 	})
-	r.Get("/health", s.health)
-	r.Get("/readyz", s.ready)
+	s.probeRoutes(r)
 	r.Method(http.MethodGet, "/metrics", o.Metrics)
 	r.Group(func(r chi.Router) {
-		r.Use(s.shed)
+		r.Use(s.shed, identify)
 		s.routes(r)
 	})
 	return oneSlash(r)
@@ -99,6 +118,13 @@ func (s *Server) routes(r chi.Router) {
 	r.Get("/{provider}/loadBalancers/{name}", s.loadBalancersByName)
 	r.Get("/{provider}/loadBalancers/{account}/{region}/{name}", s.loadBalancer)
 	r.Route("/manifests", s.manifestRoutes)
+	r.Route("/instances", s.instanceRoutes)
+	s.jobRoutes(r)
+	s.securityGroupRoutes(r)
+	r.Get("/search", s.search)
+	r.Get("/projects/{project}/clusters", s.projectClusters)
+	r.Get("/applications/{application}/rawResources", s.rawResources)
+	s.staticRoutes(r)
 	s.operationRoutes(r)
 	r.Route("/v1/kubernetes/providers", s.providerRoutes)
 	r.Get("/credentials", s.credentials)

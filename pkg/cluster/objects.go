@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -33,15 +34,23 @@ const objectLimit = 32 << 20
 
 // Get reads an object by name.
 func (c *Client) Get(ctx context.Context, r Resource, namespace, name string) (*unstructured.Unstructured, error) {
-	return c.object(ctx, http.MethodGet, r.objectPath(namespace, name), nil, "", nil)
+	return c.Subresource(ctx, r, namespace, name, "")
 }
 
 // List reads all objects of a kind in a namespace, in pages.
 func (c *Client) List(ctx context.Context, r Resource, namespace, selector string) ([]*unstructured.Unstructured, error) {
-	var out []*unstructured.Unstructured
-	q := url.Values{"limit": {"500"}}
+	q := url.Values{}
 	if selector != "" {
 		q.Set("labelSelector", selector)
+	}
+	return c.list(ctx, r, namespace, q)
+}
+
+func (c *Client) list(ctx context.Context, r Resource, namespace string, q url.Values) ([]*unstructured.Unstructured, error) {
+	var out []*unstructured.Unstructured
+	q.Set("limit", "500")
+	if why := content.IsPathSegmentName(namespace); len(why) > 0 {
+		return nil, &Error{Reason: NotFound, Err: fmt.Errorf("no namespace is called %q: it %s", namespace, strings.Join(why, ", "))}
 	}
 	for {
 		body, err := c.call(ctx, http.MethodGet, r.Path(r.scope(namespace)), q, "", nil)
@@ -95,37 +104,49 @@ func (c *Client) Create(ctx context.Context, r Resource, o *unstructured.Unstruc
 
 // Update replaces an object; a resourceVersion in it must be the current one.
 func (c *Client) Update(ctx context.Context, r Resource, o *unstructured.Unstructured, options WriteOptions) (*unstructured.Unstructured, error) {
-	return c.object(ctx, http.MethodPut, r.objectPath(o.GetNamespace(), o.GetName()), options.query(), "application/json", o)
+	return c.UpdateSubresource(ctx, r, o.GetNamespace(), o.GetName(), "", o, options)
 }
 
 // Patch changes an object, or one of its subresources.
 func (c *Client) Patch(ctx context.Context, r Resource, namespace, name, subresource string, kind types.PatchType, patch []byte, options WriteOptions) (*unstructured.Unstructured, error) {
-	path := r.objectPath(namespace, name)
-	if subresource != "" {
-		path += "/" + subresource
+	at, err := r.at(namespace, name, subresource)
+	if err != nil {
+		return nil, err
 	}
-	body, err := c.call(ctx, http.MethodPatch, path, options.query(), string(kind), patch)
-	return decoded(body, err, http.MethodPatch, path)
+	body, err := c.call(ctx, http.MethodPatch, at, options.query(), string(kind), patch)
+	return decoded(body, err, http.MethodPatch, at)
 }
 
-// Subresource reads one, for example scale.
+// Subresource reads one, for example scale; the object itself for "".
 func (c *Client) Subresource(ctx context.Context, r Resource, namespace, name, subresource string) (*unstructured.Unstructured, error) {
-	return c.object(ctx, http.MethodGet, r.objectPath(namespace, name)+"/"+subresource, nil, "", nil)
+	at, err := r.at(namespace, name, subresource)
+	if err != nil {
+		return nil, err
+	}
+	return c.object(ctx, http.MethodGet, at, nil, "", nil)
 }
 
-// UpdateSubresource replaces one.
+// UpdateSubresource replaces one; the object itself for "".
 func (c *Client) UpdateSubresource(ctx context.Context, r Resource, namespace, name, subresource string, o *unstructured.Unstructured, options WriteOptions) (*unstructured.Unstructured, error) {
-	return c.object(ctx, http.MethodPut, r.objectPath(namespace, name)+"/"+subresource, options.query(), "application/json", o)
+	at, err := r.at(namespace, name, subresource)
+	if err != nil {
+		return nil, err
+	}
+	return c.object(ctx, http.MethodPut, at, options.query(), "application/json", o)
 }
 
 // Delete removes an object, with preconditions and propagation as given.
 func (c *Client) Delete(ctx context.Context, r Resource, namespace, name string, options metav1.DeleteOptions) error {
+	at, err := r.at(namespace, name, "")
+	if err != nil {
+		return err
+	}
 	options.APIVersion, options.Kind = "v1", "DeleteOptions"
 	body, err := json.Marshal(options)
 	if err != nil {
 		return err
 	}
-	_, err = c.call(ctx, http.MethodDelete, r.objectPath(namespace, name), nil, "application/json", body)
+	_, err = c.call(ctx, http.MethodDelete, at, nil, "application/json", body)
 	return err
 }
 
@@ -136,11 +157,24 @@ func (r Resource) scope(namespace string) string {
 	return namespace
 }
 
-func (r Resource) objectPath(namespace, name string) string {
-	return r.Path(r.scope(namespace)) + "/" + name
+// at is the path of an object, or of one of its subresources. A name that
+// would lead elsewhere is that of no object.
+func (r Resource) at(namespace, name, subresource string) (string, error) {
+	for _, segment := range []string{r.scope(namespace), name} {
+		if why := content.IsPathSegmentName(segment); len(why) > 0 {
+			return "", &Error{Reason: NotFound, Err: fmt.Errorf("no object is called %q: it %s", segment, strings.Join(why, ", "))}
+		}
+	}
+	if name == "" {
+		return "", &Error{Reason: NotFound, Err: errors.New("an object without a name")}
+	}
+	if subresource != "" {
+		name += "/" + subresource
+	}
+	return r.Path(r.scope(namespace)) + "/" + name, nil
 }
 
-func (c *Client) object(ctx context.Context, method, path string, q url.Values, contentType string, in *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+func (c *Client) object(ctx context.Context, method, at string, q url.Values, contentType string, in *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	var body []byte
 	if in != nil {
 		var err error
@@ -148,28 +182,28 @@ func (c *Client) object(ctx context.Context, method, path string, q url.Values, 
 			return nil, &Error{Reason: Invalid, Err: err}
 		}
 	}
-	out, err := c.call(ctx, method, path, q, contentType, body)
-	return decoded(out, err, method, path)
+	out, err := c.call(ctx, method, at, q, contentType, body)
+	return decoded(out, err, method, at)
 }
 
-func decoded(body []byte, err error, method, path string) (*unstructured.Unstructured, error) {
+func decoded(body []byte, err error, method, at string) (*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
 	o := &unstructured.Unstructured{}
 	if err := o.UnmarshalJSON(body); err != nil {
-		return nil, &Error{Reason: Unavailable, Err: fmt.Errorf("decode the answer to %s %s: %w", method, path, err)}
+		return nil, &Error{Reason: Unavailable, Err: fmt.Errorf("decode the answer to %s %s: %w", method, at, err)}
 	}
 	return o, nil
 }
 
 // call sends one request within the client's deadline and returns the body of
 // a success.
-func (c *Client) call(ctx context.Context, method, path string, query url.Values, contentType string, body []byte) ([]byte, error) {
+func (c *Client) call(ctx context.Context, method, at string, query url.Values, contentType string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	u := *c.base
-	u.Path = strings.TrimSuffix(u.Path, "/") + path
+	u.Path = strings.TrimSuffix(u.Path, "/") + at
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
@@ -192,12 +226,17 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	if res.StatusCode < http.StatusMultipleChoices {
 		return out, nil
 	}
+	return nil, refused(res, out)
+}
+
+// refused makes an error of an answer that is no success.
+func refused(res *http.Response, out []byte) error {
 	failure := &Error{Reason: reasonOfCode(res.StatusCode, ""), Code: res.StatusCode}
 	failure.RetryAfter, _ = strconv.Atoi(res.Header.Get("Retry-After")) // seconds; a date counts as none
 	var status metav1.Status
 	if json.Unmarshal(out, &status) != nil || status.Kind != "Status" {
 		failure.Err = fmt.Errorf("the server answered %s: %.500s", res.Status, bytes.TrimSpace(out))
-		return nil, failure
+		return failure
 	}
 	failure.Reason = reasonOfCode(int(status.Code), string(status.Reason))
 	failure.Err = errors.New(status.Message)
@@ -210,5 +249,5 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 			return c.Type == metav1.CauseTypeFieldManagerConflict
 		})
 	}
-	return nil, failure
+	return failure
 }

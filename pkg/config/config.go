@@ -27,6 +27,7 @@ type Config struct {
 	Database    Database    `koanf:"database"`
 	Accounts    Accounts    `koanf:"accounts"`
 	Tasks       Tasks       `koanf:"tasks"`
+	Jobs        Jobs        `koanf:"jobs"`
 	Admin       Admin       `koanf:"admin"`
 	Log         Log         `koanf:"log"`
 }
@@ -46,9 +47,16 @@ type Kubernetes struct {
 	WatchAll        bool            `koanf:"watchAll" default:"false" doc:"accounts made from kubeconfig contexts watch every object, not only what Spinnaker manages"`
 	UseDiskCache    bool            `koanf:"useDiskCache" env:"KUBERNETES_USE_DISK_CACHE" default:"false" doc:"keep on disk which kinds each cluster serves, so that a restart need not wait for it"`
 	DiskCache       string          `koanf:"diskCache" default:"/var/kube/cache/clouddriver" doc:"folder for that"`
+	CustomKinds     string          `koanf:"customKinds" env:"CUSTOM_KINDS_CONFIG_PATH" doc:"JSON file with status checks for custom kinds, as the older rewrite reads it: {\"Rollout\": {\"statusChecks\": [{\"fieldPath\": \"phase\", \"comparedValue\": \"Healthy\", \"operator\": \"EQ\"}]}}; with onMismatch: wait, a check that does not pass is waited for"`
 	V2              V2              `koanf:"v2"`
+	Jobs            KubernetesJobs  `koanf:"jobs"`
 	ArtifactBinding ArtifactBinding `koanf:"artifactBinding"`
 	Accounts        []Account       `koanf:"accounts" doc:"accounts with settings of their own, by Java Clouddriver's keys"`
+}
+
+// KubernetesJobs is what is told of jobs.
+type KubernetesJobs struct {
+	DetailedPodStatus bool `koanf:"detailedPodStatus" default:"true" doc:"tell the status of a job's pods"`
 }
 
 // V2 are Java Clouddriver's settings of deploys.
@@ -83,6 +91,18 @@ type Account struct {
 	RequiredGroupMembership []string            `koanf:"requiredGroupMembership"`
 	CacheThreads            int                 `koanf:"cacheThreads"`
 	CacheIntervalSeconds    *int                `koanf:"cacheIntervalSeconds"`
+	Metrics                 *bool               `koanf:"metrics"`
+	// CacheAllApplicationRelationships shows kinds beside the four of the views
+	// among an application's raw resources.
+	CacheAllApplicationRelationships bool         `koanf:"cacheAllApplicationRelationships"`
+	RawResources                     RawResources `koanf:"rawResourcesEndpointConfig"`
+}
+
+// RawResources narrows an application's raw resources to kinds that match
+// regular expressions, or do not.
+type RawResources struct {
+	KindExpressions     []string `koanf:"kindExpressions"`
+	OmitKindExpressions []string `koanf:"omitKindExpressions"`
 }
 
 // CustomResource says what Spinnaker makes of a kind of a CRD.
@@ -136,8 +156,15 @@ type Credentials struct {
 
 // Services are the Spinnaker services that we call.
 type Services struct {
-	Fiat   Fiat   `koanf:"fiat"`
-	Arcade Arcade `koanf:"arcade"`
+	Fiat    Fiat    `koanf:"fiat"`
+	Arcade  Arcade  `koanf:"arcade"`
+	Front50 Front50 `koanf:"front50"`
+}
+
+// Front50 is Spinnaker's store of projects and applications.
+type Front50 struct {
+	URL     string        `koanf:"baseUrl" env:"FRONT50_URL" doc:"address of Front50, which knows projects and applications; without it there are no projects, and searches know only what is deployed"`
+	Timeout time.Duration `koanf:"timeout" default:"10s" doc:"deadline of a call to Front50"`
 }
 
 // Arcade gives tokens for accounts of the provider API. The variables are
@@ -214,6 +241,11 @@ type Tasks struct {
 	FollowEvery   time.Duration `koanf:"followEvery" default:"150ms" doc:"how often a replica looks for what others have written; with SQLite there are no others"`
 }
 
+// Jobs is what becomes of jobs.
+type Jobs struct {
+	CancelDeletes bool `koanf:"cancelDeletes" default:"true" doc:"delete a job when the stage that runs it is cancelled"`
+}
+
 // Admin are Java Clouddriver's settings of a shutdown.
 type Admin struct {
 	Tasks AdminTasks `koanf:"tasks"`
@@ -260,7 +292,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	for key, n := range map[string]int64{
-		"services.arcade.timeout": int64(c.Services.Arcade.Timeout), "services.arcade.tokenTTL": int64(c.Services.Arcade.TokenTTL),
+		"services.arcade.timeout": int64(c.Services.Arcade.Timeout), "services.front50.timeout": int64(c.Services.Front50.Timeout), "services.arcade.tokenTTL": int64(c.Services.Arcade.TokenTTL),
 		"database.maxOpen": int64(c.Database.MaxOpen), "database.connectTimeout": int64(c.Database.ConnectTimeout),
 		"database.timeout": int64(c.Database.Timeout), "database.migrationTimeout": int64(c.Database.MigrationTimeout),
 		"database.pollEvery": int64(c.Database.PollEvery), "database.cleanUp.olderThan": int64(c.Database.CleanUp.OlderThan),
@@ -287,6 +319,11 @@ func (c *Config) Validate() error {
 	if u := c.Services.Arcade.URL; u != "" {
 		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
 			bad("services.arcade.baseUrl", "is not an http or https address")
+		}
+	}
+	if u := c.Services.Front50.URL; u != "" {
+		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
+			bad("services.front50.baseUrl", "is not an http or https address")
 		}
 	}
 	if c.Services.Fiat.Enabled {
@@ -328,6 +365,9 @@ func (k *Kubernetes) validate() []error {
 		}
 		if len(a.Kinds) > 0 && len(a.OmitKinds) > 0 {
 			bad("", "At most one of 'kinds' and 'omitKinds' can be specified")
+		}
+		if len(a.RawResources.KindExpressions) > 0 && len(a.RawResources.OmitKindExpressions) > 0 {
+			bad(".rawResourcesEndpointConfig", "At most one of 'kindExpressions' and 'omitKindExpressions' can be specified")
 		}
 		for j, r := range a.CustomResources {
 			if name, group, ok := strings.Cut(r.KubernetesKind, "."); !ok || name == "" || group == "" {

@@ -35,6 +35,8 @@ type Account struct {
 	// gone are the UIDs of objects that were deleted through us, until the
 	// watch has said so, too.
 	gone map[string]time.Time
+	// finished are jobs that are gone.
+	finished map[place]finished
 }
 
 type place struct{ namespace, name string }
@@ -43,8 +45,12 @@ type place struct{ namespace, name string }
 type kindObjects struct {
 	kind    *Kind
 	objects map[place]*Object
+	table   table
 	// streams are the kind's watches by namespace, "" for all.
 	streams map[string]*stream
+	// ignored is set once an object of Spinnaker's was seen that no view may
+	// show.
+	ignored bool
 }
 
 // part is one application within one account.
@@ -54,17 +60,21 @@ type part struct {
 	groups    map[*Object]struct{}
 	managers  map[*Object]struct{}
 	balancers map[*Object]struct{}
-	spellings map[string]int // of the application's name
+	policies  map[*Object]struct{}
+	others    map[*Object]struct{} // of classes that no list view shows
+	spellings map[string]int       // of the application's name
 	clusters  map[string]int
 }
 
-func (p *part) empty() bool { return len(p.groups)+len(p.managers)+len(p.balancers) == 0 }
+func (p *part) empty() bool {
+	return len(p.groups)+len(p.managers)+len(p.balancers)+len(p.policies)+len(p.others) == 0
+}
 
 func newAccount(a *account.Account, ix *Index) *Account {
 	return &Account{
 		Name: a.Name, account: a, index: ix,
 		kinds: map[string]*kindObjects{}, byUID: map[string]*Object{}, children: map[string]map[*Object]struct{}{},
-		apps: map[string]*part{}, links: newLinker(), namespaces: map[string]string{}, interned: map[string]string{}, gone: map[string]time.Time{},
+		apps: map[string]*part{}, links: newLinker(), namespaces: map[string]string{}, interned: map[string]string{}, gone: map[string]time.Time{}, finished: map[place]finished{},
 	}
 }
 
@@ -95,7 +105,7 @@ func (a *Account) Stream(r cluster.Resource, namespace string) (watch.Decode, wa
 	}
 	opened := &stream{a: a, kind: kind.Text, namespace: namespace}
 	a.kinds[kind.Text].streams[namespace] = opened
-	return decoder(a.account, kind), opened
+	return a.decoder(kind), opened
 }
 
 // Drop implements watch.AccountSink.
@@ -168,6 +178,7 @@ func (s *stream) Replace(objects []watch.Object, version string, reset bool) {
 		}
 		// What is newer than the list was written after it.
 		if reset || !newer(o.version, version) {
+			s.a.remember(o)
 			s.a.remove(k, o)
 		}
 	}
@@ -202,6 +213,7 @@ func (s *stream) Delete(gone watch.Object) {
 	delete(s.a.gone, o.UID)
 	cur := k.objects[place{o.Namespace, o.Name}]
 	if cur != nil && cur.UID == o.UID && !newer(cur.version, o.version) {
+		s.a.remember(o) // as it was at the end
 		s.a.remove(k, cur)
 	}
 }
@@ -232,6 +244,7 @@ func (a *Account) upsert(k *kindObjects, in watch.Object) {
 		return
 	}
 	if _, hide := in.(hidden); hide {
+		k.ignored = k.ignored || o.Stated
 		if cur != nil {
 			a.remove(k, cur)
 		}
@@ -262,6 +275,7 @@ func (a *Account) replaceInPlace(k *kindObjects, where place, cur, o *Object) bo
 		return false
 	}
 	k.objects[where] = o
+	k.table.replace(cur, o)
 	o.eachOwner(func(w Owner) {
 		set := a.children[w.UID]
 		delete(set, cur)
@@ -273,6 +287,7 @@ func (a *Account) replaceInPlace(k *kindObjects, where place, cur, o *Object) bo
 
 func (a *Account) add(k *kindObjects, where place, o *Object) {
 	k.objects[where] = o
+	k.table.add(o)
 	o.eachOwner(func(w Owner) {
 		set := a.children[w.UID]
 		if set == nil {
@@ -292,6 +307,7 @@ func (a *Account) add(k *kindObjects, where place, o *Object) {
 func (a *Account) remove(k *kindObjects, o *Object) {
 	a.touchRelated(o)
 	delete(k.objects, place{o.Namespace, o.Name})
+	k.table.remove(o)
 	o.eachOwner(func(w Owner) {
 		if set := a.children[w.UID]; set != nil {
 			delete(set, o)
@@ -307,8 +323,7 @@ func (a *Account) remove(k *kindObjects, o *Object) {
 	a.leave(o)
 }
 
-// members is the set of the part that the object belongs to, nil when its
-// class is not a member of applications.
+// members is the set of the part that the object belongs to.
 func (p *part) members(o *Object) map[*Object]struct{} {
 	switch o.Kind.Class {
 	case spinnaker.ServerGroups:
@@ -317,8 +332,10 @@ func (p *part) members(o *Object) map[*Object]struct{} {
 		return p.managers
 	case spinnaker.LoadBalancers:
 		return p.balancers
+	case spinnaker.SecurityGroups:
+		return p.policies
 	}
-	return nil
+	return p.others
 }
 
 func (a *Account) join(o *Object) {
@@ -330,7 +347,7 @@ func (a *Account) join(o *Object) {
 	p := a.apps[key]
 	if p == nil {
 		p = &part{
-			groups: map[*Object]struct{}{}, managers: map[*Object]struct{}{}, balancers: map[*Object]struct{}{},
+			groups: map[*Object]struct{}{}, managers: map[*Object]struct{}{}, balancers: map[*Object]struct{}{}, policies: map[*Object]struct{}{}, others: map[*Object]struct{}{},
 			spellings: map[string]int{}, clusters: map[string]int{},
 		}
 		p.app = a.index.join(key, a)

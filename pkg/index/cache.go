@@ -34,6 +34,9 @@ func NewCache(bytes int64) (*Cache, error) {
 // Close ends the cache's goroutines.
 func (c *Cache) Close() { c.entries.Close() }
 
+// Drop forgets the value under a key.
+func (c *Cache) Drop(key string) { c.entries.Del(key) }
+
 // Stats are the cache's hits, misses and bytes in use since it was made.
 func (c *Cache) Stats() (hits, misses, bytes uint64) {
 	m := c.entries.Metrics

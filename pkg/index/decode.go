@@ -23,6 +23,7 @@ type wireMeta struct {
 	UID               string            `json:"uid"`
 	ResourceVersion   string            `json:"resourceVersion"`
 	CreationTimestamp string            `json:"creationTimestamp"`
+	DeletionTimestamp string            `json:"deletionTimestamp"`
 	Labels            map[string]string `json:"labels"`
 	Annotations       map[string]string `json:"annotations"`
 	OwnerReferences   []struct {
@@ -190,8 +191,29 @@ type wire interface {
 	fill(*Object)
 }
 
-// decoder returns the decode function of one kind in one account.
-func decoder(a *account.Account, kind *Kind) watch.Decode {
+// decoder returns the decode function of one kind.
+func (a *Account) decoder(kind *Kind) watch.Decode {
+	decode := objectDecoder(a.account, kind)
+	switch {
+	case a.index.payloads == nil, kind.Class == spinnaker.Configs, kind.Class == spinnaker.Unclassified:
+		return decode // the content of secrets is never kept
+	case kind.Class == spinnaker.Instances:
+		return decode // of pods there are many, and hardly anybody asks for one
+	}
+	return func(unmarshal func(any) error) (watch.Object, error) {
+		var raw json.RawMessage
+		if err := unmarshal(&raw); err != nil {
+			return nil, err
+		}
+		o, err := decode(func(v any) error { return json.Unmarshal(raw, v) })
+		if o, ok := o.(*Object); ok {
+			a.keep(o, raw)
+		}
+		return o, err
+	}
+}
+
+func objectDecoder(a *account.Account, kind *Kind) watch.Decode {
 	fresh := func() wire { return &wireObject{} }
 	switch {
 	case kind.Class == spinnaker.ServerGroups:
@@ -215,6 +237,7 @@ func decoder(a *account.Account, kind *Kind) watch.Decode {
 		}
 		o := newObject(kind, m)
 		moniker := spinnaker.MonikerOf(kind.Text, m.Name, m.Annotations, a.DeriveNames)
+		o.Stated = m.Annotations[spinnaker.AnnotationApplication] != "" && m.Annotations[spinnaker.AnnotationCluster] != ""
 		if spinnaker.Ignored(m.Annotations) || (!a.DeriveNames && moniker.App == "") {
 			return hidden{o}, nil
 		}
@@ -230,6 +253,7 @@ type hidden struct{ *Object }
 
 func newObject(kind *Kind, m *wireMeta) *Object {
 	o := &Object{Kind: kind, Namespace: m.Namespace, Name: m.Name, UID: m.UID, version: m.ResourceVersion, labels: labelsJSON(m.Labels)}
+	o.Terminating = m.DeletionTimestamp != ""
 	if t, err := time.Parse(time.RFC3339, m.CreationTimestamp); err == nil {
 		o.Created = t.UnixMilli()
 	}
@@ -268,8 +292,15 @@ func kindOf(a *account.Account, r cluster.Resource) (*Kind, bool) {
 		return nil, false
 	}
 	switch class {
-	case spinnaker.ServerGroups, spinnaker.ServerGroupManagers, spinnaker.LoadBalancers, spinnaker.Instances:
-		return &Kind{Text: text, APIVersion: strings.ToLower(r.APIVersion()), Class: class}, true
+	case spinnaker.ServerGroups, spinnaker.ServerGroupManagers, spinnaker.LoadBalancers, spinnaker.SecurityGroups, spinnaker.Instances:
+	case spinnaker.Configs, spinnaker.Unclassified:
+		// Events are many and no part of an application, and namespaces are
+		// followed by themselves.
+		if !a.AllRelationships || text == "event" || text == "namespace" {
+			return nil, false
+		}
+	default:
+		return nil, false
 	}
-	return nil, false
+	return &Kind{Text: text, APIVersion: strings.ToLower(r.APIVersion()), Class: class}, true
 }

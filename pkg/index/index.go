@@ -15,7 +15,9 @@ import (
 
 // Index holds the accounts and knows which of them hold an application.
 type Index struct {
-	clock atomic.Uint64
+	// payloads keeps whole manifests, as long as there is room.
+	payloads *Cache
+	clock    atomic.Uint64
 	// membership changes with every application, account and cluster text that
 	// comes or goes.
 	membership atomic.Uint64
@@ -32,9 +34,10 @@ type app struct {
 	accounts map[string]*Account
 }
 
-// New makes an empty index.
-func New() *Index {
-	return &Index{accounts: map[string]*Account{}, apps: map[string]*app{}}
+// New makes an empty index that keeps whole manifests in a cache; none when it
+// is nil.
+func New(payloads *Cache) *Index {
+	return &Index{payloads: payloads, accounts: map[string]*Account{}, apps: map[string]*app{}}
 }
 
 func (ix *Index) tick() uint64 { return ix.clock.Add(1) }
@@ -235,6 +238,8 @@ type Part struct {
 	Groups    []Group
 	Managers  []Manager
 	Balancers []Balancer
+	// Policies are the security groups.
+	Policies []*Object
 }
 
 // What selects what a Part is filled with.
@@ -245,6 +250,7 @@ const (
 	Groups What = 1 << iota
 	Managers
 	Balancers
+	Policies
 )
 
 // Holding is an account that holds something of an application.
@@ -296,6 +302,9 @@ func (ix *Index) Part(application, accountName string, what What) Part {
 		for _, o := range inOrder(p.balancers) {
 			out.Balancers = append(out.Balancers, a.balancer(o))
 		}
+	}
+	if what&Policies != 0 {
+		out.Policies = inOrder(p.policies)
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"strings"
 	"unique"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
@@ -13,8 +14,13 @@ type Kind struct {
 	Class            spinnaker.Class
 }
 
+// lowerCase says whether Kubernetes lets only lower-case names be given.
+func (k *Kind) lowerCase() bool {
+	return k.Class != spinnaker.Configs && k.Class != spinnaker.Unclassified && !strings.Contains(k.Text, ".")
+}
+
 // Object is one Kubernetes object as far as the views need it. It is never
-// changed once it is in the index.
+// changed once it is in the index, but for its place in there.
 type Object struct {
 	Kind            *Kind
 	Namespace, Name string
@@ -27,6 +33,10 @@ type Object struct {
 	owners  unique.Handle[Owner]
 	more    []Owner
 	hasOwn  bool
+	// Stated says that the application and the cluster come from annotations,
+	// and Terminating that the object is being deleted.
+	Stated, Terminating bool
+	row                 int32 // in its kind's table, under the account's lock
 
 	// Of instances:
 	Pod PodState
@@ -110,6 +120,8 @@ type GroupState struct {
 	// Stated by the object, used for its relations:
 	template    []pair
 	serviceName string
+	// packed is the whole manifest of a job.
+	packed []byte
 }
 
 // pair is one label.

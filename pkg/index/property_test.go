@@ -181,7 +181,7 @@ func TestIndex_AnyInterleavingEndsAsTheFinalList(t *testing.T) {
 		for _, r := range everyKind {
 			c.objects[r.Kind] = map[string]map[string]any{}
 		}
-		ix := New()
+		ix := New(nil)
 		receivers := open(ix)
 		versions := map[string]uint64{}
 		send := func(ch change) {
@@ -216,7 +216,7 @@ func TestIndex_AnyInterleavingEndsAsTheFinalList(t *testing.T) {
 		for ; sent < len(c.history); sent++ {
 			send(c.history[sent])
 		}
-		final := New()
+		final := New(nil)
 		for kind, r := range open(final) {
 			r.replace(t, c.list(kind), c.version, false)
 		}

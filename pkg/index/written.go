@@ -42,7 +42,7 @@ func (ix *Index) Written(accountName, kindText string, object *unstructured.Unst
 	if k == nil {
 		return
 	}
-	decoded, err := decoder(a.account, k.kind)(func(v any) error {
+	decoded, err := a.decoder(k.kind)(func(v any) error {
 		raw, err := object.MarshalJSON()
 		if err != nil {
 			return err
@@ -78,6 +78,7 @@ func (ix *Index) Gone(accountName, kindText, namespace, name, uid string) {
 	}
 	a.gone[uid] = time.Now()
 	if cur := k.objects[place{namespace, name}]; cur != nil && cur.UID == uid {
+		a.remember(cur)
 		a.remove(k, cur)
 	}
 }
@@ -127,6 +128,27 @@ func (ix *Index) UID(accountName, kindText, namespace, name string) string {
 		}
 	}
 	return ""
+}
+
+// Follows says whether the readers are shown every object of a kind in a
+// namespace that has Spinnaker's annotations.
+func (ix *Index) Follows(accountName, kindText, namespace string) bool {
+	a := ix.account(accountName)
+	if a == nil {
+		return false
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	k := a.kindOf(kindText)
+	if k == nil || k.ignored {
+		return false
+	}
+	for _, s := range k.streams {
+		if s.covers(namespace) && s.passed != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // passed says whether the watch has delivered everything up to a version.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -104,6 +105,9 @@ var operations = map[string]func() described{
 	"runJob":                 func() described { return &runJob{} },
 	"cleanupArtifacts":       func() described { return &cleanup{} },
 }
+
+// Names are those of all operations, sorted.
+func Names() []string { return slices.Sorted(maps.Keys(operations)) }
 
 // described is an operation that decodes its description.
 type described interface {

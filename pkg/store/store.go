@@ -104,6 +104,11 @@ func (s *Store) connector(migrating bool) (driver.Connector, error) {
 	return c, nil
 }
 
+// Ping says whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.read(ctx, func(ctx context.Context, _ queryer) error { return s.db.PingContext(ctx) })
+}
+
 // Close ends all connections and lets another process have the SQLite file.
 func (s *Store) Close() {
 	_ = s.db.Close() // statements under way fail by themselves

@@ -277,6 +277,13 @@ func (r *Runner) retry(ctx context.Context, t store.Task) error {
 	return nil
 }
 
+// Draining says whether the runner takes no more tasks.
+func (r *Runner) Draining() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.draining
+}
+
 // Load is how many tasks are under way on this replica.
 func (r *Runner) Load() int {
 	r.mu.Lock()

@@ -82,6 +82,10 @@ func (c *instanceCounts) count(state string) {
 	}
 }
 
+// Instance renders the long form of any object (read-lists.md 2.9); only pods
+// have a health.
+func Instance(account string, o *index.Object) []byte { return encode(longInstance(account, o)) }
+
 func longInstance(account string, o *index.Object) instance {
 	entries := healthOf(o)
 	return instance{

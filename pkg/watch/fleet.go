@@ -170,6 +170,12 @@ func (f *Fleet) Await(ctx context.Context, names ...string) *Health {
 	return f.health.Load()
 }
 
+// IsStale says whether an account's objects may be behind or missing.
+func (h *Health) IsStale(name string) bool {
+	_, found := slices.BinarySearch(h.Stale, name)
+	return found || h.accounts[name] == nil
+}
+
 // NeverSynced says whether the account is known and nothing can be said about
 // its content yet.
 func (h *Health) NeverSynced(name string) bool {

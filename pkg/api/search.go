@@ -1,0 +1,178 @@
+package api
+
+import (
+	"cmp"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+	"github.com/datapunchorg/go-clouddriver/pkg/view"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+const (
+	searchPage = 10_000 // Java Clouddriver's default, and the most
+	// searchDeepest bounds what a search has to sort.
+	searchDeepest = 100_000
+)
+
+// search finds objects, applications, clusters and projects (read-rest.md 3.2).
+func (s *Server) search(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	types, given := list(query, "type")
+	if !given {
+		s.fail(w, r, bad("Required request parameter 'type' is not present"))
+		return
+	}
+	size, err := positive(query, "pageSize", searchPage, searchPage)
+	page := 1
+	if err == nil {
+		page, err = positive(query, "page", 1, searchDeepest)
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	out := view.SearchResults{PageNumber: page, PageSize: size, Platform: "aws", Query: query.Get("q"), Results: []map[string]any{}}
+	platform := query.Get("platform")
+	if platform == kubernetes {
+		out.Platform = kubernetes
+	}
+	h := &watch.Health{}
+	if other := query.Get("cloudProvider"); (platform == "" || platform == kubernetes || platform == "front50") && (other == "" || other == kubernetes) {
+		h = s.await(r)
+		out.Results, out.TotalMatches = s.found(r, types, out.Query, (page-1)*size, size)
+	}
+	s.send(w, r, h, newAnswer(view.Encode([]view.SearchResults{out})))
+}
+
+func positive(q url.Values, name string, byDefault, most int) (int, error) {
+	text := q.Get(name)
+	if text == "" {
+		return byDefault, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, bad("%s: %q is not a positive number", name, text)
+	}
+	return min(n, most), nil
+}
+
+// found is a page of the results, and how many there are: first what is
+// logical, then objects, the best first.
+func (s *Server) found(r *http.Request, types []string, text string, skip, most int) ([]map[string]any, int) {
+	q := index.Search{Text: text, Account: r.URL.Query().Get("account"), Namespace: cmp.Or(r.URL.Query().Get("namespace"), r.URL.Query().Get("region"))}
+	var logical []map[string]any
+	for _, t := range types {
+		class := spinnaker.Class(t)
+		for _, known := range []spinnaker.Class{spinnaker.ServerGroups, spinnaker.ServerGroupManagers, spinnaker.LoadBalancers, spinnaker.SecurityGroups, spinnaker.Instances, spinnaker.Configs} {
+			if strings.EqualFold(t, string(known)) {
+				class = known
+			}
+		}
+		switch {
+		case class.Valid() && class != spinnaker.Unclassified:
+			q.Classes = append(q.Classes, class)
+		case strings.EqualFold(t, "applications"):
+			logical = append(logical, s.foundApplications(r, text)...)
+		case strings.EqualFold(t, "clusters"):
+			logical = append(logical, s.foundClusters(text, q.Account)...)
+		case strings.EqualFold(t, "projects"):
+			logical = append(logical, s.foundProjects(r, text)...)
+		default:
+			q.Kinds = append(q.Kinds, t)
+		}
+	}
+	out := slices.Clone(logical[min(skip, len(logical)):min(skip+most, len(logical))])
+	if out == nil {
+		out = []map[string]any{}
+	}
+	q.Skip = max(0, skip-len(logical))
+	q.Most = most - len(out)
+	if q.Skip+q.Most > searchDeepest {
+		q.Skip, q.Most = 0, 0 // nobody leafs that far
+	}
+	hits, total := s.Index.Search(q)
+	for _, h := range hits {
+		out = append(out, view.SearchHit(h))
+	}
+	return out, len(logical) + total
+}
+
+func has(text, part string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
+}
+
+// foundApplications are those that are deployed and those that Front50 knows.
+// Without Front50 there are only the former.
+func (s *Server) foundApplications(r *http.Request, text string) []map[string]any {
+	known := map[string]map[string]any{}
+	if s.Front50 != nil {
+		all, err := s.Front50.Applications(r.Context())
+		if err != nil {
+			s.Log.Warn("a search goes without Front50's applications", "error", err)
+		}
+		for _, a := range all {
+			if name, _ := a["name"].(string); name != "" {
+				known[strings.ToLower(name)] = a
+			}
+		}
+	}
+	names := map[string]string{}
+	for key, a := range known {
+		names[key], _ = a["name"].(string)
+	}
+	for _, a := range s.Index.Applications() {
+		names[strings.ToLower(a.Name)] = a.Name
+	}
+	var out []map[string]any
+	for _, key := range slices.Sorted(maps.Keys(names)) {
+		if has(key, text) {
+			out = append(out, view.ApplicationHit(names[key], known[key]))
+		}
+	}
+	return out
+}
+
+func (s *Server) foundClusters(text, accountName string) []map[string]any {
+	var out []map[string]any
+	for _, a := range s.Index.Applications() {
+		for _, account := range slices.Sorted(maps.Keys(a.Clusters)) {
+			for _, cluster := range a.Clusters[account] {
+				if (accountName == "" || account == accountName) && (has(a.Name, text) || has(account, text) || has(cluster, text)) {
+					out = append(out, view.ClusterHit(account, a.Name, cluster))
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (s *Server) foundProjects(r *http.Request, text string) []map[string]any {
+	if s.Front50 == nil {
+		return nil
+	}
+	all, err := s.Front50.Projects(r.Context())
+	if err != nil {
+		s.Log.Warn("a search goes without Front50's projects", "error", err)
+		return nil
+	}
+	var out []map[string]any
+	for _, p := range all {
+		name, _ := p["name"].(string)
+		config, _ := p["config"].(map[string]any)
+		applications, _ := config["applications"].([]any)
+		if has(name, text) || slices.ContainsFunc(applications, func(a any) bool {
+			application, _ := a.(string)
+			return has(application, text)
+		}) {
+			out = append(out, view.ProjectHit(p))
+		}
+	}
+	return out
+}

@@ -1,0 +1,100 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+	"github.com/datapunchorg/go-clouddriver/pkg/view"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+// siblings lists the objects of a kind that belong to a cluster (read-rest.md
+// 1.8).
+func (s *Server) siblings(w http.ResponseWriter, r *http.Request) {
+	_, found, err := s.clusterMembers(r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.send(w, r, &watch.Health{}, newAnswer(view.Siblings(found)))
+}
+
+// dynamicTarget picks one of them (read-rest.md 1.7).
+func (s *Server) dynamicTarget(w http.ResponseWriter, r *http.Request) {
+	criteria, err := segments(r, "criteria")
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	if !view.IsCriteria(criteria[0]) {
+		s.fail(w, r, bad("criteria: %q is none of oldest, newest, second_newest, smallest, largest", criteria[0]))
+		return
+	}
+	q, found, err := s.clusterMembers(r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	picked, ok := view.Pick(criteria[0], found)
+	if !ok {
+		s.fail(w, r, view.NotFoundError(fmt.Sprintf("No manifests matching (account: %s, location: %s, kind: %s, app %s, cluster: %s, criteria: %s) found",
+			q.account, q.location, q.kind, q.application, q.cluster, criteria[0])))
+		return
+	}
+	s.send(w, r, &watch.Health{}, newAnswer(view.Encode(picked)))
+}
+
+type membersRequest struct{ account, location, kind, application, cluster string }
+
+// clusterMembers finds the objects of a kind whose annotations name the
+// application and the cluster. A sibling that is missed keeps its traffic, so
+// they come from memory only where it holds everything.
+func (s *Server) clusterMembers(r *http.Request) (membersRequest, []view.Sibling, error) {
+	p, err := segments(r, "account", "location", "kind", "application", "cluster")
+	if err != nil {
+		return membersRequest{}, nil, err
+	}
+	q := membersRequest{account: p[0], location: locationOf(p[1]), kind: p[2], application: p[3], cluster: p[4]}
+	a, known := s.Accounts.Get(q.account)
+	if !known || !a.AllowsNamespace(q.location) {
+		return q, nil, view.NotFoundError(fmt.Sprintf("No manifests matching (account: %s, location: %s, kind: %s, app %s, cluster: %s) found", q.account, q.location, q.kind, q.application, q.cluster))
+	}
+	client, err := s.Clients.Client(q.account)
+	if err != nil {
+		return q, nil, problem{status: http.StatusServiceUnavailable, message: err.Error()}
+	}
+	resource, err := resourceOf(r.Context(), client, q.kind)
+	if cluster.Is(err, cluster.NotFound) {
+		return q, nil, nil // there are no objects of a kind that is not served
+	}
+	if err != nil {
+		return q, nil, upstream(q.account, err)
+	}
+	location := q.location
+	if resource.Namespaced && location == "" {
+		location = a.DefaultNamespace()
+	}
+	if !resource.Namespaced {
+		location = ""
+	}
+	text := resource.KindText()
+	if a.LabelSelector == "" && (text == "replicaSet" || text == "statefulSet") {
+		if h := s.caughtUp(r, q.account); !h.IsStale(q.account) && !h.NeverSynced(q.account) && s.Index.Follows(q.account, text, location) {
+			return q, view.SiblingsOf(s.Index.Objects(q.account, text), location, q.application, q.cluster), nil
+		}
+	}
+	all, err := client.List(r.Context(), resource, location, "")
+	if err != nil {
+		return q, nil, upstream(q.account, err)
+	}
+	var out []view.Sibling
+	for _, o := range all {
+		annotations := o.GetAnnotations()
+		if annotations[spinnaker.AnnotationApplication] == q.application && annotations[spinnaker.AnnotationCluster] == q.cluster && o.GetDeletionTimestamp() == nil {
+			out = append(out, view.NewSibling(text, o))
+		}
+	}
+	return q, view.SortSiblings(out), nil
+}

@@ -1,0 +1,98 @@
+// Package front50 reads projects and applications from Front50, Spinnaker's
+// store of metadata (spinnaker/front50, v2 API).
+package front50
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// ErrNotFound is returned for a name that Front50 does not know.
+var ErrNotFound = errors.New("not found in Front50")
+
+// Project is a project as the dashboard needs it.
+type Project struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Config struct {
+		Applications []string  `json:"applications"`
+		Clusters     []Cluster `json:"clusters"`
+	} `json:"config"`
+}
+
+// Cluster says which server groups a project shows. Applications are the
+// project's when there are none.
+type Cluster struct {
+	Account      string   `json:"account"`
+	Stack        *string  `json:"stack"`
+	Detail       *string  `json:"detail"`
+	Applications []string `json:"applications"`
+}
+
+// Client asks one Front50.
+type Client struct {
+	base    string
+	http    *http.Client
+	headers func(context.Context) http.Header
+}
+
+// answerMost bounds an answer: all applications of a large installation.
+const answerMost = 64 << 20
+
+// New makes a client. headers, which may be nil, are sent along: who asks.
+func New(base string, timeout time.Duration, headers func(context.Context) http.Header) *Client {
+	return &Client{base: strings.TrimSuffix(base, "/"), http: &http.Client{Timeout: timeout}, headers: headers}
+}
+
+// Project reads one by name; ErrNotFound.
+func (c *Client) Project(ctx context.Context, name string) (Project, error) {
+	var p Project
+	return p, c.get(ctx, "/v2/projects/"+url.PathEscape(strings.ToLower(name)), &p)
+}
+
+// Projects lists all, as they are.
+func (c *Client) Projects(ctx context.Context) ([]map[string]any, error) {
+	var out []map[string]any
+	return out, c.get(ctx, "/v2/projects", &out)
+}
+
+// Applications lists all, as they are.
+func (c *Client) Applications(ctx context.Context) ([]map[string]any, error) {
+	var out []map[string]any
+	return out, c.get(ctx, "/v2/applications?restricted=false", &out)
+}
+
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	if err != nil {
+		return err
+	}
+	if c.headers != nil {
+		for name, values := range c.headers(ctx) {
+			req.Header[name] = values
+		}
+	}
+	req.Header.Set("Accept", "application/json")
+	res, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask Front50: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	switch {
+	case res.StatusCode == http.StatusNotFound:
+		return ErrNotFound
+	case res.StatusCode >= http.StatusMultipleChoices:
+		return fmt.Errorf("ask Front50: %s", res.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(res.Body, answerMost)).Decode(into); err != nil {
+		return fmt.Errorf("read Front50's answer to %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package index
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+)
+
+// Find finds an object of any watched kind, in any spelling; nil when the
+// readers are shown none.
+func (ix *Index) Find(accountName, namespace, kind, name string) *Object {
+	a := ix.account(accountName)
+	if a == nil {
+		return nil
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.find(namespace, kind, name)
+}
+
+// Decode makes an object of a live one, as the watch would, for an account that
+// is not followed; nil when no view may show it.
+func (ix *Index) Decode(a *account.Account, live *unstructured.Unstructured) *Object {
+	gvk := live.GroupVersionKind()
+	kind, ok := kindOf(a, cluster.Resource{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind})
+	if !ok {
+		return nil
+	}
+	decoded, err := objectDecoder(a, kind)(func(v any) error {
+		raw, err := live.MarshalJSON()
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(raw, v)
+	})
+	o, ok := decoded.(*Object)
+	if err != nil || !ok {
+		return nil
+	}
+	return o
+}
+
+// Instances identifies the instances that an object owns, in the versions that
+// the readers are shown.
+func (ix *Index) Instances(accountName, ownerUID string) string {
+	a := ix.account(accountName)
+	if a == nil {
+		return ""
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	var all []*Object
+	for o := range a.children[ownerUID] {
+		if o.Kind.Class == spinnaker.Instances {
+			all = append(all, o)
+		}
+	}
+	slices.SortFunc(all, Compare)
+	sum := fnv.New128a()
+	for _, o := range all {
+		_, _ = fmt.Fprintln(sum, o.UID, o.version)
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil))
+}
+
+// OfClass lists an account's objects of a class, in order.
+func (ix *Index) OfClass(accountName string, class spinnaker.Class) []*Object {
+	a := ix.account(accountName)
+	if a == nil {
+		return nil
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	var out []*Object
+	for _, k := range a.kinds {
+		if k.kind.Class == class {
+			out = slices.AppendSeq(out, maps.Values(k.objects))
+		}
+	}
+	slices.SortFunc(out, Compare)
+	return out
+}
+
+// Members lists what an application has in an account beside instances, in
+// order.
+func (ix *Index) Members(application, accountName string) []*Object {
+	a := ix.account(accountName)
+	if a == nil {
+		return nil
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	p := a.apps[strings.ToLower(application)]
+	if p == nil {
+		return nil
+	}
+	var out []*Object
+	for _, set := range []map[*Object]struct{}{p.groups, p.managers, p.balancers, p.policies, p.others} {
+		out = slices.AppendSeq(out, maps.Keys(set))
+	}
+	slices.SortFunc(out, Compare)
+	return out
+}
+
+// finishedFor is how long a job that is gone is remembered: Orca asks until it
+// knows how the job ended, and a job may go before that by its own time to
+// live.
+const finishedFor = time.Hour
+
+// finishedMost bounds how many of them an account remembers.
+const finishedMost = 1000
+
+type finished struct {
+	packed []byte
+	since  time.Time
+}
+
+// remember keeps the last state of a job that goes.
+func (a *Account) remember(o *Object) {
+	if o.Kind.Text != "job" || o.Group == nil || o.Group.packed == nil {
+		return
+	}
+	if len(a.finished) >= finishedMost {
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(a.finished)), func(x, y place) int {
+			return cmp.Compare(a.finished[x].since.UnixNano(), a.finished[y].since.UnixNano())
+		})
+		delete(a.finished, oldest)
+	}
+	a.finished[place{o.Namespace, o.Name}] = finished{o.Group.packed, time.Now()}
+}
+
+// LastJob is the last known state of a job that is gone since less than an
+// hour; nil for none.
+func (ix *Index) LastJob(accountName, namespace, name string) *unstructured.Unstructured {
+	a := ix.account(accountName)
+	if a == nil {
+		return nil
+	}
+	a.mu.RLock()
+	f, ok := a.finished[place{namespace, name}]
+	a.mu.RUnlock()
+	if !ok || time.Since(f.since) > finishedFor {
+		return nil
+	}
+	raw, err := s2.Decode(nil, f.packed)
+	if err != nil {
+		return nil
+	}
+	out := &unstructured.Unstructured{}
+	if utiljson.Unmarshal(raw, &out.Object) != nil {
+		return nil
+	}
+	return out
+}

@@ -1,0 +1,53 @@
+package index
+
+import (
+	"encoding/json"
+
+	"github.com/klauspost/compress/s2"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+)
+
+func payloadKey(account string, o *Object) string {
+	return "payload\x00" + account + "\x00" + o.UID + "\x00" + o.version
+}
+
+// keep remembers the whole manifest of a version of an object. The cache may
+// drop it at any time.
+func (a *Account) keep(o *Object, raw json.RawMessage) {
+	packed := s2.Encode(nil, raw)
+	if o.Kind.Text == "job" && o.Group != nil {
+		o.Group.packed = packed
+	}
+	key := payloadKey(a.Name, o)
+	a.index.payloads.entries.Set(key, packed, int64(len(packed)+len(key)))
+}
+
+// Manifest is the whole object of that name in the version that the readers
+// are shown; nil when it is not there or was dropped. Items of lists come
+// without kind and apiVersion: the caller sets them.
+func (ix *Index) Manifest(accountName, namespace, kind, name string) *unstructured.Unstructured {
+	a := ix.account(accountName)
+	if a == nil || ix.payloads == nil {
+		return nil
+	}
+	a.mu.RLock()
+	o := a.find(namespace, kind, name)
+	a.mu.RUnlock()
+	if o == nil {
+		return nil
+	}
+	packed, ok := ix.payloads.entries.Get(payloadKey(accountName, o))
+	if !ok {
+		return nil
+	}
+	raw, err := s2.Decode(nil, packed.([]byte))
+	if err != nil {
+		return nil
+	}
+	out := &unstructured.Unstructured{}
+	if utiljson.Unmarshal(raw, &out.Object) != nil { // UnmarshalJSON demands a kind
+		return nil
+	}
+	return out
+}

@@ -1,0 +1,116 @@
+package index
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"unique"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+)
+
+// filled is an index with objects of a few kinds, as searches see them.
+func filled(accounts, perKind int) *Index {
+	ix := New(nil)
+	r := rand.New(rand.NewPCG(1, 2))
+	for a := range accounts {
+		opened := newAccount(&account.Account{Name: fmt.Sprintf("prod-%d", a)}, ix)
+		ix.accounts[opened.Name] = opened
+		for _, kind := range []*Kind{{Text: "pod", Class: spinnaker.Instances}, {Text: "replicaSet", Class: spinnaker.ServerGroups}, {Text: "service", Class: spinnaker.LoadBalancers}} {
+			k := &kindObjects{kind: kind, objects: map[place]*Object{}}
+			opened.kinds[kind.Text] = k
+			for i := range perKind {
+				app := fmt.Sprintf("app%d", r.IntN(50))
+				o := &Object{Kind: kind, Namespace: fmt.Sprintf("team-%d", r.IntN(20)), Name: fmt.Sprintf("%s-%x-%d", app, r.IntN(1<<20), i)}
+				o.moniker = unique.Make(spinnaker.Moniker{App: strings.ToUpper(app[:1]) + app[1:], Cluster: "deployment " + app})
+				k.objects[place{o.Namespace, o.Name}] = o
+				k.table.add(o)
+			}
+		}
+	}
+	return ix
+}
+
+// brute is the search as the contract says it, without any shortcut.
+func (ix *Index) brute(q Search) (out []string, total int) {
+	var hits []Hit
+	text := strings.ToLower(q.Text)
+	for _, a := range ix.accounts {
+		for _, k := range a.kinds {
+			if !slices.Contains(q.Classes, k.kind.Class) && !slices.Contains(q.Kinds, k.kind.Text) {
+				continue
+			}
+			for _, o := range k.objects {
+				if q.Account != "" && q.Account != a.Name || q.Namespace != "" && q.Namespace != o.Namespace {
+					continue
+				}
+				rank := noMatch
+				for _, field := range []string{k.kind.Text, a.Name, o.Namespace, o.Name, o.Moniker().App, o.Moniker().Cluster} {
+					if strings.Contains(strings.ToLower(field), text) {
+						rank = elsewhere
+					}
+				}
+				switch name := strings.ToLower(o.Name); {
+				case rank == noMatch:
+					continue
+				case name == text, text != "" && strings.ToLower(o.Namespace) == text:
+					rank = exact
+				case strings.HasPrefix(name, text):
+					rank = prefix
+				case strings.Contains(name, text):
+					rank = substring
+				}
+				hits = append(hits, Hit{a.Name, o, rank})
+			}
+		}
+	}
+	slices.SortFunc(hits, Hit.compare)
+	total = len(hits)
+	hits = hits[min(q.Skip, total):min(q.Skip+q.Most, total)]
+	for _, h := range hits {
+		out = append(out, h.Account+" "+h.Namespace+" "+h.Name)
+	}
+	return out, total
+}
+
+func TestSearch_EqualsABruteForceScan(t *testing.T) {
+	ix := filled(3, 300)
+	r := rand.New(rand.NewPCG(3, 4))
+	texts := []string{"", "app7", "APP7", "team-3", "prod-1", "replica", "deployment app1", "nothing at all", "f", "service", "-1", "team-1"}
+	for i := range 500 {
+		q := Search{Text: texts[r.IntN(len(texts))], Classes: []spinnaker.Class{[]spinnaker.Class{spinnaker.ServerGroups, spinnaker.Instances, spinnaker.Configs}[r.IntN(3)]}, Skip: r.IntN(3) * 20, Most: 1 + r.IntN(50)}
+		if r.IntN(2) == 0 {
+			q.Kinds = []string{"service"}
+		}
+		if r.IntN(3) == 0 {
+			q.Account = "prod-1"
+		}
+		if r.IntN(3) == 0 {
+			q.Namespace = "team-3"
+		}
+		want, wantTotal := ix.brute(q)
+		hits, total := ix.Search(q)
+		var got []string
+		for _, h := range hits {
+			got = append(got, h.Account+" "+h.Namespace+" "+h.Name)
+		}
+		if total != wantTotal || !slices.Equal(got, want) {
+			t.Fatalf("%d %+v: %d hits %v\nwant %d %v", i, q, total, got, wantTotal, want)
+		}
+	}
+}
+
+// BenchmarkSearch looks through 100,000 objects.
+func BenchmarkSearch(b *testing.B) {
+	ix := filled(4, 8_400)
+	for _, text := range []string{"app7", "team-3", "", "nothing at all"} {
+		b.Run("text="+text, func(b *testing.B) {
+			for b.Loop() {
+				ix.Search(Search{Text: text, Classes: []spinnaker.Class{spinnaker.ServerGroups, spinnaker.Instances, spinnaker.LoadBalancers}, Most: 500})
+			}
+		})
+	}
+}

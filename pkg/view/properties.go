@@ -1,0 +1,53 @@
+package view
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+const (
+	propertyMarker = "SPINNAKER_PROPERTY_"
+	configMarker   = "SPINNAKER_CONFIG_JSON="
+	// longestLine bounds a line of a log: JSON of that size is in one.
+	longestLine = 8 << 20
+)
+
+// Properties reads what a log says to pipelines (read-rest.md 2.4;
+// spinnaker/clouddriver, PropertyParser). Broken JSON loses everything, as
+// there.
+func Properties(log io.Reader) (map[string]any, error) {
+	out := map[string]any{}
+	lines := bufio.NewScanner(log)
+	lines.Buffer(nil, longestLine)
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		if strings.Contains(line, propertyMarker) {
+			var parts []string
+			for part := range strings.SplitSeq(line, "=") {
+				if part = strings.TrimSpace(part); part != "" {
+					parts = append(parts, part)
+				}
+			}
+			if len(parts) == 2 {
+				out[strings.ToLower(strings.Replace(parts[0], propertyMarker, "", 1))] = parts[1]
+			}
+		}
+		if rest, ok := strings.CutPrefix(line, configMarker); ok {
+			var members map[string]any
+			if err := json.Unmarshal([]byte(rest), &members); err != nil {
+				return nil, fmt.Errorf("%s %w", configMarker, err)
+			}
+			if members == nil {
+				return nil, errors.New(configMarker + " is no object")
+			}
+			for k, v := range members {
+				out[k] = v
+			}
+		}
+	}
+	return out, lines.Err()
+}
