@@ -168,7 +168,7 @@ spec:
 			r := o.deploy(t, strings.Join(manifests, "\n---\n"), "").only(t)
 			want := []string{
 				"role order", "roleBinding order", "serviceAccount order", "secret order-v000", "configMap order-v000", "service order",
-				"podDisruptionBudget order", "deployment order", "horizontalpodautoscaler order", "endpoints order",
+				"podDisruptionBudget order", "deployment order", "horizontalpodautoscaler order", "Endpoints order",
 			}
 			if err := equal(o.names(r), want); err != nil {
 				t.Error(err)

@@ -81,6 +81,29 @@ func TestFaults_OfOperations(t *testing.T) {
 				}
 			}
 		}},
+		{26, "a version that another takes at the last moment", func(t *testing.T, o *ops) {
+			s, _ := o.meddle(t, http.MethodPost, "/configmaps", func(n int64) *http.Response {
+				if n == 1 {
+					apply(t, o.c, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: taken-v000, namespace: "+o.namespace+"}\ndata: {by: another}")
+				}
+				return nil
+			})
+			m := strings.Replace(o.deployment("taken", "x"), "containers: [", "volumes: [{name: v, configMap: {name: taken}}]\n      containers: [", 1)
+			r := s.deploy(t, o.configMap("taken", "{by: us}")+"\n---\n"+m, "").only(t)
+			if got := fmt.Sprint(o.live(t, o.apps("deployments", "taken")).at("spec", "template", "spec", "volumes")); !strings.Contains(got, "taken-v001") {
+				t.Errorf("the deployment has another's config map: %s", got)
+			}
+			if got := r.BoundArtifacts[0]; got["reference"] != "taken-v001" || got["version"] != "v001" {
+				t.Errorf("%v", got)
+			}
+		}},
+		{10, "a record that makes kubectl's own code panic", func(t *testing.T, o *ops) {
+			o.deploy(t, o.deployment("panics", "x"), "").only(t)
+			call(t, o.c, http.MethodPatch, o.apps("deployments", "panics"), mergePatch, `{"metadata":{"annotations":{"`+lastAppliedKey+`":"{\"spec\":{\"template\":{\"spec\":{\"imagePullSecrets\":[null]}}}}"}}}`)
+			m := strings.Replace(o.deployment("panics", "x"), "containers: [", "imagePullSecrets: [{name: r}]\n      containers: [", 1)
+			o.deploy(t, m, "").failed(t, "internal error")
+			o.deploy(t, o.serviceManifest("after-panic", "{a: b}"), "").only(t)
+		}},
 		{10, "an API server that is throttled", func(t *testing.T, o *ops) {
 			s, n := o.meddle(t, http.MethodPost, "/services", func(n int64) *http.Response {
 				if n > 2 {

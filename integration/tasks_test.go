@@ -251,8 +251,13 @@ spec: {policyName: rows-policy, validationActions: [Deny]}
 			if r := o.send(t, http.MethodPatch, "/kubernetes/task/"+id, `{"retry":true}`); r.status != 200 {
 				t.Error(r.status, r.body)
 			}
-			if d := o.await(t, id); !d.Status.Retryable {
+			// Its operations are gone, so it cannot be gone on with, only restarted
+			// with those of another request.
+			if d := o.await(t, id); d.Status.Retryable {
 				t.Error(d.raw)
+			}
+			if r := o.post(t, "/task/"+id+":resume", ""); r.status != http.StatusBadRequest {
+				t.Error(r.status, r.body)
 			}
 			o.deploy(t, o.deployment("later", "x"), "").only(t)
 			if r := o.post(t, "/kubernetes/task/"+id+"/restart", failing); r.status != 200 {

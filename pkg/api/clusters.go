@@ -26,7 +26,9 @@ func (s *Server) ask(r *http.Request) (clusterRequest, index.Part, error) {
 		return clusterRequest{}, index.Part{}, err
 	}
 	q := clusterRequest{application: p[0], account: p[1], cluster: p[2], kind: p[3]}
-	q.health = s.caughtUp(r, q.account)
+	if q.health, err = s.caughtUp(r, q.account); err != nil {
+		return q, index.Part{}, err
+	}
 	return q, s.Index.Part(q.application, q.account, index.Groups|index.Managers), nil
 }
 

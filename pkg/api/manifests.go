@@ -97,7 +97,8 @@ func (s *Server) object(r *http.Request, client Cluster, a *account.Account, kin
 		return nil, &cluster.Error{Reason: cluster.NotFound, Err: fmt.Errorf("namespace %s is not the account's", location)}
 	}
 	text := resource.KindText()
-	if h := s.caughtUp(r, a.Name); !h.IsStale(a.Name) {
+	// Whatever cannot be told from memory is read live.
+	if h, err := s.caughtUp(r, a.Name); err == nil && !h.IsStale(a.Name) {
 		if held := s.Index.Manifest(a.Name, location, text, name); held != nil {
 			held.SetAPIVersion(resource.APIVersion())
 			held.SetKind(resource.Kind)

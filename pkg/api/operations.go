@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -170,6 +171,7 @@ func (s *Server) requested(r *http.Request) ([]operation.Request, []operation.Op
 		ops = append(ops, op)
 	}
 	var findings []string
+	scopes := map[string]func(string) bool{}
 	for _, op := range ops {
 		a, ok := s.Accounts.Get(op.AccountName())
 		if !ok {
@@ -179,7 +181,10 @@ func (s *Server) requested(r *http.Request) ([]operation.Request, []operation.Op
 			findings = append(findings, "Access denied to account "+a.Name)
 			continue
 		}
-		findings = append(findings, op.Validate(&operation.Validation{Account: a, Namespaced: s.namespaced(r.Context(), a.Name)})...)
+		if scopes[a.Name] == nil {
+			scopes[a.Name] = s.namespaced(r.Context(), a.Name)
+		}
+		findings = append(findings, op.Validate(&operation.Validation{Account: a, Namespaced: scopes[a.Name]})...)
 	}
 	if len(findings) > 0 {
 		return nil, nil, refused(slices.Compact(findings))
@@ -202,23 +207,26 @@ func allowed(a *account.Account, r *http.Request) bool {
 }
 
 // namespaced tells the scope of kinds; the cluster is asked only for one that
-// is not in the table, when it has not been asked before.
+// is not in the table, when it has not been asked before, and once at the most.
 func (s *Server) namespaced(ctx context.Context, accountName string) func(string) bool {
-	return func(kindText string) bool {
-		if k, ok := spinnaker.LookupKind(kindText); ok {
-			return !k.ClusterScoped
-		}
+	served := sync.OnceValue(func() *cluster.Catalog {
 		ctx, cancel := context.WithTimeout(ctx, s.Limits.NotSyncedDeadline)
 		defer cancel()
 		client, err := s.Clients.Client(accountName)
 		if err != nil {
-			return true
+			return cluster.NewCatalog()
 		}
 		catalog, err := client.Catalog(ctx)
 		if err != nil {
-			return true
+			return cluster.NewCatalog()
 		}
-		r, ok := catalog.Find(kindText)
+		return catalog
+	})
+	return func(kindText string) bool {
+		if k, ok := spinnaker.LookupKind(kindText); ok {
+			return !k.ClusterScoped
+		}
+		r, ok := served().Find(kindText)
 		return !ok || r.Namespaced
 	}
 }
@@ -345,7 +353,7 @@ func (s *Server) restartTask(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if !t.Status.Retryable {
+	if !t.Restartable {
 		s.failTask(w, r, task.ErrNotRetryable)
 		return
 	}

@@ -140,21 +140,24 @@ type Ledger interface {
 // caughtUp is await for answers that Orca decides on: they show everything
 // that this installation has written to the account. Without the database the
 // account is listed anew.
-func (s *Server) caughtUp(r *http.Request, accountName string) *watch.Health {
+func (s *Server) caughtUp(r *http.Request, accountName string) (*watch.Health, error) {
 	h := s.await(r, accountName)
 	if s.Ledger == nil {
-		return h
+		return h, nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.NotSyncedDeadline)
-	defer cancel()
-	if err := s.Ledger.CatchUp(ctx, accountName); err != nil {
+	within := func(do func(context.Context, string) error) error {
+		ctx, cancel := context.WithTimeout(r.Context(), s.Limits.NotSyncedDeadline)
+		defer cancel()
+		return do(ctx, accountName)
+	}
+	if err := within(s.Ledger.CatchUp); err != nil {
 		s.Log.Warn("the record of writes cannot be asked; listing the account anew", "account", accountName, "error", err)
-		if err := s.Fleet.Refresh(ctx, accountName); err != nil {
-			s.Log.Warn("the account cannot be listed anew", "account", accountName, "error", err)
+		if err := within(s.Fleet.Refresh); err != nil {
+			return h, problem{status: http.StatusServiceUnavailable, message: "account " + accountName + ": it cannot be told what was written to it, nor can it be listed anew: " + err.Error()}
 		}
 		h = s.await(r, accountName)
 	}
-	return h
+	return h, nil
 }
 
 // await waits for accounts whose first list is running, within the deadline

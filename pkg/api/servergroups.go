@@ -142,7 +142,11 @@ func (s *Server) serverGroup(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	h := s.caughtUp(r, p[0])
+	h, err := s.caughtUp(r, p[0])
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	n := normalName(p[2])
 	found, ok := s.Index.FindGroup(p[0], p[1], n.kind, n.name)
 	if !ok {

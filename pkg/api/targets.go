@@ -81,7 +81,7 @@ func (s *Server) clusterMembers(r *http.Request) (membersRequest, []view.Sibling
 	}
 	text := resource.KindText()
 	if a.LabelSelector == "" && (text == "replicaSet" || text == "statefulSet") {
-		if h := s.caughtUp(r, q.account); !h.IsStale(q.account) && !h.NeverSynced(q.account) && s.Index.Follows(q.account, text, location) {
+		if h, err := s.caughtUp(r, q.account); err == nil && !h.IsStale(q.account) && !h.NeverSynced(q.account) && s.Index.Follows(q.account, text, location) {
 			return q, view.SiblingsOf(s.Index.Objects(q.account, text), location, q.application, q.cluster), nil
 		}
 	}

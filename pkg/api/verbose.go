@@ -66,6 +66,16 @@ func maskedBody(body []byte) string {
 	return string(out)
 }
 
+// content says whether a key may hold a secret's content. What a patch is for
+// is said elsewhere than in it.
+func content(key string) bool {
+	switch key {
+	case "data", "stringData", "patchBody", "kubectl.kubernetes.io/last-applied-configuration":
+		return true
+	}
+	return false
+}
+
 func maskedModel(model any) any {
 	switch v := model.(type) {
 	case []any:
@@ -73,10 +83,8 @@ func maskedModel(model any) any {
 			v[i] = maskedModel(v[i])
 		}
 	case map[string]any:
-		kind, _ := v["kind"].(string)
 		for key, inner := range v {
-			secretData := strings.EqualFold(kind, "Secret") && (key == "data" || key == "stringData")
-			if secret(key) || secretData {
+			if secret(key) || content(key) {
 				v[key] = masked
 			} else {
 				v[key] = maskedModel(inner)

@@ -2,7 +2,6 @@ package operation
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -38,8 +37,8 @@ type Actor struct {
 	// the step. It is how an owner that has lost its task stops.
 	Guard func() error
 	// Choose records that a step takes another version than planned, before it
-	// is used.
-	Choose func(ctx context.Context, s *Step) error
+	// is used; before is the name that it had.
+	Choose func(ctx context.Context, s *Step, before string) error
 	// DryRun lets the server check and change nothing.
 	DryRun bool
 	// GoneWithin bounds the wait for a deleted object.
@@ -117,6 +116,8 @@ func (a *Actor) act(ctx context.Context, s *Step, r cluster.Resource, again bool
 		return a.delete(ctx, s, r)
 	case s.Action == Patch:
 		return a.patch(ctx, s, r, again)
+	case s.Action == LabelPods:
+		return a.labelPods(ctx, s, r)
 	case s.Action == Scale:
 		return a.scale(ctx, s, r)
 	}
@@ -243,6 +244,9 @@ func (a *Actor) newVersion(ctx context.Context, s *Step, r cluster.Resource) (*O
 			if live == nil {
 				return a.serverApply(ctx, s, r)
 			}
+			if ours(live, wanted) {
+				return &Outcome{Object: live, Change: Created}, nil
+			}
 		} else {
 			created, err := a.create(ctx, r, inNamespace(wanted, s.Namespace), manager)
 			if err == nil {
@@ -259,12 +263,12 @@ func (a *Actor) newVersion(ctx context.Context, s *Step, r cluster.Resource) (*O
 				return &Outcome{Object: live, Change: Created}, nil
 			}
 		}
-		next := *s.Version + 1
+		next, before := *s.Version+1, s.Name
 		s.Version = &next
 		setVersion(s.Manifest, s.Artifact, next)
 		s.Name = metadataText(s.Manifest, "name")
 		if a.Choose != nil {
-			if err := a.Choose(ctx, s); err != nil {
+			if err := a.Choose(ctx, s, before); err != nil {
 				return nil, err
 			}
 		}
@@ -546,7 +550,7 @@ func (a *Actor) explain(s *Step, r cluster.Resource, err error) error {
 	if strings.Contains(text, "metadata.annotations: Too long") {
 		text += "; use the annotation " + spinnaker.AnnotationReplace + " or " + spinnaker.AnnotationServerApply + ", which keep no copy of the manifest in it"
 	}
-	return &ActError{text: s.FullName() + where + ": " + redact(s, text), err: err}
+	return &ActError{text: s.FullName() + where + ": " + redact(s, e.Reason, text), err: err}
 }
 
 // ActError is a step that failed, in words for people.
@@ -558,32 +562,17 @@ type ActError struct {
 func (e *ActError) Error() string { return e.text }
 func (e *ActError) Unwrap() error { return e.err }
 
-// redact cuts the content of a secret out of a text: servers quote what they
-// refuse.
-func redact(s *Step, text string) string {
+// redact cuts what may be the content of a secret out of a text: servers and
+// webhooks quote what they refuse, in forms that cannot all be foreseen.
+func redact(s *Step, reason cluster.Reason, text string) string {
 	if s.KindText() != "secret" {
 		return text
 	}
-	const shortest = 4
-	cut := func(v any) {
-		if v, ok := v.(string); ok && len(v) >= shortest {
-			text = strings.ReplaceAll(text, v, "***")
-			if plain, err := base64.StdEncoding.DecodeString(v); err == nil && len(plain) >= shortest {
-				text = strings.ReplaceAll(text, string(plain), "***")
-			}
-		}
+	if hook, _, denied := strings.Cut(text, " denied the request"); denied {
+		return hook + " denied the request; why is not shown, since it may quote the secret"
 	}
-	sources := []map[string]any{s.Manifest}
-	if len(s.Patch) > 0 {
-		// The parts of a patch may have any shape: all of its texts are cut.
-		return "the server refused it (the text may quote the secret and is not shown)"
-	}
-	for _, m := range sources {
-		for _, key := range []string{"data", "stringData"} {
-			for _, v := range mapAt(m, key) {
-				cut(v)
-			}
-		}
+	if reason == cluster.Unsupported || reason == cluster.Invalid {
+		return "the server refused it; why is not shown, since it may quote the secret"
 	}
 	return text
 }

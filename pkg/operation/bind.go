@@ -16,14 +16,18 @@ type binder struct {
 	bound         []spinnaker.Artifact
 }
 
+// newBinder takes the candidates of several lists; one whose key an earlier
+// list has is left out.
 func newBinder(account string, matchNameOnly bool, lists ...[]spinnaker.Artifact) *binder {
 	b := &binder{account: account, matchNameOnly: matchNameOnly}
 	for _, list := range lists {
+		var fresh []spinnaker.Artifact
 		for _, a := range list {
 			if !b.has(a.Key()) {
-				b.candidates = append(b.candidates, a)
+				fresh = append(fresh, a)
 			}
 		}
+		b.candidates = append(b.candidates, fresh...)
 	}
 	return b
 }

@@ -108,6 +108,20 @@ func complete(m map[string]any) error {
 			}
 		}
 	}
+	for _, at := range []struct {
+		path     string
+		metadata map[string]any
+	}{{"metadata", metadata}, {"spec.template.metadata", mapAt(m, "spec", "template", "metadata")}} {
+		for _, key := range []string{"annotations", "labels"} {
+			texts, _ := at.metadata[key].(map[string]any)
+			for name, v := range texts {
+				switch v.(type) {
+				case map[string]any, []any:
+					return fmt.Errorf("%s.%s[%s]: must be a text", at.path, key, name)
+				}
+			}
+		}
+	}
 	if metadataText(m, "name") == "" && metadataText(m, "generateName") == "" {
 		return errors.New("metadata.name: must be given, or generateName")
 	}
@@ -517,6 +531,12 @@ func (d *deploy) step(ctx context.Context, p *Planner, o *planned, selected bool
 	}
 	if o.isNew && o.version != nil {
 		s.Version = o.version
+		if s.Action == Replace || s.Action == ServerApply {
+			// These keep no record of the manifest, by which the object could be
+			// known again as ours.
+			write(mapAt(o.manifest, "metadata"), "annotations", map[string]string{markAnnotation: p.Task}, nil)
+			s.Mark = true
+		}
 	}
 	return s, nil
 }

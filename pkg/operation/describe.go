@@ -44,9 +44,9 @@ func describe(manifest map[string]any, kindText, name, namespace string, version
 	own := map[string]string{
 		spinnaker.AnnotationArtifactType: spinnaker.KubernetesArtifactPrefix + kindText, spinnaker.AnnotationArtifactName: name,
 		spinnaker.AnnotationArtifactLocation: namespace, spinnaker.AnnotationArtifactVersion: versionText,
-		spinnaker.AnnotationApplication: m.App, spinnaker.AnnotationCluster: cluster,
+		spinnaker.AnnotationCluster: cluster,
 	}
-	for key, value := range map[string]string{spinnaker.AnnotationStack: m.Stack, spinnaker.AnnotationDetail: m.Detail, spinnaker.AnnotationSequence: sequence} {
+	for key, value := range map[string]string{spinnaker.AnnotationApplication: m.App, spinnaker.AnnotationStack: m.Stack, spinnaker.AnnotationDetail: m.Detail, spinnaker.AnnotationSequence: sequence} {
 		if value != "" {
 			own[key] = value
 		}
@@ -62,7 +62,10 @@ func describe(manifest map[string]any, kindText, name, namespace string, version
 			forced[key] = true
 		}
 	}
-	labels := map[string]string{spinnaker.LabelManagedBy: l.ManagedBy, spinnaker.LabelName: m.App}
+	labels := map[string]string{spinnaker.LabelManagedBy: l.ManagedBy}
+	if m.App != "" {
+		labels[spinnaker.LabelName] = m.App
+	}
 	if sequence != "" {
 		labels[spinnaker.LabelSequence] = sequence
 	}

@@ -62,7 +62,7 @@ func DryRun(ctx context.Context, op Operation, p *Planner, client Writer) Previe
 	made := map[string]bool{} // namespaces and kinds that earlier steps would make
 	for i := range plan.Steps {
 		s := &plan.Steps[i]
-		if s.Action == Nothing && s.Name == "" {
+		if s.Action == Nothing && s.Name == "" || s.Action == LabelPods {
 			continue
 		}
 		out.Objects = append(out.Objects, preview(ctx, actor, s, made))

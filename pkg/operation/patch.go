@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -115,8 +116,12 @@ func withCause(body json.RawMessage, cause string, hasAnnotations bool) (json.Ra
 	if err := utiljson.Unmarshal(body, &list); err != nil {
 		return nil, err
 	}
-	if !hasAnnotations {
-		list = append(list, map[string]any{"op": "add", "path": "/metadata/annotations", "value": map[string]any{}})
+	own := slices.ContainsFunc(list, func(o any) bool {
+		one, _ := o.(map[string]any)
+		return one["path"] == "/metadata/annotations"
+	})
+	if !hasAnnotations && !own {
+		list = slices.Insert(list, 0, any(map[string]any{"op": "add", "path": "/metadata/annotations", "value": map[string]any{}}))
 	}
 	list = append(list, map[string]any{"op": "add", "path": "/metadata/annotations/kubernetes.io~1change-cause", "value": cause})
 	return json.Marshal(list)

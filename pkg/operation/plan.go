@@ -34,6 +34,7 @@ const (
 	Delete      Action = "delete"      // delete the object with the UID and wait until it is gone
 	Patch       Action = "patch"       // send a patch
 	Scale       Action = "scale"       // set the replicas through the subresource
+	LabelPods   Action = "labelPods"   // set or remove labels of the pods that an object owns now
 	Nothing     Action = "nothing"     // there is nothing to do; say so
 )
 
@@ -48,7 +49,7 @@ type Step struct {
 	Namespace  string            `json:"namespace,omitempty"`
 	Name       string            `json:"name"`
 	// Manifest is what is applied, replaced or created.
-	Manifest map[string]any `json:"manifest,omitempty"`
+	Manifest manifest `json:"manifest,omitempty"`
 	// Version is the number of a new version, whose name must be free.
 	Version *int `json:"version,omitempty"`
 	// Mark says that the manifest carries the task's id, which tells our own
@@ -63,6 +64,8 @@ type Step struct {
 	Force      bool            `json:"force,omitempty"` // of a server-side apply
 	Propagated string          `json:"propagation,omitempty"`
 	Grace      *int64          `json:"grace,omitempty"`
+	// Pods is what becomes of the labels of owned pods.
+	Pods *PodLabels `json:"pods,omitempty"`
 	// MayBeGone makes a missing object no failure.
 	MayBeGone bool `json:"mayBeGone,omitempty"`
 	// Application and Cluster are for the ledger; Artifact is the name without
@@ -74,6 +77,15 @@ type Step struct {
 	TaskType string `json:"taskType,omitempty"`
 	// Says is the line of the history instead of the usual one.
 	Says string `json:"says,omitempty"`
+}
+
+// PodLabels are labels that the pods of an owner are to have, or not.
+type PodLabels struct {
+	// Selector is the owner's.
+	Selector string            `json:"selector"`
+	Keys     []string          `json:"keys"`
+	Values   map[string]string `json:"values"`
+	Enable   bool              `json:"enable"`
 }
 
 // KindText is Spinnaker's spelling of the step's kind.
@@ -89,6 +101,31 @@ type Plan struct {
 	Lines []string `json:"lines,omitempty"`
 	// Result says how the result object is made; nil for none.
 	Result *ResultPlan `json:"result,omitempty"`
+}
+
+// Rename has the later steps refer to an object by the name that it got instead
+// of the planned one.
+func (p *Plan) Rename(s *Step, before string) {
+	artifactType := spinnaker.KubernetesArtifactPrefix + s.KindText()
+	for i := range p.Steps {
+		later := &p.Steps[i]
+		if later == s || later.Manifest == nil || later.Namespace != s.Namespace {
+			continue
+		}
+		references(later.KindText(), later.Manifest, func(r reference) {
+			if r.artifactType == artifactType && r.value == before {
+				r.set(s.Name)
+			}
+		})
+	}
+	if p.Result == nil {
+		return
+	}
+	for i := range p.Result.Bound {
+		if a := &p.Result.Bound[i]; a.Type == artifactType && a.Reference == before && s.Version != nil {
+			a.Reference, a.Version = s.Name, spinnaker.VersionText(*s.Version)
+		}
+	}
 }
 
 // ResultPlan is what of the result object is known before acting.
@@ -110,6 +147,29 @@ type Cluster interface {
 	Discover(ctx context.Context) (*cluster.Catalog, error)
 	Get(ctx context.Context, r cluster.Resource, namespace, name string) (*unstructured.Unstructured, error)
 	List(ctx context.Context, r cluster.Resource, namespace, selector string) ([]*unstructured.Unstructured, error)
+}
+
+// Patient repeats reads that the cluster could not serve at the moment.
+type Patient struct{ Cluster }
+
+// Catalog implements Cluster.
+func (p Patient) Catalog(ctx context.Context) (*cluster.Catalog, error) {
+	return retry(ctx, nil, func() (*cluster.Catalog, error) { return p.Cluster.Catalog(ctx) })
+}
+
+// Discover implements Cluster.
+func (p Patient) Discover(ctx context.Context) (*cluster.Catalog, error) {
+	return retry(ctx, nil, func() (*cluster.Catalog, error) { return p.Cluster.Discover(ctx) })
+}
+
+// Get implements Cluster.
+func (p Patient) Get(ctx context.Context, r cluster.Resource, namespace, name string) (*unstructured.Unstructured, error) {
+	return retry(ctx, nil, func() (*unstructured.Unstructured, error) { return p.Cluster.Get(ctx, r, namespace, name) })
+}
+
+// List implements Cluster.
+func (p Patient) List(ctx context.Context, r cluster.Resource, namespace, selector string) ([]*unstructured.Unstructured, error) {
+	return retry(ctx, nil, func() ([]*unstructured.Unstructured, error) { return p.Cluster.List(ctx, r, namespace, selector) })
 }
 
 // Settings are those of all operations.

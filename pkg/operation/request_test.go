@@ -11,6 +11,7 @@ import (
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
 func TestSplit_TakesOperationsInTheOrderOfTheDocument(t *testing.T) {
@@ -162,7 +163,7 @@ func TestDiff_MasksSecretsAndLeavesOutWhatEveryWriteChanges(t *testing.T) {
 func TestExplain_ShowsNoSecret(t *testing.T) {
 	s := &Step{APIVersion: "v1", Kind: "Secret", Name: "s", Namespace: "ns", Manifest: map[string]any{"data": map[string]any{"k": "aHVudGVyMg=="}, "stringData": map[string]any{"other": "hunter3"}}}
 	err := (&Actor{Account: "prod"}).explain(s, native("", "v1", "secrets", "Secret"), &cluster.Error{Reason: cluster.Unsupported, Code: 422, Err: errors.New(`Invalid value: "aHVudGVyMg==", also hunter2 and hunter3`)})
-	if text := err.Error(); strings.Contains(text, "hunter") || strings.Contains(text, "aHVudGVyMg") || !strings.Contains(text, `secret s in namespace "ns"`) {
+	if text := err.Error(); strings.Contains(text, "hunter") || strings.Contains(text, "Invalid value") || strings.Contains(text, "aHVudGVyMg") || !strings.Contains(text, `secret s in namespace "ns"`) {
 		t.Error(text)
 	}
 }
@@ -204,4 +205,34 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestPlan_IsTheSameAfterItWasRecorded(t *testing.T) {
+	three := 3
+	before := Plan{Steps: []Step{
+		{Action: Apply, APIVersion: "v1", Kind: "ConfigMap", Name: "settings-v003", Namespace: "ns", Version: &three, Manifest: manifest{"id": int64(9007199254740993), "half": 0.5}},
+		{Action: Apply, APIVersion: "apps/v1", Kind: "Deployment", Name: "web", Namespace: "ns", Manifest: manifest{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{
+			"volumes": []any{map[string]any{"configMap": map[string]any{"name": "settings-v003"}}, map[string]any{"configMap": map[string]any{"name": "other"}}}}}}}},
+	}, Result: &ResultPlan{Bound: []spinnaker.Artifact{{Type: "kubernetes/configMap", Name: "settings", Reference: "settings-v003", Version: "v003"}}}}
+	text, err := json.Marshal(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var after Plan
+	if err := json.Unmarshal(text, &after); err != nil {
+		t.Fatal(err)
+	}
+	if id := after.Steps[0].Manifest["id"]; id != int64(9007199254740993) {
+		t.Errorf("%v (%T)", id, id)
+	}
+	s := &after.Steps[0]
+	four := 4
+	s.Version, s.Name = &four, "settings-v004"
+	after.Rename(s, "settings-v003")
+	if got := fmt.Sprint(after.Steps[1].Manifest); !strings.Contains(got, "settings-v004") || strings.Contains(got, "settings-v003") || !strings.Contains(got, "other") {
+		t.Error(got)
+	}
+	if bound := after.Result.Bound[0]; bound.Reference != "settings-v004" || bound.Version != "v004" {
+		t.Errorf("%+v", bound)
+	}
 }

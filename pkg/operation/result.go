@@ -18,7 +18,7 @@ type Done struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name,omitempty"`
 	// Manifest is the object without the content of secrets.
-	Manifest map[string]any `json:"manifest,omitempty"`
+	Manifest manifest `json:"manifest,omitempty"`
 }
 
 // NewDone keeps of an outcome what the result needs.

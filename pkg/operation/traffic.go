@@ -102,7 +102,7 @@ func (o *toggle) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	}
 	slices.Sort(keys)
 	add := func(r cluster.Resource, object *unstructured.Unstructured, mayBeGone bool) error {
-		body := o.labelPatch(object.Object, keys, selectors)
+		body := labelPatch(o.enable, object.Object, keys, selectors)
 		if len(body) == 0 {
 			return nil
 		}
@@ -118,14 +118,29 @@ func (o *toggle) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 		return nil, err
 	}
 	if spinnaker.SameKind(r.KindText(), "replicaSet") {
-		pods, resource, err := p.podsOf(ctx, live)
+		pods, err := p.kind(ctx, "pod")
 		if err != nil {
 			return nil, err
 		}
-		for _, pod := range pods {
-			if err := add(resource, pod, true); err != nil {
+		selector, err := podSelector(live)
+		if err != nil {
+			return nil, err
+		}
+		all, err := ownedPods(ctx, p.Cluster, pods, live.GetNamespace(), selector, live.GetUID())
+		if err != nil {
+			return nil, p.fail(err)
+		}
+		for _, pod := range all {
+			if err := add(pods, pod, true); err != nil {
 				return nil, err
 			}
+		}
+		if len(plan.Steps) > 0 {
+			// Until the template is patched, there may come more.
+			s := p.step(LabelPods, pods, live, o.App)
+			s.Pods = &PodLabels{Selector: selector, Keys: keys, Values: selectors, Enable: o.enable}
+			s.Says = "Looked once more at the pods of " + o.ManifestName
+			plan.Steps = append(plan.Steps, s)
 		}
 	}
 	if len(plan.Steps) == 0 {
@@ -134,37 +149,64 @@ func (o *toggle) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	return plan, nil
 }
 
-// podsOf lists the pods that a replica set owns.
-func (p *Planner) podsOf(ctx context.Context, owner *unstructured.Unstructured) ([]*unstructured.Unstructured, cluster.Resource, error) {
-	r, err := p.kind(ctx, "pod")
-	if err != nil {
-		return nil, r, err
-	}
+// podSelector is a workload's.
+func podSelector(owner *unstructured.Unstructured) (string, error) {
 	var selector metav1.LabelSelector
 	raw, err := json.Marshal(mapAt(owner.Object, "spec", "selector"))
 	if err == nil {
 		err = json.Unmarshal(raw, &selector)
 	}
 	if err != nil {
-		return nil, r, err
+		return "", err
 	}
 	labels, err := metav1.LabelSelectorAsSelector(&selector)
 	if err != nil {
-		return nil, r, err
+		return "", err
 	}
-	all, err := p.Cluster.List(ctx, r, owner.GetNamespace(), labels.String())
+	return labels.String(), nil
+}
+
+// ownedPods lists the pods of an owner.
+func ownedPods(ctx context.Context, c Cluster, pods cluster.Resource, namespace, selector string, owner types.UID) ([]*unstructured.Unstructured, error) {
+	all, err := c.List(ctx, pods, namespace, selector)
 	if err != nil {
-		return nil, r, p.fail(err)
+		return nil, err
 	}
 	return slices.DeleteFunc(all, func(pod *unstructured.Unstructured) bool {
 		c := metav1.GetControllerOf(pod)
-		return c == nil || c.UID != owner.GetUID()
-	}), r, nil
+		return c == nil || c.UID != owner
+	}), nil
+}
+
+// labelPods brings the labels of all pods that the object owns by now to what
+// is wanted.
+func (a *Actor) labelPods(ctx context.Context, s *Step, r cluster.Resource) (*Outcome, error) {
+	pods, err := ownedPods(ctx, Patient{a.Client}, r, s.Namespace, s.Pods.Selector, types.UID(s.UID))
+	if err != nil {
+		return nil, err
+	}
+	out := &Outcome{Change: Unchanged}
+	for _, pod := range pods {
+		body := labelPatch(s.Pods.Enable, pod.Object, s.Pods.Keys, s.Pods.Values)
+		if len(body) == 0 {
+			continue
+		}
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		one := &Step{Action: Patch, APIVersion: "v1", Kind: "Pod", Namespace: s.Namespace, Name: pod.GetName(), UID: string(pod.GetUID()), PatchType: types.JSONPatchType, Patch: raw, MayBeGone: true}
+		if _, err := a.patch(ctx, one, r, false); err != nil {
+			return nil, err
+		}
+		out.Change = Updated
+	}
+	return out, nil
 }
 
 // labelPatch is the JSON patch of an object's labels: those of the template,
 // if that has metadata, else its own.
-func (o *toggle) labelPatch(object map[string]any, keys []string, values map[string]string) []any {
+func labelPatch(enable bool, object map[string]any, keys []string, values map[string]string) []any {
 	path, metadata := "/spec/template/metadata", mapAt(object, "spec", "template", "metadata")
 	if metadata == nil {
 		path, metadata = "/metadata", mapAt(object, "metadata")
@@ -176,12 +218,12 @@ func (o *toggle) labelPatch(object map[string]any, keys []string, values map[str
 		now, present := labels[key]
 		at := path + "/labels/" + escape.Replace(key)
 		switch {
-		case o.enable && (!present || now != values[key]):
+		case enable && (!present || now != values[key]):
 			if !there {
 				out, there = append(out, map[string]any{"op": "add", "path": path + "/labels", "value": map[string]any{}}), true
 			}
 			out = append(out, map[string]any{"op": "add", "path": at, "value": values[key]})
-		case !o.enable && present:
+		case !enable && present:
 			out = append(out, map[string]any{"op": "remove", "path": at})
 		}
 	}

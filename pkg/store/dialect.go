@@ -44,6 +44,8 @@ type dialect interface {
 	milliseconds() string
 	// upsert ends an INSERT: when the key is there, set what follows.
 	upsert(key string) string
+	// incoming is the value that the INSERT of an upsert has for a column.
+	incoming(column string) string
 	// columns and indexes describe a table as it is; no columns if it is not.
 	columns(ctx context.Context, q queryer, table string) (map[string]column, error)
 	indexes(ctx context.Context, q queryer, table string) ([]tableIndex, error)
@@ -155,6 +157,8 @@ func (mysqlDialect) milliseconds() string { return "CAST(UNIX_TIMESTAMP(NOW(3)) 
 
 func (mysqlDialect) upsert(string) string { return " ON DUPLICATE KEY UPDATE " }
 
+func (mysqlDialect) incoming(column string) string { return "VALUES(" + column + ")" }
+
 func (mysqlDialect) columns(ctx context.Context, q queryer, table string) (map[string]column, error) {
 	out := map[string]column{}
 	err := each(ctx, q, func(rows *sql.Rows) error {
@@ -218,7 +222,7 @@ func (mysqlDialect) olderWrites() string {
 		return "CONVERT(COALESCE(" + column + ", '') USING utf8mb4) COLLATE utf8mb4_bin"
 	}
 	return "SELECT 0, CAST(UNIX_TIMESTAMP(r.timestamp) * 1000 AS SIGNED), " + text("r.task_id") + ", '', " + text("r.account_name") + ", " + text("r.kind") + ", " + text("r.namespace") + ", " + text("r.name") +
-		", '', '', r.task_type = 'delete', " + text("r.spinnaker_app") + ", " + text("r.cluster") + ", " + text("r.id") + ", " + text("r.api_group") + `
+		", '', '', COALESCE(r.task_type, '') = 'delete', " + text("r.spinnaker_app") + ", " + text("r.cluster") + ", " + text("r.id") + ", " + text("r.api_group") + `
 		FROM kubernetes_resources r WHERE r.account_name = ? AND r.timestamp > NOW() - INTERVAL 60 SECOND
 		AND NOT EXISTS (SELECT 1 FROM clouddriver_tasks t WHERE t.id = ` + text("r.task_id") + ")"
 }
@@ -258,6 +262,8 @@ func (sqliteDialect) milliseconds() string {
 }
 
 func (sqliteDialect) upsert(key string) string { return " ON CONFLICT (" + key + ") DO UPDATE SET " }
+
+func (sqliteDialect) incoming(column string) string { return "excluded." + column }
 
 func (sqliteDialect) columns(ctx context.Context, q queryer, table string) (map[string]column, error) {
 	out := map[string]column{}

@@ -36,6 +36,7 @@ const (
 	mysqlDeadlock     = 1213
 	mysqlLockWait     = 1205
 	mysqlConnections  = 1040
+	mysqlUserConns    = 1203
 	mysqlShutdown     = 1053
 	mysqlDiskFull     = 1021
 	mysqlTableFull    = 1114
@@ -80,7 +81,7 @@ func away(err error) bool {
 	var m *mysql.MySQLError
 	if errors.As(err, &m) {
 		switch m.Number {
-		case mysqlDeadlock, mysqlLockWait, mysqlConnections, mysqlShutdown, mysqlDiskFull, mysqlTableFull,
+		case mysqlDeadlock, mysqlLockWait, mysqlConnections, mysqlUserConns, mysqlShutdown, mysqlDiskFull, mysqlTableFull,
 			mysqlReadOnly, mysqlReadOnlyMode, mysqlSuperOnly, mysqlKilled, mysqlConnKilled:
 			return true
 		}
@@ -96,7 +97,7 @@ func away(err error) bool {
 	}
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||
-		errors.Is(err, sql.ErrConnDone) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, net.ErrClosed)
+		errors.Is(err, sql.ErrConnDone) || errors.Is(err, sql.ErrTxDone) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, net.ErrClosed)
 }
 
 func sqliteCode(err error) (int, bool) {

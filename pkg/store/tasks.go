@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -34,8 +36,10 @@ type Task struct {
 	Ended         time.Time // zero while it runs
 	// Context is JSON of who asked, for the log and for those that go on.
 	Context string
-	// Request are the operations; empty when the task has ended.
+	// Request are the operations; it is read only for those who go on with the
+	// task. Kept says whether there is one: it is dropped when the task ends.
 	Request Sealable
+	Kept    bool
 	// Result is JSON of the result objects, when the task has ended.
 	Result  string
 	History []HistoryLine
@@ -93,18 +97,23 @@ func addHistory(ctx context.Context, q queryer, id string, lines []HistoryLine) 
 
 // TaskOfRequest finds a task by the id of its request; ErrNotFound.
 func (s *Store) TaskOfRequest(ctx context.Context, requestID string) (Task, error) {
-	found, err := s.tasks(ctx, "request_id = ?", requestID)
-	return oneTask(found, err)
+	return oneTask(s.tasks(ctx, false, "request_id = ?", requestID))
 }
 
 // Task finds a task with its history; ErrNotFound.
 func (s *Store) Task(ctx context.Context, id string) (Task, error) {
-	t, err := oneTask(s.tasks(ctx, "id = ?", id))
+	t, err := oneTask(s.tasks(ctx, false, "id = ?", id))
 	if err != nil {
 		return t, err
 	}
 	t.History, err = s.history(ctx, id)
 	return t, err
+}
+
+// TaskWithRequest finds a task with what is left to do, without its history;
+// ErrNotFound.
+func (s *Store) TaskWithRequest(ctx context.Context, id string) (Task, error) {
+	return oneTask(s.tasks(ctx, true, "id = ?", id))
 }
 
 func oneTask(found []Task, err error) (Task, error) {
@@ -119,7 +128,7 @@ func oneTask(found []Task, err error) (Task, error) {
 
 // RunningTasks lists those of all replicas, oldest first, with histories.
 func (s *Store) RunningTasks(ctx context.Context) ([]Task, error) {
-	found, err := s.tasks(ctx, "state = ? ORDER BY started_at, id LIMIT 1000", TaskRunning)
+	found, err := s.tasks(ctx, false, "state = ? ORDER BY started_at, id LIMIT 1000", TaskRunning)
 	if err != nil {
 		return nil, err
 	}
@@ -131,14 +140,18 @@ func (s *Store) RunningTasks(ctx context.Context) ([]Task, error) {
 	return found, nil
 }
 
-func (s *Store) tasks(ctx context.Context, where string, args ...any) ([]Task, error) {
+func (s *Store) tasks(ctx context.Context, withRequest bool, where string, args ...any) ([]Task, error) {
 	var out []Task
+	requestColumn := "NULL" // bodies of several megabytes are normal
+	if withRequest {
+		requestColumn = "request"
+	}
 	err := s.read(ctx, func(ctx context.Context, q queryer) error {
 		return each(ctx, q, func(rows *sql.Rows) error {
 			var t Task
 			var started, ended int64
 			var request, result sql.NullString
-			if err := rows.Scan(&t.ID, &t.RequestID, &t.State, &t.Owner, &t.Fence, &started, &ended, &t.Context, &t.Request.KeyID, &request, &result); err != nil {
+			if err := rows.Scan(&t.ID, &t.RequestID, &t.State, &t.Owner, &t.Fence, &started, &ended, &t.Context, &t.Request.KeyID, &request, &result, &t.Kept); err != nil {
 				return err
 			}
 			t.Started = time.UnixMilli(started)
@@ -148,7 +161,7 @@ func (s *Store) tasks(ctx context.Context, where string, args ...any) ([]Task, e
 			t.Request.Text, t.Result = request.String, result.String
 			out = append(out, t)
 			return nil
-		}, "SELECT id, request_id, state, owner, fence, started_at, ended_at, context, key_id, request, result FROM clouddriver_tasks WHERE "+where, args...)
+		}, "SELECT id, request_id, state, owner, fence, started_at, ended_at, context, key_id, "+requestColumn+", result, request IS NOT NULL FROM clouddriver_tasks WHERE "+where, args...)
 	})
 	return out, err
 }
@@ -184,21 +197,37 @@ func (s *Store) TaskSteps(ctx context.Context, id string) ([]TaskStep, error) {
 	return out, err
 }
 
-// RenewTasks keeps some of an owner's running tasks for another life. One
-// whose lease has ended is lost, and stays so.
-func (s *Store) RenewTasks(ctx context.Context, owner string, ids []string, life time.Duration) error {
-	if len(ids) == 0 {
+// RenewTasks keeps an owner's running tasks, each with its fence, for another
+// life, and returns those that are still the owner's. One whose lease has
+// ended is lost, and stays so.
+func (s *Store) RenewTasks(ctx context.Context, owner string, fences map[string]int64, life time.Duration) (held map[string]bool, err error) {
+	if len(fences) == 0 {
 		// The question whether the database answers is part of the lease.
-		return s.read(ctx, func(ctx context.Context, q queryer) error { return exec(ctx, q, "SELECT 1") })
+		return nil, s.read(ctx, func(ctx context.Context, q queryer) error { return exec(ctx, q, "SELECT 1") })
 	}
-	args := []any{life.Milliseconds(), TaskRunning, owner}
-	for _, id := range ids {
-		args = append(args, id)
-	}
-	return s.inTx(ctx, func(ctx context.Context, q queryer) error {
-		return exec(ctx, q, "UPDATE clouddriver_tasks SET expires_at = "+s.dialect.milliseconds()+" + ? WHERE state = ? AND owner = ? AND expires_at > "+s.dialect.milliseconds()+
-			" AND id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", args...)
+	ids := slices.Sorted(maps.Keys(fences))
+	in := "(?" + strings.Repeat(", ?", len(ids)-1) + ")"
+	err = s.inTx(ctx, func(ctx context.Context, q queryer) error {
+		held = map[string]bool{}
+		args := []any{TaskRunning, owner}
+		for _, id := range ids {
+			args = append(args, id)
+		}
+		now := s.dialect.milliseconds()
+		if err := exec(ctx, q, "UPDATE clouddriver_tasks SET expires_at = "+now+" + ? WHERE state = ? AND owner = ? AND expires_at > "+now+" AND id IN "+in, append([]any{life.Milliseconds()}, args...)...); err != nil {
+			return err
+		}
+		return each(ctx, q, func(rows *sql.Rows) error {
+			var id string
+			var fence int64
+			if err := rows.Scan(&id, &fence); err != nil {
+				return err
+			}
+			held[id] = fences[id] == fence
+			return nil
+		}, "SELECT id, fence FROM clouddriver_tasks WHERE state = ? AND owner = ? AND expires_at > "+now+" AND id IN "+in, args...)
 	})
+	return held, err
 }
 
 // ReleaseTasks gives an owner's running tasks up, for others to take.
@@ -216,7 +245,7 @@ func (s *Store) TakeExpired(ctx context.Context, owner string, life time.Duratio
 	if s.options.MySQL == nil {
 		where, args = "state = ? AND (owner <> ? OR expires_at < "+s.dialect.milliseconds()+")", append(args, owner)
 	}
-	expired, err := s.tasks(ctx, where+fmt.Sprintf(" ORDER BY started_at, id LIMIT %d", most), args...)
+	expired, err := s.tasks(ctx, true, where+fmt.Sprintf(" ORDER BY started_at, id LIMIT %d", most), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -276,8 +305,6 @@ type Record struct {
 	Resources []Resource
 	// State ends the task unless it is empty; Result is then its result.
 	State, Result string
-	// Keep leaves what is left to do, for a task that may be gone on with.
-	Keep bool
 }
 
 // RecordTask writes a record as a whole, if the task is still the owner's;
@@ -289,30 +316,30 @@ func (s *Store) RecordTask(ctx context.Context, t *Task, r Record) error {
 			// Found or not is what counts; the heartbeat keeps the time.
 			err = s.guarded(ctx, q, "UPDATE clouddriver_tasks SET fence = fence WHERE id = ? AND owner = ? AND fence = ? AND state = ?", t.ID, t.Owner, t.Fence, TaskRunning)
 		} else {
-			drop := ", request = NULL, key_id = ''"
-			if r.Keep {
-				drop = ""
-			}
-			err = s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, result = ?, ended_at = "+s.dialect.milliseconds()+drop+" WHERE id = ? AND owner = ? AND fence = ? AND state = ?",
+			err = s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, result = ?, ended_at = "+s.dialect.milliseconds()+", request = NULL, key_id = '' WHERE id = ? AND owner = ? AND fence = ? AND state = ?",
 				r.State, r.Result, t.ID, t.Owner, t.Fence, TaskRunning)
 		}
 		if err != nil {
 			return err
 		}
+		if st := r.Step; st != nil && st.Step != StepPlan {
+			// A commit whose answer was lost is repeated, and must add nothing.
+			done, err := exists(ctx, q, "SELECT 1 FROM clouddriver_task_steps WHERE task_id = ? AND operation = ? AND step = ?", t.ID, st.Operation, st.Step)
+			if err != nil || done {
+				return err
+			}
+		}
 		if err := addHistory(ctx, q, t.ID, r.History); err != nil {
 			return err
 		}
-		if r.State != "" && !r.Keep {
+		if r.State != "" {
 			if err := exec(ctx, q, "DELETE FROM clouddriver_task_steps WHERE task_id = ?", t.ID); err != nil {
 				return err
 			}
 		}
 		if st := r.Step; st != nil {
-			if err := exec(ctx, q, "DELETE FROM clouddriver_task_steps WHERE task_id = ? AND operation = ? AND step = ?", t.ID, st.Operation, st.Step); err != nil {
-				return err
-			}
-			if err := exec(ctx, q, "INSERT INTO clouddriver_task_steps (task_id, operation, step, key_id, body) VALUES (?, ?, ?, ?, ?)",
-				t.ID, st.Operation, st.Step, st.Body.KeyID, st.Body.Text); err != nil {
+			if err := exec(ctx, q, "INSERT INTO clouddriver_task_steps (task_id, operation, step, key_id, body) VALUES (?, ?, ?, ?, ?)"+s.dialect.upsert("task_id, operation, step")+
+				"key_id = "+s.dialect.incoming("key_id")+", body = "+s.dialect.incoming("body"), t.ID, st.Operation, st.Step, st.Body.KeyID, st.Body.Text); err != nil {
 				return err
 			}
 		}
@@ -345,8 +372,21 @@ func (s *Store) MarkTask(ctx context.Context, id string, retryable bool) error {
 		if !found {
 			return ErrNotFound
 		}
-		return s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, fence = fence + 1, ended_at = CASE WHEN ended_at = 0 THEN "+s.dialect.milliseconds()+" ELSE ended_at END WHERE id = ? AND (state = ? OR state = ? OR (state = ? AND expires_at < "+s.dialect.milliseconds()+"))",
-			state, id, TaskFailed, TaskRetryable, TaskRunning)
+		drop := ""
+		if !retryable {
+			drop = ", request = NULL, key_id = ''" // it may hold secrets
+		}
+		if err := s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, fence = fence + 1"+drop+", ended_at = CASE WHEN ended_at = 0 THEN "+s.dialect.milliseconds()+" ELSE ended_at END WHERE id = ? AND (state = ? OR state = ? OR (state = ? AND expires_at < "+s.dialect.milliseconds()+"))",
+			state, id, TaskFailed, TaskRetryable, TaskRunning); err != nil {
+			return err
+		}
+		if retryable {
+			return addHistory(ctx, q, id, []HistoryLine{{"ORCHESTRATION", "Marked as failed, to be retried"}})
+		}
+		if err := exec(ctx, q, "DELETE FROM clouddriver_task_steps WHERE task_id = ?", id); err != nil {
+			return err
+		}
+		return addHistory(ctx, q, id, []HistoryLine{{"ORCHESTRATION", "Marked as failed"}})
 	})
 }
 

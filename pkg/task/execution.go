@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -19,30 +20,42 @@ import (
 type execution struct {
 	*Runner
 	task    store.Task
+	ctx     context.Context // ends when the task is no longer ours
+	cancel  context.CancelFunc
+	done    chan struct{}
 	context Context
 	log     *slog.Logger
 	plans   map[int]*operation.Plan
-	done    map[int]map[int]operation.Done
+	through map[int]map[int]operation.Done
 	results []json.RawMessage
 }
 
 // run goes through the operations until the end, a failure, or until the task
 // is no longer ours.
 func (e *execution) run(ctx context.Context) {
-	name, err := e.through(ctx)
+	name, err := e.operations(ctx)
 	switch {
 	case err == nil:
 		err = e.end(ctx, store.TaskCompleted, line(PhaseOrchestration, "Orchestration completed."))
 	case lost(err) || ctx.Err() != nil:
 	default:
-		e.log.Info("task failed", "operation", name, "error", err)
-		e.results = append(e.results, encode(exception{"EXCEPTION", name, err.Error()}))
-		err = e.end(ctx, store.TaskFailed, line(PhaseOrchestration, "Orchestration failed: "+name+": "+err.Error()))
+		err = e.failed(ctx, name, err)
+	}
+	if err != nil && !lost(err) && ctx.Err() == nil {
+		// What was done cannot be recorded: say at least that.
+		e.results = nil
+		err = e.failed(ctx, name, fmt.Errorf("the end of the task cannot be recorded: %w", err))
 	}
 	if err != nil {
 		// Whoever holds the task next goes on with it.
 		e.log.Warn("left a task", "error", err)
 	}
+}
+
+func (e *execution) failed(ctx context.Context, name string, err error) error {
+	e.log.Info("task failed", "operation", name, "error", err)
+	e.results = append(e.results, encode(exception{"EXCEPTION", name, err.Error()}))
+	return e.end(ctx, store.TaskFailed, line(PhaseOrchestration, "Orchestration failed: "+name+": "+err.Error()))
 }
 
 // lost says whether an error means that somebody else has the task, or may
@@ -84,10 +97,17 @@ func (e *execution) end(ctx context.Context, state string, last store.HistoryLin
 	return e.record(ctx, store.Record{History: []store.HistoryLine{last}, State: state, Result: string(encode(e.results))})
 }
 
-// through runs the operations in order; it returns the name of the one that
-// failed.
-func (e *execution) through(ctx context.Context) (name string, err error) {
+// operations runs the operations in order; it returns the name of the one that
+// failed. A panic is a failure like others: left alone, it would end every
+// replica in turn.
+func (e *execution) operations(ctx context.Context) (name string, err error) {
 	name = PhaseOrchestration
+	defer func() {
+		if cause := recover(); cause != nil {
+			e.log.Error("a task panicked", "operation", name, "cause", cause, "stack", string(debug.Stack()))
+			err = fmt.Errorf("internal error: %v", cause)
+		}
+	}()
 	if err := json.Unmarshal([]byte(e.task.Context), &e.context); err != nil {
 		return name, fmt.Errorf("read the task: %w", err)
 	}
@@ -99,9 +119,10 @@ func (e *execution) through(ctx context.Context) (name string, err error) {
 		return name, err
 	}
 	for i, request := range requests {
+		name = request.Name
 		op, err := operation.Decode(request)
 		if err != nil {
-			return request.Name, err
+			return name, err
 		}
 		begin := time.Now()
 		result, err := e.operate(ctx, i, op)
@@ -120,7 +141,7 @@ func (e *execution) through(ctx context.Context) (name string, err error) {
 
 // load reads how far an earlier owner has come.
 func (e *execution) load(ctx context.Context) error {
-	e.plans, e.done = map[int]*operation.Plan{}, map[int]map[int]operation.Done{}
+	e.plans, e.through = map[int]*operation.Plan{}, map[int]map[int]operation.Done{}
 	if e.task.Fence == 1 {
 		return nil
 	}
@@ -141,10 +162,10 @@ func (e *execution) load(ctx context.Context) error {
 		if err := e.open(e.task.ID, s.Body, &d); err != nil {
 			return fmt.Errorf("read a step: %w", err)
 		}
-		if e.done[s.Operation] == nil {
-			e.done[s.Operation] = map[int]operation.Done{}
+		if e.through[s.Operation] == nil {
+			e.through[s.Operation] = map[int]operation.Done{}
 		}
-		e.done[s.Operation][s.Step] = d
+		e.through[s.Operation][s.Step] = d
 	}
 	return nil
 }
@@ -155,20 +176,20 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 	if !ok {
 		return nil, fmt.Errorf("account %s is no longer there", op.AccountName())
 	}
-	client, err := e.clusters.Client(a.Name)
-	if err != nil {
-		return nil, err
-	}
 	release, err := e.slot(ctx, a.Name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { release() }()
+	client, err := e.client(ctx, a.Name)
+	if err != nil {
+		return nil, err
+	}
 	phase := Phase(op.Name())
 	plan, planned := e.plans[index]
 	if !planned {
 		plan, err = op.Plan(ctx, &operation.Planner{
-			Account: a, Cluster: client, Settings: e.options.Operations, Task: e.task.ID, User: user(e.context.User),
+			Account: a, Cluster: operation.Patient{Cluster: client}, Settings: e.options.Operations, Task: e.task.ID, User: user(e.context.User),
 			Execution: e.context.ExecutionID, Application: e.context.Application, Now: time.Now(),
 		})
 		if err != nil {
@@ -184,7 +205,8 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 	}
 	actor := &operation.Actor{
 		Account: a.Name, Client: client, Task: e.task.ID, Guard: e.guard, GoneWithin: e.options.GoneWithin,
-		Choose: func(ctx context.Context, s *operation.Step) error {
+		Choose: func(ctx context.Context, s *operation.Step, before string) error {
+			plan.Rename(s, before)
 			return e.recordPlan(ctx, index, plan, []store.HistoryLine{line(phase, "The name is taken; trying "+s.FullName())})
 		},
 	}
@@ -195,12 +217,13 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 		again, err := e.slot(ctx, a.Name)
 		if err == nil {
 			release = again
+			actor.Client, err = e.client(ctx, a.Name)
 		}
 		return errors.Join(waited, err)
 	}
 	var done []operation.Done
 	for i := range plan.Steps {
-		d, ok := e.done[index][i]
+		d, ok := e.through[index][i]
 		if !ok {
 			if d, err = e.step(ctx, index, i, op, actor, plan, phase, planned); err != nil {
 				return nil, err
@@ -210,6 +233,23 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 		planned = planned && ok // only the first step that is not recorded may have been begun
 	}
 	return operation.Result(plan, done), nil
+}
+
+// client is the account's. While the account is set up anew, for example for
+// new credentials, there is none for a moment.
+func (e *execution) client(ctx context.Context, accountName string) (operation.Writer, error) {
+	const within, every = 10 * time.Second, 50 * time.Millisecond
+	for begin := time.Now(); ; {
+		client, err := e.clusters.Client(accountName)
+		if _, there := e.accounts.Get(accountName); err == nil || !there || time.Since(begin) > within {
+			return client, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(every):
+		}
+	}
 }
 
 func user(name string) string {
@@ -249,7 +289,9 @@ func (e *execution) step(ctx context.Context, index, i int, op operation.Operati
 	if written {
 		r.Writes = []store.Write{w}
 	}
-	r.Resources = []store.Resource{olderRow(e.task.ID, op.AccountName(), s, out, plan)}
+	if s.Action != operation.LabelPods {
+		r.Resources = []store.Resource{olderRow(e.task.ID, op.AccountName(), s, out, plan)}
+	}
 	if recordErr := e.record(ctx, r); recordErr != nil {
 		return d, recordErr
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,11 +22,12 @@ import (
 type Store interface {
 	CreateTask(ctx context.Context, t store.Task, life time.Duration) (store.Task, bool, error)
 	Task(ctx context.Context, id string) (store.Task, error)
+	TaskWithRequest(ctx context.Context, id string) (store.Task, error)
 	TaskOfRequest(ctx context.Context, requestID string) (store.Task, error)
 	RunningTasks(ctx context.Context) ([]store.Task, error)
 	TaskSteps(ctx context.Context, id string) ([]store.TaskStep, error)
 	RecordTask(ctx context.Context, t *store.Task, r store.Record) error
-	RenewTasks(ctx context.Context, owner string, ids []string, life time.Duration) error
+	RenewTasks(ctx context.Context, owner string, fences map[string]int64, life time.Duration) (held map[string]bool, err error)
 	ReleaseTasks(ctx context.Context, owner string) error
 	TakeExpired(ctx context.Context, owner string, life time.Duration, most int) ([]store.Task, error)
 	RetryTask(ctx context.Context, t *store.Task, owner string, life time.Duration) error
@@ -146,11 +146,24 @@ func (r *Runner) beat(ctx context.Context) {
 // it, and goes to whoever takes it next.
 func (r *Runner) renew(ctx context.Context) error {
 	begin := time.Now()
+	asked := map[string]*execution{}
+	fences := map[string]int64{}
 	r.mu.Lock()
-	ids := slices.Collect(maps.Keys(r.running))
+	maps.Copy(asked, r.running)
 	r.mu.Unlock()
-	if err := r.db.RenewTasks(ctx, r.owner, ids, r.options.Lease); err != nil {
+	for id, e := range asked {
+		fences[id] = e.task.Fence
+	}
+	held, err := r.db.RenewTasks(ctx, r.owner, fences, r.options.Lease)
+	if err != nil {
 		return err
+	}
+	// Those that are lost, or through meanwhile, must not act once more, now
+	// that the others may.
+	for id, e := range asked {
+		if !held[id] {
+			e.cancel()
+		}
 	}
 	r.hold(begin)
 	return nil
@@ -252,7 +265,7 @@ func (r *Runner) repeat(ctx context.Context, t store.Task, requests []operation.
 
 // Resume goes on with a task that has failed and may be retried.
 func (r *Runner) Resume(ctx context.Context, id string) error {
-	t, err := r.db.Task(ctx, id)
+	t, err := r.db.TaskWithRequest(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return ErrNotFound
 	}
@@ -371,16 +384,25 @@ func (r *Runner) open(id string, s store.Sealable, into any) error {
 	return json.Unmarshal([]byte(text), into)
 }
 
-// start runs a task that is ours.
+// start runs a task that is ours. One that we have lost and got again is not
+// run beside itself.
 func (r *Runner) start(t store.Task) {
-	e := &execution{Runner: r, task: t, log: r.log.With("task", t.ID)}
+	ctx, cancel := context.WithCancel(r.base)
+	e := &execution{Runner: r, task: t, log: r.log.With("task", t.ID), ctx: ctx, cancel: cancel, done: make(chan struct{})}
 	r.mu.Lock()
+	before := r.running[t.ID]
 	r.running[t.ID] = e
 	r.tasks.Add(1)
 	r.mu.Unlock()
 	go func() {
 		defer r.tasks.Done()
-		e.run(r.base)
+		defer close(e.done)
+		defer cancel()
+		if before != nil {
+			before.cancel()
+			<-before.done
+		}
+		e.run(ctx)
 		r.mu.Lock()
 		if r.running[t.ID] == e { // and not of a later owner, who is us again
 			delete(r.running, t.ID)
@@ -407,13 +429,10 @@ func (r *Runner) slot(ctx context.Context, accountName string) (release func(), 
 	}
 }
 
-// guard says whether the leases are surely still ours. A process that was
-// stopped for a while finds out here, before it acts.
-func (r *Runner) guard() error {
-	if r.base.Err() != nil {
-		return r.base.Err()
-	}
-	if time.Now().After(*r.held.Load()) {
+// guard says whether the task is surely still ours. A process that was stopped
+// for a while finds out here, before it acts.
+func (e *execution) guard() error {
+	if e.ctx.Err() != nil || time.Now().After(*e.held.Load()) {
 		return store.ErrFenced
 	}
 	return nil
@@ -433,7 +452,7 @@ func (r *Runner) DryRun(ctx context.Context, c Context, ops []operation.Operatio
 			return nil, err
 		}
 		out = append(out, operation.DryRun(ctx, op, &operation.Planner{
-			Account: a, Cluster: client, Settings: r.options.Operations, Task: "dry-run", User: user(c.User), Execution: c.ExecutionID,
+			Account: a, Cluster: operation.Patient{Cluster: client}, Settings: r.options.Operations, Task: "dry-run", User: user(c.User), Execution: c.ExecutionID,
 			Application: c.Application, Now: time.Now(),
 		}, client))
 	}

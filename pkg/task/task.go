@@ -63,6 +63,10 @@ type Task struct {
 	OwnerID       string            `json:"ownerId"`
 	RequestID     string            `json:"requestId"`
 	StartTimeMs   int64             `json:"startTimeMs"`
+
+	// Restartable tasks have failed and may be run again with the operations of
+	// another request. Those that say retryable can be gone on with as they are.
+	Restartable bool `json:"-"`
 }
 
 func shown(t store.Task) (Task, error) {
@@ -82,7 +86,7 @@ func shown(t store.Task) (Task, error) {
 	case store.TaskFailed:
 		out.Status.Completed, out.Status.Failed = true, true
 	case store.TaskRetryable:
-		out.Status.Completed, out.Status.Failed, out.Status.Retryable = true, true, true
+		out.Status.Completed, out.Status.Failed, out.Status.Retryable, out.Restartable = true, true, t.Kept, true
 	}
 	out.Status.Complete, out.Retryable = out.Status.Completed, out.Status.Retryable
 	if t.Result != "" {
@@ -96,7 +100,9 @@ func shown(t store.Task) (Task, error) {
 // historyLimit is where Java Clouddriver cuts a text.
 const historyLimit = 10_000
 
+// line is an entry of a history. What servers say need not be valid text.
 func line(phase, status string) store.HistoryLine {
+	status = strings.ToValidUTF8(status, "\uFFFD")
 	if runes := []rune(status); len(runes) > historyLimit {
 		status = string(runes[:historyLimit])
 	}
@@ -155,7 +161,7 @@ func newID() string {
 var (
 	ErrNotFound     = errors.New("task not found")
 	ErrNotRetryable = errors.New("the task cannot be retried")
-	ErrRunning      = errors.New("the task's owner is alive and running it")
+	ErrRunning      = errors.New("the task has completed, or its owner is alive and running it")
 	ErrQueueFull    = errors.New("too many tasks are waiting; try again later")
 	ErrDraining     = errors.New("the server is shutting down; try again")
 )

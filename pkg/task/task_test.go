@@ -50,7 +50,7 @@ func TestShown_EveryStateAndNoNull(t *testing.T) {
 		store.TaskFailed:    {Complete: true, Completed: true, Failed: true},
 		store.TaskRetryable: {Complete: true, Completed: true, Failed: true, Retryable: true},
 	} {
-		got, err := shown(store.Task{State: state, History: []store.HistoryLine{{Phase: "P", Status: "first"}, {Phase: "Q", Status: "last"}}})
+		got, err := shown(store.Task{State: state, Kept: true, History: []store.HistoryLine{{Phase: "P", Status: "first"}, {Phase: "Q", Status: "last"}}})
 		want.Phase, want.Status = "Q", "last"
 		if err != nil || got.Status != want || got.ResultObjects == nil || got.Outputs == nil || got.SagaIDs == nil || got.Retryable != want.Retryable {
 			t.Errorf("%s: %+v, %v", state, got, err)
