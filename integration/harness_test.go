@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -72,7 +73,7 @@ type service struct {
 // settings are the defaults, with time-outs that suit tests.
 func settings() config.Config {
 	return config.Config{
-		Server: config.Server{MaxInFlight: 2000, NotSyncedDeadline: 5 * time.Second},
+		Server: config.Server{MaxInFlight: 2000, MaxStreams: 1000, NotSyncedDeadline: 5 * time.Second},
 		Watch:  config.Watch{StartConcurrency: 32, RequestTimeout: 10 * time.Second, StuckAfter: time.Minute, PingAfter: time.Second},
 		Cache:  config.Cache{Bytes: 64 << 20},
 		Credentials: config.Credentials{
@@ -144,6 +145,13 @@ func (s *service) wire(c config.Config, log *slog.Logger, o api.Options, db *sto
 	o.Tasks, o.Clients, o.Ledger = tasks, api.ClientFunc(s.fleet.Client), writes
 	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: s.fleet.Status, Objects: ix.Size, Cache: cache.Stats, Tasks: tasks.Load})
 	o.Index, o.Cache, o.Fleet, o.Accounts, o.Limits, o.Credentials = ix, cache, s.fleet, s.registry, c.Server, c.Credentials
+	o.History = db
+	o.Down = func(ctx context.Context) error {
+		if tasks.Draining() {
+			return errors.New("shutting down")
+		}
+		return db.Ping(ctx)
+	}
 	o.Metrics, o.Observe, o.Log = metrics.Handler(), metrics.Observe, log
 	return &wired{api.New(o), cache, tasks, []func(context.Context) error{s.fleet.Run, writes.Run}}, nil
 }

@@ -86,13 +86,18 @@ func (s *slowBody) Read(into []byte) (int, error) {
 // startShared serves a kubeconfig's accounts as one of several replicas.
 func startShared(t testing.TB, o store.Options, c config.Config, wrap func(http.RoundTripper) http.RoundTripper) *service {
 	t.Helper()
+	return startWith(t, c, api.Options{Resources: openStore(t, o)}, wrap)
+}
+
+func startWith(t testing.TB, c config.Config, o api.Options, wrap func(http.RoundTripper) http.RoundTripper) *service {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s := &service{registry: account.NewRegistry(account.SourceKubeconfig), wrap: wrap}
 	source := account.NewKubeconfig(c.Kubernetes, s.registry, log)
 	if err := source.Load(); err != nil {
 		t.Fatal(err)
 	}
-	s.serve(t, c, log, api.Options{Resources: openStore(t, o)}, source.Run)
+	s.serve(t, c, log, o, source.Run)
 	return s
 }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -204,7 +205,7 @@ func (c *Cluster) startControllers(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read kwok's stages: %w", err)
 	}
-	if err := writeAll(c.dir, map[string][]byte{"kubeconfig": c.Kubeconfig(), "stages.yaml": stages}); err != nil {
+	if err := writeAll(c.dir, map[string][]byte{"kubeconfig": c.Kubeconfig(), "stages.yaml": append(stages, c.logConfig()...)}); err != nil {
 		return err
 	}
 	ports, err := freePorts(3)
@@ -229,8 +230,38 @@ func (c *Cluster) startControllers(ctx context.Context) error {
 		return err
 	}
 	_, err = c.run(kwok, "--kubeconfig=kubeconfig", "--config=stages.yaml", "--manage-all-nodes", "--node-ip=127.0.0.1",
-		"--cidr=10.64.0.0/10", "--server-address=127.0.0.1:"+strconv.Itoa(ports[2]))
+		"--cidr=10.64.0.0/10", "--server-address=127.0.0.1:"+strconv.Itoa(ports[2]),
+		// The API server asks it for logs as it would ask a kubelet.
+		"--node-port="+strconv.Itoa(ports[2]), "--tls-cert-file=server.crt", "--tls-private-key-file=server.key")
 	return err
+}
+
+// LoggedContainers are the names of containers that have logs: the others have
+// none, as containers that never started.
+var LoggedContainers = []string{"main", "init", "side"}
+
+// logConfig says where kwok finds the logs of containers, by their names.
+func (c *Cluster) logConfig() []byte {
+	var b bytes.Buffer
+	b.WriteString("\n---\napiVersion: kwok.x-k8s.io/v1alpha1\nkind: ClusterLogs\nmetadata: {name: logs}\nspec:\n  logs:\n")
+	for _, name := range LoggedContainers {
+		fmt.Fprintf(&b, "  - {containers: [%s], logsFile: %q}\n", name, c.logFile(name))
+	}
+	return b.Bytes()
+}
+
+func (c *Cluster) logFile(container string) string {
+	return filepath.Join(c.dir, "log-"+container)
+}
+
+// SetLog makes a text the log of all containers of a name, which must be one
+// of LoggedContainers.
+func (c *Cluster) SetLog(container, text string) error {
+	var b bytes.Buffer
+	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+		fmt.Fprintf(&b, "2026-01-01T00:00:00.000000001Z stdout F %s\n", line)
+	}
+	return os.WriteFile(c.logFile(container), b.Bytes(), 0o600)
 }
 
 // createNode makes a node with room for thousands of pods, which kwok plays.

@@ -127,7 +127,7 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 		}
 	}
 	handler := api.New(api.Options{
-		Index: ix, Cache: cache, Fleet: fleet, Accounts: accounts, Providers: providers, Resources: db, Tasks: tasks, Clients: api.ClientFunc(fleet.Client), Ledger: others,
+		Index: ix, Cache: cache, Fleet: fleet, Accounts: accounts, Providers: providers, Resources: db, History: db, Tasks: tasks, Clients: api.ClientFunc(fleet.Client), Ledger: others,
 		Version: version(), Down: down(db, tasks), Front50: front50Of(c.Services.Front50),
 		Jobs: api.Jobs{HidePodStatus: !c.Kubernetes.Jobs.DetailedPodStatus, KeepOnCancel: !c.Jobs.CancelDeletes}, CustomKinds: customKinds, VerboseRequests: c.Log.VerboseRequests,
 		Limits: c.Server, Credentials: c.Credentials,

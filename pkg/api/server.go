@@ -32,6 +32,7 @@ type Options struct {
 	// Providers and Resources serve the provider API.
 	Providers Providers
 	Resources Resources
+	History   History
 	// Tasks and Clients are the write side. Ledger is nil where there are no
 	// other replicas.
 	Tasks   Tasks
@@ -70,11 +71,12 @@ type Jobs struct {
 type Server struct {
 	Options
 	inFlight chan struct{}
+	streams  chan struct{}
 }
 
 // New makes the handler of all routes.
 func New(o Options) http.Handler {
-	s := &Server{Options: o, inFlight: make(chan struct{}, o.Limits.MaxInFlight)}
+	s := &Server{Options: o, inFlight: make(chan struct{}, o.Limits.MaxInFlight), streams: make(chan struct{}, o.Limits.MaxStreams)}
 	r := chi.NewRouter()
 	r.Use(s.observe, s.recover)
 	if o.VerboseRequests {
@@ -88,6 +90,7 @@ func New(o Options) http.Handler {
 	})
 	s.probeRoutes(r)
 	r.Method(http.MethodGet, "/metrics", o.Metrics)
+	r.Get("/applications/{application}/stream", s.stream) // for as long as it takes
 	r.Group(func(r chi.Router) {
 		r.Use(s.shed, identify)
 		s.routes(r)
@@ -124,6 +127,7 @@ func (s *Server) routes(r chi.Router) {
 	r.Get("/search", s.search)
 	r.Get("/projects/{project}/clusters", s.projectClusters)
 	r.Get("/applications/{application}/rawResources", s.rawResources)
+	r.Get("/applications/{application}/history", s.history)
 	s.staticRoutes(r)
 	s.operationRoutes(r)
 	r.Route("/v1/kubernetes/providers", s.providerRoutes)

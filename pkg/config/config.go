@@ -37,6 +37,7 @@ type Server struct {
 	Port              int           `koanf:"port" default:"7002" doc:"TCP port of the API"`
 	Address           string        `koanf:"address" doc:"address to listen on; all of the machine's when empty"`
 	MaxInFlight       int           `koanf:"maxInFlight" default:"2000" doc:"requests served at once; one more is answered 503 with Retry-After"`
+	MaxStreams        int           `koanf:"maxStreams" default:"1000" doc:"streams of changes served at once"`
 	NotSyncedDeadline time.Duration `koanf:"notSyncedDeadline" default:"5s" doc:"how long a read waits for an account whose first list is still running"`
 	ShutdownTimeout   time.Duration `koanf:"shutdownTimeout" default:"20s" doc:"how long requests under way may take after a stop signal"`
 }
@@ -237,7 +238,7 @@ type Tasks struct {
 	Lease         time.Duration `koanf:"lease" default:"15s" doc:"how long a task stays with a replica that does not answer, before another goes on with it"`
 	DeleteTimeout time.Duration `koanf:"deleteTimeout" default:"10m" doc:"how long a deleted object may take to be gone"`
 	KeepFor       time.Duration `koanf:"keepFor" default:"96h" doc:"how long tasks are kept after they have ended"`
-	KeepWrites    time.Duration `koanf:"keepWrites" default:"1h" doc:"how long the record of written objects is kept, by which replicas bring their readers up to date"`
+	KeepWrites    time.Duration `koanf:"keepWrites" default:"96h" doc:"how long the record of written objects is kept: an application's history"`
 	FollowEvery   time.Duration `koanf:"followEvery" default:"150ms" doc:"how often a replica looks for what others have written; with SQLite there are no others"`
 }
 
@@ -282,7 +283,7 @@ func (c *Config) Validate() error {
 		bad("server.port", "%d is not a TCP port (0 to 65535)", c.Server.Port)
 	}
 	for key, n := range map[string]int64{
-		"server.maxInFlight": int64(c.Server.MaxInFlight), "server.notSyncedDeadline": int64(c.Server.NotSyncedDeadline),
+		"server.maxInFlight": int64(c.Server.MaxInFlight), "server.maxStreams": int64(c.Server.MaxStreams), "server.notSyncedDeadline": int64(c.Server.NotSyncedDeadline),
 		"server.shutdownTimeout": int64(c.Server.ShutdownTimeout), "watch.startConcurrency": int64(c.Watch.StartConcurrency),
 		"watch.requestTimeout": int64(c.Watch.RequestTimeout), "watch.stuckAfter": int64(c.Watch.StuckAfter),
 		"watch.pingAfter": int64(c.Watch.PingAfter), "cache.bytes": c.Cache.Bytes,

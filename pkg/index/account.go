@@ -118,7 +118,7 @@ func (a *Account) Drop(r cluster.Resource, namespace string) {
 	}
 	for _, o := range k.objects {
 		if namespace == "" || o.Namespace == namespace {
-			a.remove(k, o)
+			a.vanish(k, o)
 		}
 	}
 	if namespace == "" {
@@ -132,7 +132,7 @@ func (a *Account) Close() {
 	a.closed = true
 	for _, k := range a.kinds {
 		for _, o := range k.objects {
-			a.remove(k, o)
+			a.vanish(k, o)
 		}
 	}
 	a.mu.Unlock()
@@ -179,7 +179,7 @@ func (s *stream) Replace(objects []watch.Object, version string, reset bool) {
 		// What is newer than the list was written after it.
 		if reset || !newer(o.version, version) {
 			s.a.remember(o)
-			s.a.remove(k, o)
+			s.a.vanish(k, o)
 		}
 	}
 	for _, o := range objects {
@@ -214,7 +214,7 @@ func (s *stream) Delete(gone watch.Object) {
 	cur := k.objects[place{o.Namespace, o.Name}]
 	if cur != nil && cur.UID == o.UID && !newer(cur.version, o.version) {
 		s.a.remember(o) // as it was at the end
-		s.a.remove(k, cur)
+		s.a.vanish(k, cur)
 	}
 }
 
@@ -246,18 +246,23 @@ func (a *Account) upsert(k *kindObjects, in watch.Object) {
 	if _, hide := in.(hidden); hide {
 		k.ignored = k.ignored || o.Stated
 		if cur != nil {
-			a.remove(k, cur)
+			a.vanish(k, cur)
 		}
 		return
 	}
 	o.Namespace = a.intern(o.Namespace)
 	if cur != nil && cur.UID == o.UID && a.replaceInPlace(k, where, cur, o) {
+		a.publish(o, false)
 		return
 	}
-	if cur != nil {
+	switch {
+	case cur != nil && (cur.UID != o.UID || cur.moniker != o.moniker):
+		a.vanish(k, cur)
+	case cur != nil:
 		a.remove(k, cur)
 	}
 	a.add(k, where, o)
+	a.publish(o, false)
 }
 
 func (a *Account) intern(s string) string {

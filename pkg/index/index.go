@@ -17,6 +17,7 @@ import (
 type Index struct {
 	// payloads keeps whole manifests, as long as there is room.
 	payloads *Cache
+	feeds    feeds
 	clock    atomic.Uint64
 	// membership changes with every application, account and cluster text that
 	// comes or goes.

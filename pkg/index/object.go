@@ -145,6 +145,14 @@ func (o *Object) FullName() string { return spinnaker.FullName(o.Kind.Text, o.Na
 // ResourceVersion is the version that Kubernetes gave the object.
 func (o *Object) ResourceVersion() string { return o.version }
 
+// Owner is the first owner; ok is false for none.
+func (o *Object) Owner() (w Owner, ok bool) {
+	if !o.hasOwn {
+		return Owner{}, false
+	}
+	return o.owners.Value(), true
+}
+
 // eachOwner calls f for every owner reference.
 func (o *Object) eachOwner(f func(Owner)) {
 	if o.hasOwn {

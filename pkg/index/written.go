@@ -79,7 +79,7 @@ func (ix *Index) Gone(accountName, kindText, namespace, name, uid string) {
 	a.gone[uid] = time.Now()
 	if cur := k.objects[place{namespace, name}]; cur != nil && cur.UID == uid {
 		a.remember(cur)
-		a.remove(k, cur)
+		a.vanish(k, cur)
 	}
 }
 

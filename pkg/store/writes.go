@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -101,4 +102,51 @@ func (s *Store) LastWrite(ctx context.Context) (int64, error) {
 		return each(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&last) }, "SELECT MAX(seq) FROM clouddriver_writes")
 	})
 	return last.Int64, err
+}
+
+// HistoryEntry is one write, with who asked for it and for what.
+type HistoryEntry struct {
+	ID        int64  `json:"id"`
+	Time      int64  `json:"time"` // milliseconds since 1970
+	Account   string `json:"account"`
+	Namespace string `json:"namespace"`
+	// Name is the full name.
+	Name      string `json:"name"`
+	Cluster   string `json:"cluster,omitempty"`
+	Operation string `json:"operation"`
+	Deleted   bool   `json:"deleted"`
+	Task      string `json:"task"`
+	// Context is what the task's request said of itself: user, execution.
+	Context json.RawMessage `json:"context,omitempty"`
+}
+
+// ApplicationHistory lists the writes of an application, in any of the
+// spellings, the latest first, from before an id on (0 for the latest).
+func (s *Store) ApplicationHistory(ctx context.Context, spellings []string, before int64, most int) ([]HistoryEntry, error) {
+	out := []HistoryEntry{}
+	where, args := "w.application IN (?"+strings.Repeat(", ?", len(spellings)-1)+")", []any{}
+	for _, name := range spellings {
+		args = append(args, name)
+	}
+	if before > 0 {
+		where, args = where+" AND w.seq < ?", append(args, before)
+	}
+	err := s.read(ctx, func(ctx context.Context, q queryer) error {
+		return each(ctx, q, func(rows *sql.Rows) error {
+			var e HistoryEntry
+			var kind, name string
+			var said sql.NullString
+			if err := rows.Scan(&e.ID, &e.Time, &e.Account, &e.Namespace, &kind, &name, &e.Cluster, &e.Operation, &e.Deleted, &e.Task, &said); err != nil {
+				return err
+			}
+			e.Name = spinnaker.FullName(kind, name)
+			if said.Valid {
+				e.Context = json.RawMessage(said.String)
+			}
+			out = append(out, e)
+			return nil
+		}, "SELECT w.seq, w.written_at, w.account, w.namespace, w.kind, w.name, w.cluster, w.operation, w.deleted, w.task_id, t.context FROM clouddriver_writes w LEFT JOIN clouddriver_tasks t ON t.id = w.task_id WHERE "+
+			where+fmt.Sprintf(" ORDER BY w.seq DESC LIMIT %d", most), args...)
+	})
+	return out, err
 }

@@ -1,0 +1,121 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/view"
+)
+
+const (
+	// streamWrite is how long a client may take to accept what it is sent.
+	streamWrite = 10 * time.Second
+	// streamBeat keeps proxies from taking a quiet stream for a dead one.
+	streamBeat = 15 * time.Second
+	// streamBatch is how many changes are sent at once.
+	streamBatch = 256
+)
+
+// stream sends the changes of an application as they happen, as server-sent
+// events. A client that comes back with the id of the last event that it has
+// seen is sent what came after; one that is too far behind is told so and has
+// to load the lists again.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	p, err := segments(r, "application")
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	select {
+	case s.streams <- struct{}{}:
+		defer func() { <-s.streams }()
+	default:
+		w.Header().Set("Retry-After", "30")
+		s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: fmt.Sprintf("%d streams are open; more than server.maxStreams are not served", cap(s.streams))})
+		return
+	}
+	feed := s.Index.Follow(p[0])
+	defer feed.Unfollow()
+	out := &eventWriter{w: w, to: http.NewResponseController(w), epoch: feed.Epoch}
+	header := w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	at := feed.Last()
+	if seen := r.Header.Get("Last-Event-Id"); seen == "" {
+		out.event(at, "ready", []byte("{}"))
+	} else if last, ok := resumed(seen, feed); ok {
+		at = last
+	} else {
+		out.event(at, "reset", []byte(`{"reason":"the events after the last one that was seen are not kept any more: load the lists again"}`))
+	}
+	for out.flush() == nil {
+		ctx, cancel := context.WithTimeout(r.Context(), streamBeat)
+		changes, err := feed.Next(ctx, at, streamBatch)
+		cancel()
+		switch {
+		case r.Context().Err() != nil:
+			return
+		case errors.Is(err, index.ErrBehind):
+			s.Log.Info("a stream's client is too slow and is dropped", "application", p[0], "client", r.RemoteAddr)
+			out.event(at, "dropped", []byte(`{"reason":"too slow: events were lost, load the lists again"}`))
+			_ = out.flush() // it goes in any case
+			return
+		case err != nil:
+			out.comment()
+			continue
+		}
+		for _, c := range changes {
+			name := "changed"
+			if c.Removed {
+				name = "removed"
+			}
+			out.event(c.Seq, name, c.Rendered(view.Change))
+			at = c.Seq
+		}
+	}
+	s.Log.Info("a stream's client does not take what it is sent and is dropped", "application", p[0], "client", r.RemoteAddr)
+}
+
+// resumed is the number of the last event that a client has seen, if what came
+// after is still kept.
+func resumed(id string, feed *index.Feed) (uint64, bool) {
+	epoch, text, _ := strings.Cut(id, "-")
+	n, err := strconv.ParseUint(text, 10, 64)
+	return n, err == nil && epoch == feed.Epoch && n <= feed.Last()
+}
+
+// eventWriter writes server-sent events; its first error ends it.
+type eventWriter struct {
+	w     http.ResponseWriter
+	to    *http.ResponseController
+	epoch string
+	err   error
+}
+
+func (e *eventWriter) write(format string, args ...any) {
+	if e.err == nil {
+		if e.err = e.to.SetWriteDeadline(time.Now().Add(streamWrite)); e.err == nil {
+			_, e.err = fmt.Fprintf(e.w, format, args...)
+		}
+	}
+}
+
+func (e *eventWriter) event(seq uint64, name string, data []byte) {
+	e.write("id: %s-%d\nevent: %s\ndata: %s\n\n", e.epoch, seq, name, data)
+}
+
+func (e *eventWriter) comment() { e.write(": still here\n\n") }
+
+func (e *eventWriter) flush() error {
+	if e.err == nil {
+		e.err = e.to.Flush()
+	}
+	return e.err
+}

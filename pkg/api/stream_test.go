@@ -1,0 +1,228 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+// streamed is a server over an index that the test fills as a watch does.
+func streamed(t *testing.T, streams int) (*httptest.Server, func(n int)) {
+	t.Helper()
+	cache, err := index.NewCache(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cache.Close)
+	ix := index.New(cache)
+	registry := account.NewRegistry()
+	handler := New(Options{
+		Index: ix, Cache: cache, Accounts: registry, Fleet: watch.NewFleet(registry, ix, watch.Options{Log: slog.New(slog.DiscardHandler)}),
+		Limits: config.Server{MaxInFlight: 10, MaxStreams: streams, NotSyncedDeadline: time.Second}, Metrics: http.NotFoundHandler(),
+		Observe: func(string, string, int, time.Duration) {}, Log: slog.New(slog.DiscardHandler),
+	})
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	decode, stream := ix.Open(&account.Account{Name: "prod", DeriveNames: true}).Stream(cluster.Resource{Group: "apps", Version: "v1", Plural: "replicasets", Kind: "ReplicaSet", Namespaced: true, Watchable: true}, "")
+	return server, func(n int) {
+		text := fmt.Sprintf(`{"metadata":{"name":"web-v%03d","namespace":"ns","uid":"u%d","resourceVersion":"%d","annotations":{"moniker.spinnaker.io/application":"web","moniker.spinnaker.io/cluster":"replicaSet web"}},"spec":{"replicas":%d}}`, n%5, n%5, n, n)
+		o, err := decode(func(v any) error { return json.Unmarshal([]byte(text), v) })
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		stream.Upsert(o)
+	}
+}
+
+type event struct{ id, name, data string }
+
+// follow reads events until the stream ends or the context is over.
+func follow(ctx context.Context, url, lastID string, each func(event)) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	if lastID != "" {
+		req.Header.Set("Last-Event-ID", lastID)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s", res.Status)
+	}
+	var e event
+	lines := bufio.NewScanner(res.Body)
+	for lines.Scan() {
+		key, value, _ := strings.Cut(lines.Text(), ": ")
+		switch key {
+		case "id":
+			e.id = value
+		case "event":
+			e.name = value
+		case "data":
+			e.data = value
+		case "":
+			if e.name != "" {
+				each(e)
+			}
+			e = event{}
+		}
+	}
+	return lines.Err()
+}
+
+// TestStream_LosesNothingForFastClientsAndDropsASlowOne has 500 clients follow
+// an application, one of which reads nothing.
+func TestStream_LosesNothingForFastClientsAndDropsASlowOne(t *testing.T) {
+	const clients, changes = 500, 12_000
+	server, change := streamed(t, clients+1)
+	url := server.URL + "/applications/web/stream"
+	// The slow one asks and never reads.
+	slow, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = slow.Close() }()
+	_ = slow.(*net.TCPConn).SetReadBuffer(4 << 10)
+	if _, err := io.WriteString(slow, "GET /applications/web/stream HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	var ready, done sync.WaitGroup
+	ready.Add(clients)
+	progress := make(chan int, clients)
+	for range clients {
+		done.Go(func() {
+			mine, stop := context.WithCancel(ctx)
+			defer stop()
+			expected := 1
+			err := follow(mine, url, "", func(e event) {
+				switch e.name {
+				case "ready":
+					ready.Done()
+				case "changed":
+					if !strings.Contains(e.data, fmt.Sprintf(`"resourceVersion":"%d"`, expected)) {
+						t.Errorf("event %s instead of change %d", e.data, expected)
+						stop()
+					}
+					if expected%500 == 0 {
+						progress <- expected
+					}
+					if expected == changes {
+						stop()
+					}
+					expected++
+				default:
+					t.Errorf("%+v", e)
+					stop()
+				}
+			})
+			if expected != changes+1 {
+				t.Errorf("ended at %d: %v", expected, err)
+			}
+		})
+	}
+	ready.Wait()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	// As fast as the clients follow, but no faster than they are allowed to lag.
+	for n := 1; n <= changes; n++ {
+		change(n)
+		if n%500 == 0 && n >= 1000 {
+			for range clients {
+				<-progress
+			}
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	done.Wait()
+	t.Logf("%d clients, %d changes: heap %d KB before, %d KB after", clients, changes, before.HeapAlloc>>10, after.HeapAlloc>>10)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 64<<20 {
+		t.Errorf("the heap grew by %d bytes", grown)
+	}
+	_ = slow.SetReadDeadline(time.Now().Add(time.Minute))
+	rest, err := io.ReadAll(slow)
+	text := string(rest)
+	if err != nil || (!strings.Contains(text, "event: dropped") && !strings.HasSuffix(text, "\n")) && text != "" {
+		t.Logf("the slow client got %d bytes and then %v", len(rest), err)
+	}
+	if strings.Count(text, "event: changed") >= changes {
+		t.Error("the slow client was sent everything: it was not slow")
+	}
+}
+
+func TestStream_GoesOnFromAnEventID(t *testing.T) {
+	server, change := streamed(t, 2)
+	url := server.URL + "/applications/WEB/stream"
+	read := func(lastID string, until func(events []event) bool) []event {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var events []event
+		err := follow(ctx, url, lastID, func(e event) {
+			if events = append(events, e); until(events) {
+				cancel()
+			}
+		})
+		if len(events) == 0 || !until(events) {
+			t.Fatalf("%v %v", events, err)
+		}
+		return events
+	}
+	first := read("", func(events []event) bool {
+		change(len(events))
+		return len(events) == 4
+	})
+	if first[0].name != "ready" || first[3].name != "changed" {
+		t.Fatalf("%v", first)
+	}
+	again := read(first[1].id, func(events []event) bool { return len(events) >= 2 })
+	if again[0] != first[2] || again[1] != first[3] {
+		t.Errorf("%v after %v", again, first)
+	}
+	if reset := read("another-1", func([]event) bool { return true }); reset[0].name != "reset" {
+		t.Errorf("%v", reset)
+	}
+	for n := 100; n < 100+5000; n++ {
+		change(n)
+	}
+	if late := read(first[1].id, func([]event) bool { return true }); late[0].name != "dropped" || !strings.Contains(late[0].data, "too slow") {
+		t.Errorf("%v", late)
+	}
+}
+
+func TestStream_BoundsTheClients(t *testing.T) {
+	server, _ := streamed(t, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	open := make(chan struct{})
+	go func() { _ = follow(ctx, server.URL+"/applications/web/stream", "", func(event) { close(open) }) }()
+	<-open
+	if err := follow(t.Context(), server.URL+"/applications/web/stream", "", func(event) {}); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Error(err)
+	}
+}
