@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -53,10 +54,15 @@ func accountLists(b *testing.B, c *localkube.Cluster, t *table) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write(body)
 		})
-		before := s.requests.Load()
-		ours := best(20, func() time.Duration { return timed(func() { ask(s.handler) }) })
+		// Watches go on beside, so the quietest of some counts.
+		requests := int64(math.MaxInt64)
+		ours := best(20, func() time.Duration {
+			before := s.requests.Load()
+			took := timed(func() { ask(s.handler) })
+			requests = min(requests, s.requests.Load()-before)
+			return took
+		})
 		allocs := testing.AllocsPerRun(20, func() { ask(s.handler) })
-		requests := s.requests.Load() - before
 		memory := best(20, func() time.Duration { return timed(func() { ask(bare) }) })
 		t.add(fmt.Sprintf("GET %s, %d accounts", path, accounts),
 			fmt.Sprintf("%d bytes, %s (bytes from memory %s), %.0f allocations, %d cluster requests", len(body), round(ours), round(memory), allocs, requests),

@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/localkube"
+	"github.com/datapunchorg/go-clouddriver/pkg/api"
 )
 
 // BenchmarkDeploy compares deploys through us with the requests that kubectl
@@ -23,14 +25,32 @@ func BenchmarkDeploy(b *testing.B) {
 	for _, c := range clusters {
 		apply(b, c, "apiVersion: v1\nkind: Namespace\nmetadata: {name: bench}\n")
 	}
-	s := start(b, settings(), clusters...).ready(b)
+	cfg := settings()
+	cfg.Kubernetes.Accounts = javaAccounts(clusters...)
+	var listing atomic.Int64
+	s := startWith(b, cfg, api.Options{}, func(next http.RoundTripper) http.RoundTripper { return listTimer{next, &listing} }).ready(b)
 	t := &table{}
 	o := &ops{s, clusters[0], "bench"}
-	oneDeploy(b, o, t)
+	oneDeploy(b, o, t, &listing)
 	manyDeploys(b, s, clusters, t)
 	fmt.Print(t)
 	for b.Loop() {
 	}
+}
+
+// listTimer adds up what the LISTs take that versions are looked up by.
+type listTimer struct {
+	next http.RoundTripper
+	took *atomic.Int64
+}
+
+func (l listTimer) RoundTrip(r *http.Request) (*http.Response, error) {
+	begin := time.Now()
+	res, err := l.next.RoundTrip(r)
+	if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/configmaps") && !r.URL.Query().Has("watch") {
+		l.took.Add(int64(time.Since(begin)))
+	}
+	return res, err
 }
 
 // three are a Deployment without pods, a Service and a ConfigMap.
@@ -78,25 +98,26 @@ func (o *ops) deployNow(b testing.TB, body string) (post time.Duration) {
 	}
 }
 
-func oneDeploy(b *testing.B, o *ops, t *table) {
+func oneDeploy(b *testing.B, o *ops, t *table, listing *atomic.Int64) {
 	b.Helper()
 	const n = 25
-	var ours, bare []time.Duration
+	var ours, bare, lists []time.Duration
 	before := o.requests.Load()
 	for i := range n {
 		body := o.body(b, "deployManifest", o.deployFields(b, o.three(fmt.Sprint("ours-", i)), ""))
-		ours = append(ours, timed(func() { o.deployNow(b, body) }))
+		listing.Store(0)
+		took := timed(func() { o.deployNow(b, body) })
+		lists = append(lists, time.Duration(listing.Load()))
+		ours = append(ours, took-time.Duration(listing.Load()))
 		bare = append(bare, timed(func() { bareApply(b, o, fmt.Sprint("bare-", i)) }))
 	}
 	requests := float64(o.requests.Load()-before) / (3 * n)
 	slices.Sort(ours)
 	slices.Sort(bare)
-	list := best(10, func() time.Duration {
-		return timed(func() { call(b, o.c, http.MethodGet, "/api/v1/namespaces/bench/configmaps?limit=500", "", "") })
-	})
+	slices.Sort(lists)
 	us, them := ours[n/2], bare[n/2]
-	ratio := float64(us-list) / float64(them)
-	t.add("deploy of three / kubectl's requests", fmt.Sprintf("%s (one versioning LIST %s) / %s = %.2f; %.1f API requests per object (kubectl 2)", round(us), round(list), round(them), ratio, requests), "at most 1.2", ratio <= 1.2)
+	ratio := float64(us) / float64(them)
+	t.add("deploy of three / kubectl's requests", fmt.Sprintf("%s (and %s for the versioning LIST) / %s = %.2f; %.1f API requests per object (kubectl 2)", round(us), round(lists[n/2]), round(them), ratio, requests), "at most 1.2", ratio <= 1.2)
 }
 
 func manyDeploys(b *testing.B, s *service, clusters []*localkube.Cluster, t *table) {

@@ -141,7 +141,7 @@ func TestOrca_DeploysAndWaits(t *testing.T) {
 	c := &orca{ops: &ops{s.ready(t), cluster, name}}
 	pod := "template: {metadata: {labels: {app: %[1]s}}, spec: {containers: [{name: main, image: x}]}}"
 	workload := func(kind, name, spec string) string {
-		return fmt.Sprintf("apiVersion: apps/v1\nkind: %s\nmetadata: {name: %s, namespace: %s}\nspec: {%s, selector: {matchLabels: {app: %[2]s}}, %s}", kind, name, c.namespace, spec, fmt.Sprintf(pod, name))
+		return fmt.Sprintf("apiVersion: apps/v1\nkind: %[1]s\nmetadata: {name: %[2]s, namespace: %[3]s}\nspec: {%[4]s, selector: {matchLabels: {app: %[2]s}}, %[5]s}", kind, name, c.namespace, spec, fmt.Sprintf(pod, name))
 	}
 	for kind, m := range map[string]string{
 		"deployment": workload("Deployment", "d", "replicas: 2"), "replicaSet": workload("ReplicaSet", "r", "replicas: 2"), "statefulSet": workload("StatefulSet", "s", "serviceName: s, replicas: 2"),
@@ -157,7 +157,7 @@ func TestOrca_DeploysAndWaits(t *testing.T) {
 	}
 	t.Run("polls of a rollout", func(t *testing.T) {
 		c.polls = 0
-		id := c.submit(t, c.body(t, "deployManifest", c.deployFields(t, strings.Replace(workload("Deployment", "d", "replicas: 6, minReadySeconds: 2"), "image: x", "image: y", 1), "")), "")
+		id := c.submit(t, c.body(t, "deployManifest", c.deployFields(t, strings.Replace(workload("Deployment", "d", "replicas: 6, minReadySeconds: 2"), "image: x", "image: next", 1), "")), "")
 		r, err := c.monitor(t, id)
 		if err != nil {
 			t.Fatal(err)

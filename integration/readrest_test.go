@@ -417,7 +417,7 @@ func TestReadRest_ClosingTable(t *testing.T) {
 				query string
 				want  map[string]any
 			}{
-				{"q=findme&type=serverGroups", map[string]any{"name": "replicaSet findme-v000", "serverGroup": "replicaSet findme-v000", "application": "findme-app", "cluster": "replicaSet findme", "stack": "blue", "sequence": 0.0, "kubernetesKind": "replicaSet", "group": "replicaSet"}},
+				{"q=findme-v&type=serverGroups", map[string]any{"name": "replicaSet findme-v000", "serverGroup": "replicaSet findme-v000", "application": "findme-app", "cluster": "replicaSet findme", "stack": "blue", "sequence": 0.0, "kubernetesKind": "replicaSet", "group": "replicaSet"}},
 				{"q=FINDME&type=loadbalancers", map[string]any{"name": "service findme", "loadBalancer": "service findme", "type": "loadBalancers"}},
 				{"q=findme&type=serverGroupManagers", map[string]any{"name": "deployment findme", "type": "serverGroupManagers"}},
 				{"q=" + o.namespace + "&type=service&region=" + o.namespace, map[string]any{"kubernetesKind": "service", "namespace": o.namespace}},

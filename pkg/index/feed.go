@@ -106,6 +106,13 @@ func (f *Feed) Unfollow() {
 	f.idle = time.Now()
 }
 
+// Readers is how many follow it.
+func (f *Feed) Readers() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.readers
+}
+
 // Last is the number of the latest change, 0 for none.
 func (f *Feed) Last() uint64 {
 	f.mu.Lock()

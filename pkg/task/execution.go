@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,8 @@ type execution struct {
 	plans   map[int]*operation.Plan
 	through map[int]map[int]operation.Done
 	results []json.RawMessage
+	// last is the record of the last step, which is written with the end.
+	last store.Record
 }
 
 // run goes through the operations until the end, a failure, or until the task
@@ -94,7 +97,10 @@ func (e *execution) end(ctx context.Context, state string, last store.HistoryLin
 	if e.results == nil {
 		e.results = []json.RawMessage{}
 	}
-	return e.record(ctx, store.Record{History: []store.HistoryLine{last}, State: state, Result: string(encode(e.results))})
+	r := e.last
+	r.History = append(slices.Clone(r.History), last)
+	r.State, r.Result = state, string(encode(e.results))
+	return e.record(ctx, r)
 }
 
 // operations runs the operations in order; it returns the name of the one that
@@ -125,7 +131,7 @@ func (e *execution) operations(ctx context.Context) (name string, err error) {
 			return name, err
 		}
 		begin := time.Now()
-		result, err := e.operate(ctx, i, op)
+		result, err := e.operate(ctx, i, op, i == len(requests)-1)
 		if e.options.Observe != nil && !lost(err) {
 			e.options.Observe(op.Name(), err != nil, time.Since(begin))
 		}
@@ -171,7 +177,7 @@ func (e *execution) load(ctx context.Context) error {
 }
 
 // operate plans one operation, or takes the recorded plan, and carries it out.
-func (e *execution) operate(ctx context.Context, index int, op operation.Operation) (map[string]any, error) {
+func (e *execution) operate(ctx context.Context, index int, op operation.Operation, isLast bool) (map[string]any, error) {
 	a, ok := e.accounts.Get(op.AccountName())
 	if !ok {
 		return nil, fmt.Errorf("account %s is no longer there", op.AccountName())
@@ -225,7 +231,13 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 	for i := range plan.Steps {
 		d, ok := e.through[index][i]
 		if !ok {
-			if d, err = e.step(ctx, index, i, op, actor, plan, phase, planned); err != nil {
+			var r store.Record
+			if d, r, err = e.step(ctx, index, i, op, actor, plan, phase, planned); err != nil {
+				return nil, err
+			}
+			if isLast && i == len(plan.Steps)-1 {
+				r.Step, e.last = nil, r // what is left to do is dropped at the end
+			} else if err := e.record(ctx, r); err != nil {
 				return nil, err
 			}
 		}
@@ -267,22 +279,22 @@ func (e *execution) recordPlan(ctx context.Context, index int, plan *operation.P
 	return e.record(ctx, store.Record{Step: &store.TaskStep{Operation: index, Step: store.StepPlan, Body: body}, History: lines})
 }
 
-// step carries one step out, records it and brings it to the readers, in this
-// order: a reader may be shown a write that is not recorded yet, but a task
+// step carries one step out, brings it to the readers and returns what there is
+// to record: readers may be shown a write that is not recorded yet, but a task
 // never goes on before both are done.
-func (e *execution) step(ctx context.Context, index, i int, op operation.Operation, actor *operation.Actor, plan *operation.Plan, phase string, again bool) (operation.Done, error) {
+func (e *execution) step(ctx context.Context, index, i int, op operation.Operation, actor *operation.Actor, plan *operation.Plan, phase string, again bool) (operation.Done, store.Record, error) {
 	s := &plan.Steps[i]
 	if err := e.guard(); err != nil {
-		return operation.Done{}, err
+		return operation.Done{}, store.Record{}, err
 	}
 	out, err := actor.Act(ctx, s, again)
 	if err != nil && out == nil {
-		return operation.Done{}, err
+		return operation.Done{}, store.Record{}, err
 	}
 	d := operation.NewDone(s, out)
 	body, sealErr := e.seal(e.task.ID, d)
 	if sealErr != nil {
-		return d, sealErr
+		return d, store.Record{}, sealErr
 	}
 	r := store.Record{Step: &store.TaskStep{Operation: index, Step: i, Body: body}, History: []store.HistoryLine{line(phase, says(s, out))}}
 	w, written := e.write(op, s, out)
@@ -292,13 +304,13 @@ func (e *execution) step(ctx context.Context, index, i int, op operation.Operati
 	if s.Action != operation.LabelPods {
 		r.Resources = []store.Resource{olderRow(e.task.ID, op.AccountName(), s, out, plan)}
 	}
-	if recordErr := e.record(ctx, r); recordErr != nil {
-		return d, recordErr
-	}
 	if written && e.observer != nil {
 		e.observer.Written(ctx, w, out)
 	}
-	return d, err
+	if err != nil { // the object is there, and is not as it should be
+		return d, r, errors.Join(err, e.record(ctx, r))
+	}
+	return d, r, nil
 }
 
 func says(s *operation.Step, o *operation.Outcome) string {
