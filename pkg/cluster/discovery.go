@@ -65,7 +65,7 @@ func (c *Client) Discover(ctx context.Context) (*Catalog, error) {
 	before := c.catalog.Swap(catalog)
 	if c.disk != nil && (before == nil || !slices.Equal(before.resources, all)) {
 		if err := c.disk.save(all); err != nil {
-			return catalog, nil //nolint:nilerr // the cache is only there to start sooner
+			return catalog, nil // the cache is only there to start sooner
 		}
 	}
 	return catalog, nil

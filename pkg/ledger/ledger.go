@@ -282,7 +282,7 @@ func (l *Ledger) read(ctx context.Context, w store.Write) error {
 	}
 	client, err := l.clusters.Client(w.Account)
 	if err != nil {
-		return nil // the account is gone, and with it what it showed
+		return nil //nolint:nilerr // the account is gone, and with it what it showed
 	}
 	catalog, err := client.Catalog(ctx)
 	if err != nil {

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
@@ -44,13 +45,8 @@ func (b *binder) has(key spinnaker.ArtifactKey) bool {
 // created makes an artifact of this request a candidate in the place of those
 // of the same key.
 func (b *binder) created(a spinnaker.Artifact) {
-	kept := b.candidates[:0:0]
-	for _, c := range b.candidates {
-		if c.Key() != a.Key() {
-			kept = append(kept, c)
-		}
-	}
-	b.candidates = append(kept, a)
+	b.candidates = slices.DeleteFunc(b.candidates, func(c spinnaker.Artifact) bool { return c.Key() == a.Key() })
+	b.candidates = append(b.candidates, a)
 }
 
 // bind replaces what artifacts match in a manifest of the kind, whose

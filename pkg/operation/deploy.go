@@ -315,7 +315,7 @@ func (d *deploy) resolve(ctx context.Context, p *Planner) ([]*planned, error) {
 		if oneOf(o.kindText, "event", "controllerRevision") {
 			return nil, fmt.Errorf("%s: objects of this kind cannot be deployed", spinnaker.FullName(o.kindText, o.name))
 		}
-		namespaced := false
+		var namespaced bool
 		if r, ok := defined[apiVersion+" "+kind]; ok {
 			namespaced = r.Namespaced
 		} else {

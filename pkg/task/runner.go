@@ -367,7 +367,7 @@ func (r *Runner) seal(id string, content any) (store.Sealable, error) {
 		return store.Sealable{Text: string(text)}, nil
 	}
 	sealed, err := r.keys.Seal(id, string(text))
-	return store.Sealable{KeyID: sealed.KeyID, Text: sealed.Text}, err
+	return store.Sealable(sealed), err
 }
 
 func (r *Runner) open(id string, s store.Sealable, into any) error {
@@ -377,7 +377,7 @@ func (r *Runner) open(id string, s store.Sealable, into any) error {
 			return fmt.Errorf("the task is sealed with the key %q, and there are no keys", s.KeyID)
 		}
 		var err error
-		if text, err = r.keys.Open(id, store.Sealed{KeyID: s.KeyID, Text: s.Text}); err != nil {
+		if text, err = r.keys.Open(id, store.Sealed(s)); err != nil {
 			return err
 		}
 	}
