@@ -6,7 +6,7 @@ LINT         := $(CACHE)/tools/golangci-lint-$(LINT_VERSION)
 MODULES      := . localkube
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build test run bench lint clean
+.PHONY: help tools build test run bench fuzz lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,14 @@ endif
 
 bench: build ## measure against limits and peers on a real control plane, in one run
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./integration
+	go test -run '^$$' -bench Search -benchtime 200x ./pkg/index
+
+FUZZTIME ?= 2m
+fuzz: ## look for input that breaks a decoder, FUZZTIME (2m) for each
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./pkg/operation
+	go test -run '^$$' -fuzz FuzzProperties -fuzztime $(FUZZTIME) ./pkg/view
+	go test -run '^$$' -fuzz FuzzFrames -fuzztime $(FUZZTIME) ./pkg/watch
+	go test -run '^$$' -fuzz FuzzMonikerOf -fuzztime $(FUZZTIME) ./pkg/spinnaker
 
 lint: $(LINT) ## run the linters
 	@for m in $(MODULES); do (cd $$m && $(LINT) run --config $(CURDIR)/.golangci.yaml ./...) || exit 1; done

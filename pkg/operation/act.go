@@ -481,6 +481,12 @@ func (a *Actor) scale(ctx context.Context, s *Step, r cluster.Resource) (*Outcom
 			return nil, &cluster.Error{Reason: cluster.NotFound, Err: errors.New("not found")}
 		}
 		out := &Outcome{Object: live, Change: Updated}
+		if a.DryRun { // the server has checked the count and kept the old one
+			out.Before, out.Object = live, live.DeepCopy()
+			if err := unstructured.SetNestedField(out.Object.Object, *s.Replicas, "spec", "replicas"); err != nil {
+				return nil, err
+			}
+		}
 		if now == *s.Replicas {
 			out.Change = Unchanged
 		}
