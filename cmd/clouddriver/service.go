@@ -43,6 +43,9 @@ type service struct {
 }
 
 func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *service, err error) {
+	for _, setting := range c.Unused() {
+		log.Warn("a setting is not used yet", "setting", setting)
+	}
 	accounts := account.NewRegistry(account.SourceKubeconfig, account.SourceProviders)
 	kubeconfig := account.NewKubeconfig(c.Kubernetes, accounts, log)
 	if err := kubeconfig.Load(); err != nil {

@@ -29,6 +29,7 @@ type Config struct {
 	Tasks       Tasks       `koanf:"tasks"`
 	Jobs        Jobs        `koanf:"jobs"`
 	Admin       Admin       `koanf:"admin"`
+	Artifacts   Artifacts   `koanf:"artifacts"`
 	Log         Log         `koanf:"log"`
 }
 
@@ -257,9 +258,28 @@ type AdminTasks struct {
 	ShutdownWaitSeconds int `koanf:"shutdownWaitSeconds" default:"600" doc:"seconds that running tasks may take after a stop signal; what is left then goes to another replica or the next start"`
 }
 
+// Artifacts is where artifact accounts are kept.
+type Artifacts struct {
+	CredentialsDir string `koanf:"credentialsDir" env:"ARTIFACTS_CREDENTIALS_CONFIG_DIR" doc:"folder with artifact accounts, as the older rewrite has it; not used yet, the service says so at the start"`
+}
+
+// Unused are the settings that are set and that nothing uses yet, each with
+// what that means.
+func (c *Config) Unused() []string {
+	var out []string
+	if c.Services.Fiat.URL != "" {
+		out = append(out, "services.fiat.baseUrl (FIAT_URL): requests are not authorized through Fiat; keep the service where only Gate, Orca and operators reach it")
+	}
+	if c.Artifacts.CredentialsDir != "" {
+		out = append(out, "artifacts.credentialsDir (ARTIFACTS_CREDENTIALS_CONFIG_DIR): there are no artifact accounts; artifacts have to be fetched by another Clouddriver")
+	}
+	return out
+}
+
 // Fiat is Spinnaker's authorization service.
 type Fiat struct {
-	Enabled bool `koanf:"enabled" default:"false" doc:"authorize through Fiat; not supported yet, the service refuses to start"`
+	URL     string `koanf:"baseUrl" env:"FIAT_URL" doc:"address of Fiat, as the older rewrite has it; not used yet, the service says so at the start"`
+	Enabled bool   `koanf:"enabled" default:"false" doc:"authorize through Fiat; not supported yet, the service refuses to start"`
 }
 
 // Log is how the service logs to standard error.

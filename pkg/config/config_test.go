@@ -92,3 +92,11 @@ func TestLoad_MistakesNameTheirKey(t *testing.T) {
 		})
 	}
 }
+
+func TestUnused_NamesTheVariablesOfTheOlderRewriteThatDoNothingYet(t *testing.T) {
+	c := &Config{Services: Services{Fiat: Fiat{URL: "http://fiat"}}, Artifacts: Artifacts{CredentialsDir: "/x"}}
+	got := strings.Join(c.Unused(), "\n")
+	if !strings.Contains(got, "FIAT_URL") || !strings.Contains(got, "ARTIFACTS_CREDENTIALS_CONFIG_DIR") || len((&Config{}).Unused()) != 0 {
+		t.Error(got)
+	}
+}
