@@ -402,6 +402,15 @@ func (a *Account) find(namespace, kind, name string) *Object {
 
 // Objects lists an account's objects of some kinds, in order.
 func (ix *Index) Objects(accountName string, kindTexts ...string) []*Object {
+	return ix.objects(accountName, func(k *Kind) bool { return slices.Contains(kindTexts, k.Text) })
+}
+
+// OfClass lists an account's objects of a class, in order.
+func (ix *Index) OfClass(accountName string, class spinnaker.Class) []*Object {
+	return ix.objects(accountName, func(k *Kind) bool { return k.Class == class })
+}
+
+func (ix *Index) objects(accountName string, wanted func(*Kind) bool) []*Object {
 	a := ix.account(accountName)
 	if a == nil {
 		return nil
@@ -409,8 +418,8 @@ func (ix *Index) Objects(accountName string, kindTexts ...string) []*Object {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	var out []*Object
-	for _, text := range kindTexts {
-		if k := a.kinds[text]; k != nil {
+	for _, k := range a.kinds {
+		if wanted(k.kind) {
 			out = slices.AppendSeq(out, maps.Values(k.objects))
 		}
 	}

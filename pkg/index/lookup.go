@@ -76,24 +76,6 @@ func (ix *Index) Instances(accountName, ownerUID string) string {
 	return fmt.Sprintf("%x", sum.Sum(nil))
 }
 
-// OfClass lists an account's objects of a class, in order.
-func (ix *Index) OfClass(accountName string, class spinnaker.Class) []*Object {
-	a := ix.account(accountName)
-	if a == nil {
-		return nil
-	}
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	var out []*Object
-	for _, k := range a.kinds {
-		if k.kind.Class == class {
-			out = slices.AppendSeq(out, maps.Values(k.objects))
-		}
-	}
-	slices.SortFunc(out, Compare)
-	return out
-}
-
 // Members lists what an application has in an account beside instances, in
 // order.
 func (ix *Index) Members(application, accountName string) []*Object {
