@@ -109,17 +109,20 @@ func (s *Server) podsOfJob(r *http.Request, q jobRequest, job *unstructured.Unst
 		return read()
 	}
 	k := strings.Join([]string{"jobPods", name, string(job.GetUID()), job.GetResourceVersion(), s.Index.Instances(name, string(job.GetUID()))}, "\x00")
-	var failed error
-	pods := index.Cached(s.Cache, k, func() ([]view.JobPod, int) {
+	// The error goes with the pods: whoever shares the reading shares it, too.
+	type answer struct {
+		pods []view.JobPod
+		err  error
+	}
+	found := index.Cached(s.Cache, k, func() (answer, int) {
 		pods, err := read()
-		failed = err
 		const typical = 4 << 10
-		return pods, typical * (1 + len(pods))
+		return answer{pods, err}, typical * (1 + len(pods))
 	})
-	if failed != nil {
+	if found.err != nil {
 		s.Cache.Drop(k)
 	}
-	return pods, failed
+	return found.pods, found.err
 }
 
 func livePods(ctx context.Context, client Cluster, job *unstructured.Unstructured) ([]*unstructured.Unstructured, error) {

@@ -87,12 +87,7 @@ func (s *Server) object(r *http.Request, client Cluster, a *account.Account, kin
 	if err != nil {
 		return nil, err
 	}
-	if resource.Namespaced && location == "" {
-		location = a.DefaultNamespace()
-	}
-	if !resource.Namespaced {
-		location = ""
-	}
+	location = inNamespace(a, resource, location)
 	if !a.AllowsNamespace(location) {
 		return nil, &cluster.Error{Reason: cluster.NotFound, Err: fmt.Errorf("namespace %s is not the account's", location)}
 	}
@@ -114,6 +109,17 @@ func (s *Server) object(r *http.Request, client Cluster, a *account.Account, kin
 		s.Index.Written(a.Name, text, object)
 	}
 	return object, err
+}
+
+// inNamespace is where an object of a kind is looked for.
+func inNamespace(a *account.Account, resource cluster.Resource, location string) string {
+	switch {
+	case !resource.Namespaced:
+		return ""
+	case location == "":
+		return a.DefaultNamespace()
+	}
+	return location
 }
 
 // resourceOf finds a kind in any spelling. An unknown one is looked for once

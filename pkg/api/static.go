@@ -20,9 +20,7 @@ type static struct{ pattern, body string }
 const (
 	emptyList   = "[]"
 	emptyObject = "{}"
-	// dockerRegistry accounts may be configured elsewhere; their image lists are
-	// empty here.
-	nothing = ""
+	nothing     = ""
 )
 
 var statics = []static{
@@ -32,6 +30,7 @@ var statics = []static{
 	{"/certificates", emptyList}, {"/certificates/{provider}", emptyList},
 	{"/functions", emptyList}, {"/applications/{application}/functions", emptyList},
 	{"/tags", emptyList}, {"/storage", emptyList},
+	// Registries may be configured in another Clouddriver; here they have nothing.
 	{"/dockerRegistry/images/find", emptyList}, {"/dockerRegistry/images/tags", emptyList},
 	{"/reports/reservation", emptyList}, {"/reports/reservation/{name}", emptyList},
 	{"/servicebroker/{account}/services", emptyList}, {"/servicebroker/{account}/serviceInstance", nothing},

@@ -72,13 +72,7 @@ func (s *Server) clusterMembers(r *http.Request) (membersRequest, []view.Sibling
 	if err != nil {
 		return q, nil, upstream(q.account, err)
 	}
-	location := q.location
-	if resource.Namespaced && location == "" {
-		location = a.DefaultNamespace()
-	}
-	if !resource.Namespaced {
-		location = ""
-	}
+	location := inNamespace(a, resource, q.location)
 	text := resource.KindText()
 	if a.LabelSelector == "" && (text == "replicaSet" || text == "statefulSet") {
 		if h, err := s.caughtUp(r, q.account); err == nil && !h.IsStale(q.account) && !h.NeverSynced(q.account) && s.Index.Follows(q.account, text, location) {
