@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,19 +112,33 @@ func (c *orca) deployAndWait(t testing.TB, manifests, fields string) (result, er
 	return r, c.waitStable(t, r.ManifestNamesByNamespace)
 }
 
-// requestKinds counts requests to a cluster by what they are for.
+// requestsRead are the reads that a cluster was asked for.
+type requestsRead struct {
+	events  atomic.Int64
+	mu      sync.Mutex
+	objects []string
+}
+
+func (r *requestsRead) ofObjects() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.objects)
+}
+
 type requestKinds struct {
-	next            http.RoundTripper
-	objects, events *atomic.Int64
+	next  http.RoundTripper
+	reads *requestsRead
 }
 
 func (k requestKinds) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case r.Method != http.MethodGet || r.URL.Query().Has("watch") || r.URL.Path == "/api" || r.URL.Path == "/apis":
 	case strings.HasSuffix(r.URL.Path, "/events"):
-		k.events.Add(1)
+		k.reads.events.Add(1)
 	default:
-		k.objects.Add(1)
+		k.reads.mu.Lock()
+		k.reads.objects = append(k.reads.objects, r.URL.String())
+		k.reads.mu.Unlock()
 	}
 	return k.next.RoundTrip(r)
 }
@@ -136,8 +151,8 @@ func TestOrca_DeploysAndWaits(t *testing.T) {
 	namespace(t, name, cluster)
 	cfg := settings()
 	cfg.Kubernetes.Accounts = javaAccounts(cluster)
-	var objects, events atomic.Int64
-	s := startShared(t, storeOptions(t, nil), cfg, func(next http.RoundTripper) http.RoundTripper { return requestKinds{next, &objects, &events} })
+	var reads requestsRead
+	s := startShared(t, storeOptions(t, nil), cfg, func(next http.RoundTripper) http.RoundTripper { return requestKinds{next, &reads} })
 	c := &orca{ops: &ops{s.ready(t), cluster, name}}
 	pod := "template: {metadata: {labels: {app: %[1]s}}, spec: {containers: [{name: main, image: x}]}}"
 	workload := func(kind, name, spec string) string {
@@ -162,14 +177,15 @@ func TestOrca_DeploysAndWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		objectsBefore, eventsBefore, begin := objects.Load(), events.Load(), time.Now()
+		objectsBefore, eventsBefore, begin := len(reads.ofObjects()), reads.events.Load(), time.Now()
 		if err := c.waitStable(t, r.ManifestNamesByNamespace); err != nil {
 			t.Fatal(err)
 		}
-		o, e, took := objects.Load()-objectsBefore, events.Load()-eventsBefore, time.Since(begin)
+		objects := reads.ofObjects()[objectsBefore:]
+		o, e, took := len(objects), reads.events.Load()-eventsBefore, time.Since(begin)
 		t.Logf("%d polls in %s: %d reads of objects (%.3f per poll), %d reads of events (%.3f per poll)", c.polls, took.Round(time.Millisecond), o, float64(o)/float64(c.polls), e, float64(e)/float64(c.polls))
 		if o != 0 || c.polls < 5 {
-			t.Errorf("%d reads of objects in %d polls, want none", o, c.polls)
+			t.Errorf("%d reads of objects in %d polls, want none: %q", o, c.polls, objects)
 		}
 		if most := int64(took/(5*time.Second)) + 2; e > most {
 			t.Errorf("%d reads of events, want at most %d", e, most)

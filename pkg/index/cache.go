@@ -34,6 +34,16 @@ func NewCache(bytes int64) (*Cache, error) {
 // Close ends the cache's goroutines.
 func (c *Cache) Close() { c.entries.Close() }
 
+// get returns what was put under a key, if it is still there. What is put
+// passes through a buffer, so a miss is only believed once that is empty.
+func (c *Cache) get(key string) (any, bool) {
+	if v, ok := c.entries.Get(key); ok {
+		return v, true
+	}
+	c.entries.Wait()
+	return c.entries.Get(key)
+}
+
 // Drop forgets the value under a key.
 func (c *Cache) Drop(key string) { c.entries.Del(key) }
 

@@ -37,7 +37,7 @@ func (ix *Index) Manifest(accountName, namespace, kind, name string) *unstructur
 	if o == nil {
 		return nil
 	}
-	packed, ok := ix.payloads.entries.Get(payloadKey(accountName, o))
+	packed, ok := ix.payloads.get(payloadKey(accountName, o))
 	if !ok {
 		return nil
 	}
