@@ -291,7 +291,7 @@ func TestReadRest_ClosingTable(t *testing.T) {
 			path := func(name string) string {
 				return escaped("applications", "null", "jobs", o.c.Name, o.namespace, "job "+name)
 			}
-			r := o.run(t, "runJob", "application: x\nmanifest: {apiVersion: batch/v1, kind: Job, metadata: {generateName: run-, namespace: "+o.namespace+"}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}").only(t)
+			r := o.run(t, "runJob", "application: x\nmanifest: {apiVersion: batch/v1, kind: Job, metadata: {generateName: run-, namespace: "+o.namespace+"}, spec: {template: {metadata: {labels: {run: it}}, spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}}").only(t)
 			full := r.DeployedNamesByLocation[o.namespace][0]
 			// Found at once, and later as succeeded: kwok ends the pods of jobs.
 			name := strings.TrimPrefix(full, "job ")
@@ -327,6 +327,20 @@ func TestReadRest_ClosingTable(t *testing.T) {
 				return nil
 			})
 			o.get(t, path(name)).says(t, 200, `"jobState":"Succeeded"`)
+		}},
+		{19, "pods of a job that the watch does not tell of", func(t *testing.T, o *ops) {
+			s := start(t, settings(), o.c).ready(t) // it watches what has Spinnaker's label
+			const managed = "labels: {app.kubernetes.io/managed-by: spinnaker}, annotations: {moniker.spinnaker.io/application: x, moniker.spinnaker.io/cluster: job quiet}"
+			apply(t, o.c, "apiVersion: batch/v1\nkind: Job\nmetadata: {name: quiet, namespace: "+o.namespace+", "+managed+"}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}}")
+			path := escaped("applications", "x", "jobs", o.c.Name, o.namespace, "job quiet")
+			eventually(t, 30*time.Second, func() error {
+				if r := s.get(t, path); !strings.Contains(r.body, `"phase":"Succeeded"`) || !strings.Contains(r.body, `"jobState":"Succeeded"`) {
+					return errors.New(r.body)
+				}
+				return nil
+			})
+			call(t, o.c, http.MethodPatch, o.core("pods", o.onePod(t, "job-name=quiet"))+"/status", mergePatch, `{"status":{"message":"told late"}}`)
+			s.get(t, path).says(t, 200, `"message":"told late"`)
 		}},
 		{22, "property files", func(t *testing.T, o *ops) {
 			apply(t, o.c, "apiVersion: batch/v1\nkind: Job\nmetadata: {name: tells, namespace: "+o.namespace+"}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: side, image: x}]}}}")

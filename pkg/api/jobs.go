@@ -93,34 +93,38 @@ func (s *Server) job(w http.ResponseWriter, r *http.Request) {
 // podsOfJob lists a job's pods. While the watch tells that none of them has
 // changed, they are not asked for again.
 func (s *Server) podsOfJob(r *http.Request, q jobRequest, job *unstructured.Unstructured) ([]view.JobPod, error) {
-	read := func() ([]view.JobPod, error) {
-		all, err := livePods(r.Context(), q.client, job)
-		if err != nil {
-			return nil, err
-		}
-		var out []view.JobPod
-		for _, pod := range all {
-			out = append(out, view.NewJobPod(pod.Object))
-		}
-		return out, nil
-	}
 	name := q.account.Name
-	if s.await(r, name).IsStale(name) || !s.Index.Follows(name, "pod", q.location) {
-		return read()
-	}
-	k := strings.Join([]string{"jobPods", name, string(job.GetUID()), job.GetResourceVersion(), s.Index.Instances(name, string(job.GetUID()))}, "\x00")
+	watched, versions := s.Index.Instances(name, string(job.GetUID()))
 	// The error goes with the pods: whoever shares the reading shares it, too.
 	type answer struct {
 		pods []view.JobPod
+		// told says that the watch tells of every one of them. In an account
+		// that is watched through a selector it may not.
+		told bool
 		err  error
 	}
-	found := index.Cached(s.Cache, k, func() (answer, int) {
-		pods, err := read()
+	read := func() answer {
+		all, err := livePods(r.Context(), q.client, job)
+		out := answer{told: err == nil, err: err}
+		for _, pod := range all {
+			out.pods = append(out.pods, view.NewJobPod(pod.Object))
+			_, ok := watched[string(pod.GetUID())]
+			out.told = out.told && ok
+		}
+		return out
+	}
+	if s.await(r, name).IsStale(name) || !s.Index.Follows(name, "pod", q.location) {
+		found := read()
+		return found.pods, found.err
+	}
+	key := strings.Join([]string{"jobPods", name, string(job.GetUID()), job.GetResourceVersion(), versions}, "\x00")
+	found := index.Cached(s.Cache, key, func() (answer, int) {
 		const typical = 4 << 10
-		return answer{pods, err}, typical * (1 + len(pods))
+		found := read()
+		return found, typical * (1 + len(found.pods))
 	})
-	if found.err != nil {
-		s.Cache.Drop(k)
+	if !found.told {
+		s.Cache.Drop(key)
 	}
 	return found.pods, found.err
 }

@@ -53,12 +53,13 @@ func (ix *Index) Decode(a *account.Account, live *unstructured.Unstructured) *Ob
 	return o
 }
 
-// Instances identifies the instances that an object owns, in the versions that
-// the readers are shown.
-func (ix *Index) Instances(accountName, ownerUID string) string {
+// Instances are the UIDs of the instances of an object that the readers are
+// shown, and a text that identifies them in their versions.
+func (ix *Index) Instances(accountName, ownerUID string) (uids map[string]struct{}, versions string) {
+	uids = map[string]struct{}{}
 	a := ix.account(accountName)
 	if a == nil {
-		return ""
+		return uids, ""
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -71,9 +72,10 @@ func (ix *Index) Instances(accountName, ownerUID string) string {
 	slices.SortFunc(all, Compare)
 	sum := fnv.New128a()
 	for _, o := range all {
+		uids[o.UID] = struct{}{}
 		_, _ = fmt.Fprintln(sum, o.UID, o.version)
 	}
-	return fmt.Sprintf("%x", sum.Sum(nil))
+	return uids, fmt.Sprintf("%x", sum.Sum(nil))
 }
 
 // Members lists what an application has in an account beside instances, in
