@@ -16,6 +16,7 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/api"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
 	"github.com/datapunchorg/go-clouddriver/pkg/front50"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/ledger"
@@ -111,7 +112,16 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 			ManagedBySuffix: c.Kubernetes.V2.ManagedBySuffix, NoLabels: !c.Kubernetes.V2.ApplyAppLabels, MatchNameOnly: c.Kubernetes.ArtifactBinding.MatchNameOnly(),
 		},
 	}, log)
-	metrics = telemetry.NewMetrics(telemetry.Source{Accounts: fleet.Status, Objects: ix.Size, Cache: cache.Stats, Tasks: tasks.Load})
+	figures := telemetry.Source{Accounts: fleet.Status, Objects: ix.Size, Cache: cache.Stats, Tasks: tasks.Load}
+	var other api.Fallback
+	if c.Fallback.URL != "" {
+		f, err := fallback.New(c.Fallback.URL, fallback.Options{Timeout: c.Fallback.Timeout, ListTimeout: c.Fallback.ListTimeout, Log: log})
+		if err != nil {
+			return nil, fmt.Errorf("fallback.baseUrl: %w", err)
+		}
+		other, figures.FallbackDown = f, f.Down
+	}
+	metrics = telemetry.NewMetrics(figures)
 	var customKinds view.CustomKinds
 	if path := c.Kubernetes.CustomKinds; path != "" {
 		text, err := os.ReadFile(path) //nolint:gosec // the operator's own file
@@ -131,7 +141,7 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 	}
 	handler := api.New(api.Options{
 		Index: ix, Cache: cache, Fleet: fleet, Accounts: accounts, Providers: providers, Resources: db, History: db, Tasks: tasks, Clients: api.ClientFunc(fleet.Client), Ledger: others,
-		Version: version(), Down: down(db, tasks), Front50: front50Of(c.Services.Front50),
+		Version: version(), Down: down(db, tasks), Front50: front50Of(c.Services.Front50), Fallback: other,
 		Jobs: api.Jobs{HidePodStatus: !c.Kubernetes.Jobs.DetailedPodStatus, KeepOnCancel: !c.Jobs.CancelDeletes}, CustomKinds: customKinds, VerboseRequests: c.Log.VerboseRequests,
 		Limits: c.Server, Credentials: c.Credentials,
 		Metrics: metrics.Handler(), Observe: metrics.Observe, Log: log,

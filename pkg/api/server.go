@@ -45,6 +45,9 @@ type Options struct {
 	Down func(ctx context.Context) error
 	// Front50 knows projects and applications; nil without one.
 	Front50 Front50
+	// Fallback has the accounts and providers that are not ours; nil without
+	// one.
+	Fallback Fallback
 	// Jobs are the settings of jobs.
 	Jobs Jobs
 	// CustomKinds are the status rules of the older rewrite's custom kinds.
@@ -81,6 +84,9 @@ func New(o Options) http.Handler {
 	r.Use(s.observe, s.recover)
 	if o.VerboseRequests {
 		r.Use(s.verbose)
+	}
+	if o.Fallback != nil {
+		r.Use(s.handOver(r))
 	}
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, problem{status: http.StatusNotFound, message: "No handler found for " + r.Method + " " + r.URL.Path})
@@ -129,6 +135,7 @@ func (s *Server) routes(r chi.Router) {
 	r.Get("/applications/{application}/rawResources", s.rawResources)
 	r.Get("/applications/{application}/history", s.history)
 	s.staticRoutes(r)
+	s.artifactRoutes(r)
 	s.operationRoutes(r)
 	r.Route("/v1/kubernetes/providers", s.providerRoutes)
 	r.Get("/credentials", s.credentials)

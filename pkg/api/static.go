@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,20 @@ var statics = []static{
 	{"/dockerRegistry/images/find", emptyList}, {"/dockerRegistry/images/tags", emptyList},
 	{"/reports/reservation", emptyList}, {"/reports/reservation/{name}", emptyList},
 	{"/servicebroker/{account}/services", emptyList}, {"/servicebroker/{account}/serviceInstance", nothing},
-	{"/installedPlugins", emptyList},
+}
+
+// absences are routes of other providers whose objects are not there.
+var absences = map[string]string{
+	"/tags/{id}":                     "No EntityTags found w/ id = '{id}'",
+	"/images/{provider}/{id}":        "ImageProvider for provider {provider} not found.",
+	"/v1/data/static/{id}":           "No data available (id: {id})",
+	"/v1/data/adhoc/{id}/{bucket}/*": "No data available (groupId: {id})",
+}
+
+// isStatic says whether a route belongs to other providers.
+func isStatic(pattern string) bool {
+	_, absent := absences[pattern]
+	return absent || slices.ContainsFunc(statics, func(s static) bool { return s.pattern == pattern })
 }
 
 func (s *Server) staticRoutes(r chi.Router) {
@@ -46,12 +60,7 @@ func (s *Server) staticRoutes(r chi.Router) {
 			_, _ = io.WriteString(w, route.body) // the caller may be gone
 		})
 	}
-	for pattern, text := range map[string]string{
-		"/tags/{id}":                     "No EntityTags found w/ id = '{id}'",
-		"/images/{provider}/{id}":        "ImageProvider for provider {provider} not found.",
-		"/v1/data/static/{id}":           "No data available (id: {id})",
-		"/v1/data/adhoc/{id}/{bucket}/*": "No data available (groupId: {id})",
-	} {
+	for pattern, text := range absences {
 		r.Get(pattern, func(w http.ResponseWriter, r *http.Request) {
 			p, err := segments(r, "id", "provider")
 			if err == nil {
@@ -69,6 +78,7 @@ func (s *Server) staticRoutes(r chi.Router) {
 			s.fail(w, r, err)
 		})
 	}
+	r.Get("/installedPlugins", func(w http.ResponseWriter, r *http.Request) { s.json(w, r, []any{}) })
 	r.Get("/features/stages", s.features)
 	r.Get("/cache/introspection", s.introspection)
 	r.Get("/cache/{provider}/{type}", func(w http.ResponseWriter, r *http.Request) { s.json(w, r, []any{}) })

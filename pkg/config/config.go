@@ -24,6 +24,7 @@ type Config struct {
 	Cache       Cache       `koanf:"cache"`
 	Credentials Credentials `koanf:"credentials"`
 	Services    Services    `koanf:"services"`
+	Fallback    Fallback    `koanf:"fallback"`
 	Database    Database    `koanf:"database"`
 	Accounts    Accounts    `koanf:"accounts"`
 	Tasks       Tasks       `koanf:"tasks"`
@@ -169,6 +170,14 @@ type Front50 struct {
 	Timeout time.Duration `koanf:"timeout" default:"10s" doc:"deadline of a call to Front50"`
 }
 
+// Fallback is another Clouddriver, usually Java's, beside which this one runs:
+// it has the providers and accounts that are not ours.
+type Fallback struct {
+	URL         string        `koanf:"baseUrl" env:"FALLBACK_URL" doc:"address of another Clouddriver; what is asked of other providers, of accounts that are not here and of artifacts is handed over to it, and lists show what both have"`
+	Timeout     time.Duration `koanf:"timeout" default:"50s" doc:"deadline of a request that is handed over"`
+	ListTimeout time.Duration `koanf:"listTimeout" default:"5s" doc:"how long a list waits for the fallback's part before it goes without; after that, lists go without for 5s"`
+}
+
 // Arcade gives tokens for accounts of the provider API. The variables are
 // those of homedepot/go-clouddriver.
 type Arcade struct {
@@ -271,7 +280,7 @@ func (c *Config) Unused() []string {
 		out = append(out, "services.fiat.baseUrl (FIAT_URL): requests are not authorized through Fiat; keep the service where only Gate, Orca and operators reach it")
 	}
 	if c.Artifacts.CredentialsDir != "" {
-		out = append(out, "artifacts.credentialsDir (ARTIFACTS_CREDENTIALS_CONFIG_DIR): there are no artifact accounts; artifacts have to be fetched by another Clouddriver")
+		out = append(out, "artifacts.credentialsDir (ARTIFACTS_CREDENTIALS_CONFIG_DIR): there are no artifact accounts; artifacts have to be fetched by another Clouddriver, which fallback.baseUrl can name")
 	}
 	return out
 }
@@ -313,6 +322,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	for key, n := range map[string]int64{
+		"fallback.timeout": int64(c.Fallback.Timeout), "fallback.listTimeout": int64(c.Fallback.ListTimeout),
 		"services.arcade.timeout": int64(c.Services.Arcade.Timeout), "services.front50.timeout": int64(c.Services.Front50.Timeout), "services.arcade.tokenTTL": int64(c.Services.Arcade.TokenTTL),
 		"database.maxOpen": int64(c.Database.MaxOpen), "database.connectTimeout": int64(c.Database.ConnectTimeout),
 		"database.timeout": int64(c.Database.Timeout), "database.migrationTimeout": int64(c.Database.MigrationTimeout),
@@ -337,14 +347,9 @@ func (c *Config) Validate() error {
 	if c.Accounts.TokenKeys != "" && c.Accounts.TokenKeysFile != "" {
 		bad("accounts.tokenKeys", "at most one of tokenKeys and tokenKeysFile can be set")
 	}
-	if u := c.Services.Arcade.URL; u != "" {
-		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
-			bad("services.arcade.baseUrl", "is not an http or https address")
-		}
-	}
-	if u := c.Services.Front50.URL; u != "" {
-		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
-			bad("services.front50.baseUrl", "is not an http or https address")
+	for key, u := range map[string]string{"services.arcade.baseUrl": c.Services.Arcade.URL, "services.front50.baseUrl": c.Services.Front50.URL, "fallback.baseUrl": c.Fallback.URL} {
+		if parsed, err := url.Parse(u); u != "" && (err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https")) {
+			bad(key, "is not an http or https address")
 		}
 	}
 	if c.Services.Fiat.Enabled {

@@ -25,6 +25,8 @@ type Source struct {
 	Cache    func() (hits, misses, bytes uint64)
 	// Tasks is how many tasks are under way.
 	Tasks func() int
+	// FallbackDown says that lists go without the fallback; nil without one.
+	FallbackDown func() bool
 }
 
 // Metrics are the service's metrics.
@@ -95,6 +97,7 @@ var (
 	cacheHits      = describe("cache_hits_total", "Rendered answers found in the cache.")
 	cacheMisses    = describe("cache_misses_total", "Rendered answers not found in the cache.")
 	tasksUnderWay  = describe("tasks_under_way", "Tasks that this replica is running or has waiting.")
+	fallbackDown   = describe("fallback_down", "1 while lists go without the fallback, which does not answer.")
 	cacheBytesUsed = describe("cache_bytes", "Bytes of rendered answers in the cache.")
 )
 
@@ -124,6 +127,9 @@ func (s *source) Collect(ch chan<- prometheus.Metric) {
 	counter(cacheMisses, misses)
 	gauge(cacheBytesUsed, float64(bytes))
 	gauge(tasksUnderWay, float64(s.Tasks()))
+	if s.FallbackDown != nil {
+		gauge(fallbackDown, bit(s.FallbackDown()))
+	}
 }
 
 func bit(b bool) float64 {

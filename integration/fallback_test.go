@@ -1,0 +1,286 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/api"
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
+)
+
+// besides serves the cluster of o with a fallback.
+func besides(t testing.TB, o *ops, base string, patience time.Duration) *ops {
+	t.Helper()
+	f, err := fallback.New(base, fallback.Options{Timeout: patience, ListTimeout: patience, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &ops{serveWith(t, o, api.Options{Fallback: f}), o.c, o.namespace}
+}
+
+// TestFallback_AnswersForWhatIsNotOurs tells by the echo of a fake Java
+// Clouddriver which requests get there, and that they get there as they are.
+func TestFallback_AnswersForWhatIsNotOurs(t *testing.T) {
+	o := startOps(t, "fallback-routes")
+	java := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-Java", "yes")
+		w.WriteHeader(http.StatusAccepted)
+		_ = json.NewEncoder(w).Encode(map[string]string{"method": r.Method, "uri": r.RequestURI, "body": string(body), "user": r.Header.Get("X-Spinnaker-User"), "host": r.Host})
+	}))
+	t.Cleanup(java.Close)
+	s := besides(t, o, java.URL+"/base", 5*time.Second)
+	mine := o.c.Name
+	op := func(account, provider string) string {
+		return fmt.Sprintf(`{"resizeServerGroup":{"account":%q,"cloudProvider":%q,"credentials":%q}}`, account, provider, account)
+	}
+	for _, c := range []struct {
+		method, path, body string
+		theirs             bool
+	}{
+		{"GET", "/manifests/aws-1/eu/image%20x?includeEvents=false", "", true},
+		{"GET", "/manifests/" + mine + "/ns/deployment%20x", "", false},
+		{"GET", "/credentials/aws-1", "", true},
+		{"GET", "/credentials/" + mine, "", false},
+		{"GET", "/instances/aws-1/eu/i-123", "", true},
+		{"GET", "/instances/aws-1/eu/i-123/console?provider=aws", "", true},
+		{"GET", "/applications/web/serverGroups/aws-1/eu/web-v001", "", true},
+		{"GET", "/applications/web/clusters/aws-1/web/aws", "", true},
+		{"GET", "/applications/web/clusters/" + mine, "", false},
+		{"GET", "/applications/web/jobs/titus-1/eu/abc", "", true},
+		{"DELETE", "/applications/web/jobs/titus-1/eu/abc", "", true},
+		{"GET", "/applications/web/clusters/aws-1/web/aws/eu/serverGroups/target/newest", "", true},
+		{"GET", "/applications/web/serverGroups/aws-1/web-v001/events", "", true}, // no route of ours
+		{"GET", "/aws/loadBalancers", "", true},
+		{"GET", "/kubernetes/loadBalancers", "", false},
+		{"GET", "/securityGroups/aws-1/aws/eu/sg?vpcId=v", "", true},
+		{"GET", "/securityGroups/" + mine + "/aws", "", false},
+		{"GET", "/subnets", "", true},
+		{"GET", "/networks/aws", "", true},
+		{"GET", "/tags?entityId=x", "", true},
+		{"POST", "/tags", "{}", true},
+		{"GET", "/elasticIps/" + mine, "", true},
+		{"GET", "/aws/images/find?q=a%2Fb&x=%20", "", true},
+		{"GET", "/dockerRegistry/images/find?q=x", "", true},
+		{"GET", "/cloudMetrics/aws/a/b", "", true},
+		{"POST", "/cache/aws/ServerGroup", "{}", true},
+		{"POST", "/cache/kubernetes/manifest", "{}", false},
+		{"POST", "/aws/ops", "[" + op("aws-1", "aws") + "]", true},
+		{"POST", "/kubernetes/ops", "[" + op("other-k8s", "kubernetes") + "]", true},
+		{"POST", "/kubernetes/ops", "[" + op(mine, "kubernetes") + "]", false},
+		{"POST", "/kubernetes/ops/resizeServerGroup", `{"account":"other-k8s"}`, true},
+		{"POST", "/ops", "[" + op("aws-1", "aws") + "]", true},
+		{"POST", "/ops", "[" + op(mine, "kubernetes") + "]", false},
+		{"POST", "/kubernetes/ops", "no JSON", false},
+		{"GET", "/task/of-the-fallback", "", true},
+		{"PATCH", "/kubernetes/task/of-the-fallback", `{"retry":true}`, true},
+		{"PUT", "/artifacts/fetch/", `{"type":"embedded/base64"}`, true},
+		{"GET", "/artifacts/account/helm/names?type=helm%2Fchart", "", true},
+		{"GET", "/v1/kubernetes/providers/nobody", "", false},
+		{"GET", "/health", "", false},
+		{"GET", "/env", "", false},
+		{"GET", "/ENV/x", "", false},
+		{"GET", "//env", "", false},
+		{"GET", "/x/../heapdump", "", false},
+		{"GET", "/actuator/heapdump", "", false},
+		{"GET", "/unheard/of%2Fpath?a=b", "", true},
+		{"GET", "/applications/web/history", "", false},
+	} {
+		t.Run(c.method+" "+c.path+" "+c.body, func(t *testing.T) {
+			req, err := http.NewRequest(c.method, s.URL+c.path, strings.NewReader(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("X-SPINNAKER-USER", "ann")
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = res.Body.Close() }()
+			body, _ := io.ReadAll(res.Body)
+			if theirs := res.Header.Get("X-Java") == "yes"; theirs != c.theirs {
+				t.Fatalf("theirs: %v, want %v: %d %s", theirs, c.theirs, res.StatusCode, body)
+			}
+			if !c.theirs {
+				return
+			}
+			var got map[string]string
+			if err := json.Unmarshal(body, &got); err != nil {
+				t.Fatal(err)
+			}
+			if res.StatusCode != http.StatusAccepted || got["method"] != c.method || got["uri"] != "/base"+c.path || got["body"] != c.body || got["user"] != "ann" || !strings.HasPrefix(java.URL, "http://"+got["host"]) {
+				t.Errorf("%d %s", res.StatusCode, body)
+			}
+		})
+	}
+	t.Run("operations of both in one request are refused whole", func(t *testing.T) {
+		r := s.send(t, http.MethodPost, "/kubernetes/ops", "["+op(mine, "kubernetes")+","+op("other-k8s", "kubernetes")+"]")
+		r.says(t, 400, "credentials: this service has "+mine+", and the fallback other-k8s")
+	})
+	t.Run("two that point at each other", func(t *testing.T) {
+		var target string
+		mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			to, _ := url.Parse(target + r.RequestURI)
+			req := r.Clone(r.Context())
+			req.URL, req.RequestURI = to, ""
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadGateway)
+				return
+			}
+			defer func() { _ = res.Body.Close() }()
+			w.WriteHeader(res.StatusCode)
+			_, _ = io.Copy(w, res.Body)
+		}))
+		t.Cleanup(mirror.Close)
+		s := besides(t, o, mirror.URL, 5*time.Second)
+		target = s.URL
+		s.get(t, "/manifests/nobody/ns/deployment%20x").says(t, 404, "not found")
+		s.get(t, "/applications").says(t, 200)
+	})
+}
+
+// bothLists are the lists that both serve, for one application.
+func bothLists(application string) []string {
+	return []string{
+		"/applications", "/applications/" + application, "/applications/" + application + "/clusters", "/applications/" + application + "/serverGroups",
+		"/applications/" + application + "/serverGroupManagers", "/applications/" + application + "/loadBalancers", "/applications/" + application + "/rawResources",
+		"/serverGroups?applications=" + application, "/securityGroups", "/search?type=serverGroups&q=" + application, "/credentials", "/credentials?expand=true",
+		"/artifacts/credentials", "/features/stages", "/task",
+	}
+}
+
+// TestFallback_ListsShowBoth has a second service of ours as the fallback, with
+// an account of its own and one that both have.
+func TestFallback_ListsShowBoth(t *testing.T) {
+	o := startOps(t, "fallback-both")
+	cfg := settings()
+	cfg.Kubernetes.Accounts = []config.Account{{Name: "theirs", KubeconfigContents: string(o.c.Kubeconfig())}, {Name: o.c.Name, KubeconfigContents: string(o.c.Kubeconfig())}}
+	other := &ops{startWith(t, cfg, api.Options{}, nil).ready(t), o.c, o.namespace}
+	s := besides(t, o, other.URL, 10*time.Second)
+	s.deploy(t, s.replicaSetManifest("both", 1), "").only(t)
+	s.deploy(t, s.serviceManifest("both", "{both: both}"), "").only(t)
+	s.deploy(t, "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: both, namespace: "+o.namespace+"}\nspec: {podSelector: {}}", "").only(t)
+	s.deploy(t, s.deployment("both", "x"), "").only(t)
+	app := o.namespace
+	eventually(t, 20*time.Second, func() error {
+		for _, path := range bothLists(app)[2:10] {
+			if r := other.get(t, path); !strings.Contains(r.body, `"theirs"`) {
+				return fmt.Errorf("%s: %s", path, r.body)
+			}
+		}
+		return nil
+	})
+	for _, path := range bothLists(app)[:12] {
+		t.Run(path, func(t *testing.T) {
+			both, alone := s.get(t, path), o.get(t, path)
+			both.says(t, 200, `"`+o.c.Name+`"`, `"theirs"`)
+			if both.header.Get(api.FallbackHeader) != "" || both.header.Get("Etag") == "" {
+				t.Errorf("%v", both.header)
+			}
+			if strings.HasPrefix(path, "/search") || strings.HasPrefix(path, "/serverGroups") || strings.HasSuffix(path, "/loadBalancers") {
+				mine := strings.Count(alone.body, `"account":"`+o.c.Name+`"`)
+				if n := strings.Count(both.body, `"account":"`+o.c.Name+`"`); n != mine || mine == 0 {
+					t.Errorf("%d entries of our account, want %d", n, mine)
+				}
+			}
+		})
+	}
+	t.Run("an application that only the fallback has", func(t *testing.T) {
+		empty := &ops{start(t, settings()), o.c, o.namespace}
+		f, err := fallback.New(other.URL, fallback.Options{Timeout: 5 * time.Second, ListTimeout: 5 * time.Second, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &ops{startWith(t, settings(), api.Options{Fallback: f}, nil), o.c, o.namespace}
+		empty.get(t, "/applications/"+app).says(t, 404)
+		s.get(t, "/applications/"+app).says(t, 200, `"theirs"`)
+		s.get(t, "/applications/nobody").says(t, 404)
+	})
+}
+
+// TestFallback_DeadTakesNothingDown has lists answer as without a fallback when
+// it is not there, does not answer or answers nonsense.
+func TestFallback_DeadTakesNothingDown(t *testing.T) {
+	o := startOps(t, "fallback-dead")
+	o.deploy(t, o.deployment("alive", "x"), "").only(t)
+	o.settled(t, "deployment alive")
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	says := func(status int, body string) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}))
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	for name, base := range map[string]string{
+		"not there": closed.URL, "silent": "http://" + silent.Addr().String(), "in error": says(500, `{"error":"x"}`), "garbage": says(200, "<html>"),
+		"another shape": says(200, `"text"`), "empty": says(200, ""), "null elements": says(200, `[null, 1, "x", []]`), "forbidden": says(403, "{}"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := besides(t, o, base, 2*time.Second)
+			begin := time.Now()
+			for _, path := range bothLists(o.namespace) {
+				want, got := o.get(t, path), s.get(t, path)
+				if name == "null elements" && got.header.Get(api.FallbackHeader) == "" {
+					continue // it is an array, whatever is in it
+				}
+				if got.status != want.status || got.body != want.body || got.header.Get(api.FallbackHeader) != "unavailable" {
+					t.Errorf("%s: %d %q %.300s, want %d %.300s", path, got.status, got.header.Get(api.FallbackHeader), got.body, want.status, want.body)
+				}
+			}
+			if took := time.Since(begin); took > 10*time.Second {
+				t.Errorf("%d lists took %s", len(bothLists("")), took)
+			}
+			s.get(t, o.manifestPath("deployment alive")).says(t, 200)
+			if name == "not there" || name == "silent" {
+				s.get(t, "/manifests/nobody/ns/deployment%20x").says(t, 503, "the fallback http://")
+				s.send(t, http.MethodPost, "/aws/ops", "[]").says(t, 503, "the fallback http://")
+			}
+		})
+	}
+	t.Run("it comes back", func(t *testing.T) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := listener.Addr().String()
+		_ = listener.Close()
+		s := besides(t, o, "http://"+address, 2*time.Second)
+		if r := s.get(t, "/credentials"); r.header.Get(api.FallbackHeader) != "unavailable" {
+			t.Fatal(r)
+		}
+		listener, err = net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `[{"name":"aws-1","type":"aws"}]`)
+		}), ReadHeaderTimeout: time.Second}
+		go func() { _ = back.Serve(listener) }()
+		t.Cleanup(func() { _ = back.Close() })
+		eventually(t, 20*time.Second, func() error {
+			if r := s.get(t, "/credentials"); !strings.Contains(r.body, `"aws-1"`) || !strings.Contains(r.body, o.c.Name) {
+				return fmt.Errorf("%s", r.body)
+			}
+			return nil
+		})
+	})
+}
