@@ -169,7 +169,11 @@ func (s *service) serve(t testing.TB, c config.Config, log *slog.Logger, o api.O
 		t.Fatal(err)
 	}
 	s.handler = parts.handler
-	server := httptest.NewServer(s.handler)
+	served := s.handler
+	if _, bench := t.(*testing.B); !bench && o.Fallback == nil {
+		served = asDescribed(t, served)
+	}
+	server := httptest.NewServer(served)
 	s.URL = server.URL
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -194,8 +194,7 @@ func (b *buffered) send(w http.ResponseWriter) {
 
 // oursFirst asks the fallback where we answer 404.
 func (s *Server) oursFirst(w http.ResponseWriter, r *http.Request, next, over http.Handler) {
-	const longest = 1 << 20
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, longest))
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, bodyLimit))
 	if err != nil {
 		s.fail(w, r, bad("read the body: %v", err))
 		return

@@ -25,6 +25,9 @@ func decodeBoth(mine, other []byte, into, from any) error {
 	return nil
 }
 
+// isObject tells what lists are made of from what would break their readers.
+func isObject(element json.RawMessage) bool { return len(element) > 0 && element[0] == '{' }
+
 // mergeByAccount joins arrays of objects of accounts.
 func mergeByAccount(mine, other []byte, isOurs func(string) bool) ([]byte, error) {
 	var out, more []json.RawMessage
@@ -34,7 +37,7 @@ func mergeByAccount(mine, other []byte, isOurs func(string) bool) ([]byte, error
 	for _, element := range more {
 		var d struct{ Account string }
 		_ = json.Unmarshal(element, &d) // what has no account is nobody's
-		if d.Account == "" || !isOurs(d.Account) {
+		if isObject(element) && (d.Account == "" || !isOurs(d.Account)) {
 			out = append(out, element)
 		}
 	}
@@ -57,7 +60,7 @@ func mergeByName(mine, other []byte, _ func(string) bool) ([]byte, error) {
 		taken[name(element)] = true
 	}
 	for _, element := range more {
-		if n := name(element); n == "" || !taken[n] {
+		if n := name(element); isObject(element) && (n == "" || !taken[n]) {
 			out = append(out, element)
 		}
 	}
@@ -115,7 +118,7 @@ func mergeApplications(mine, other []byte, isOurs func(string) bool) ([]byte, er
 	for _, a := range more {
 		if first := known[name(a)]; first != nil {
 			joined(first, a, isOurs)
-		} else {
+		} else if a != nil {
 			out = append(out, a)
 		}
 	}
@@ -132,7 +135,7 @@ func mergeSearch(mine, other []byte, isOurs func(string) bool) ([]byte, error) {
 	for _, set := range more {
 		kept := slices.DeleteFunc(set.Results, func(hit map[string]any) bool {
 			account, _ := hit["account"].(string)
-			return account != "" && isOurs(account)
+			return hit == nil || account != "" && isOurs(account)
 		})
 		room := max(0, out[0].PageSize-len(out[0].Results))
 		out[0].Results = append(out[0].Results, kept[:min(room, len(kept))]...)
@@ -152,7 +155,7 @@ func mergeProjects(mine, other []byte, isOurs func(string) bool) ([]byte, error)
 	}
 	for i := range out {
 		var d struct{ Account string }
-		if json.Unmarshal(out[i], &d) == nil && !isOurs(d.Account) {
+		if json.Unmarshal(out[i], &d) == nil && !isOurs(d.Account) && isObject(more[i]) {
 			out[i] = more[i]
 		}
 	}

@@ -9,7 +9,7 @@ func TestMerges(t *testing.T) {
 		mine, other, want string
 		refused           bool
 	}{
-		"by account": {merge: mergeByAccount, mine: `[{"account":"k8s","name":"a"}]`, other: `[{"account":"aws","size":1.0},{"account":"k8s","name":"old"},{"name":"b"}]`,
+		"by account": {merge: mergeByAccount, mine: `[{"account":"k8s","name":"a"}]`, other: `[null,1,"x",[],{"account":"aws","size":1.0},{"account":"k8s","name":"old"},{"name":"b"}]`,
 			want: `[{"account":"k8s","name":"a"},{"account":"aws","size":1.0},{"name":"b"}]`},
 		"nothing on either side": {merge: mergeByAccount, mine: `[]`, other: `[]`, want: `[]`},
 		"no list":                {merge: mergeByAccount, mine: `[]`, other: `{}`, refused: true},

@@ -78,7 +78,9 @@ type Server struct {
 }
 
 // New makes the handler of all routes.
-func New(o Options) http.Handler {
+func New(o Options) http.Handler { return oneSlash(newRouter(o)) }
+
+func newRouter(o Options) chi.Router {
 	s := &Server{Options: o, inFlight: make(chan struct{}, o.Limits.MaxInFlight), streams: make(chan struct{}, o.Limits.MaxStreams)}
 	r := chi.NewRouter()
 	r.Use(s.observe, s.recover)
@@ -95,13 +97,14 @@ func New(o Options) http.Handler {
 		s.fail(w, r, problem{status: http.StatusMethodNotAllowed, message: "Request method '" + r.Method + "' not supported"})
 	})
 	s.probeRoutes(r)
+	r.Get("/openapi.json", s.openAPI)
 	r.Method(http.MethodGet, "/metrics", o.Metrics)
 	r.Get("/applications/{application}/stream", s.stream) // for as long as it takes
 	r.Group(func(r chi.Router) {
 		r.Use(s.shed, identify)
 		s.routes(r)
 	})
-	return oneSlash(r)
+	return r
 }
 
 func (s *Server) routes(r chi.Router) {
