@@ -38,7 +38,8 @@ bench: build ## measure against limits and peers on a real control plane, in one
 	go test -run '^$$' -bench Search -benchtime 200x ./pkg/index
 
 FUZZTIME ?= 2m
-fuzz: ## look for input that breaks a decoder, FUZZTIME (2m) for each
+fuzz: ## look for input that breaks a route or a decoder, FUZZTIME (2m) for each
+	go test -run '^$$' -fuzz FuzzRoutes -fuzztime $(FUZZTIME) -parallel 1 ./integration
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./pkg/operation
 	go test -run '^$$' -fuzz FuzzProperties -fuzztime $(FUZZTIME) ./pkg/view
 	go test -run '^$$' -fuzz FuzzFrames -fuzztime $(FUZZTIME) ./pkg/watch
