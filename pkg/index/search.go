@@ -124,7 +124,8 @@ func (k *kindObjects) search(q *Search, account string, keep int, best *worst) (
 			rank = elsewhere
 		}
 		total++
-		if len(*best) == keep && (keep == 0 || rank > (*best)[0].rank) {
+		// Accounts come in order: of equal rank, those before are better.
+		if len(*best) == keep && (keep == 0 || rank > (*best)[0].rank || rank == (*best)[0].rank && account != (*best)[0].Account) {
 			continue
 		}
 		hit := Hit{account, r.o, rank}
