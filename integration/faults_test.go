@@ -329,58 +329,6 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: `+localkube.U
 	}
 }
 
-func TestCustomKind_IsPickedUpWhenItAppearsAndDroppedWhenItGoes(t *testing.T) {
-	c := pool.Shared(t, 1)[0]
-	namespace(t, "custom", c)
-	yes := true
-	cfg := settings()
-	cfg.Kubernetes.Accounts = []config.Account{{
-		Name: "custom", KubeconfigContents: string(c.Kubeconfig()), OnlySpinnakerManaged: &yes,
-		CustomResources: []config.CustomResource{{KubernetesKind: "CronTab.stable.example.com", SpinnakerKind: "serverGroups"}},
-	}}
-	s := start(t, cfg).ready(t)
-	apply(t, c, `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: crontabs.stable.example.com}
-spec:
-  group: stable.example.com
-  scope: Namespaced
-  names: {plural: crontabs, singular: crontab, kind: CronTab}
-  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
-`)
-	gone := false
-	remove := func() {
-		if !gone {
-			gone = true
-			call(t, c, http.MethodDelete, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/crontabs.stable.example.com", "application/json", "")
-		}
-	}
-	t.Cleanup(remove)
-	eventually(t, 20*time.Second, func() error {
-		return c.Apply(context.Background(), []byte(`
-apiVersion: stable.example.com/v1
-kind: CronTab
-metadata: {name: tick, namespace: custom, `+marks("custom", "CronTab.stable.example.com tick")+`}
-spec: {replicas: 4}
-`))
-	})
-	eventually(t, 20*time.Second, func() error {
-		r := s.get(t, "/applications/custom/serverGroups")
-		if !strings.Contains(r.body, `"name":"CronTab.stable.example.com tick"`) || !strings.Contains(r.body, `"desired":4`) {
-			return errors.New(r.body)
-		}
-		return nil
-	})
-	remove()
-	eventually(t, 20*time.Second, func() error {
-		if r := s.get(t, "/applications/custom/serverGroups"); r.body != "[]" {
-			return errors.New(r.body)
-		}
-		return nil
-	})
-}
-
 func TestOldestKubernetes_IsWatched(t *testing.T) {
 	c := pool.Private(t, localkube.Options{Name: "oldest", Oldest: true})
 	s := start(t, settings(), c).ready(t)

@@ -15,7 +15,6 @@ import (
 	"github.com/datapunchorg/go-clouddriver/localkube"
 	"github.com/datapunchorg/go-clouddriver/pkg/api"
 	"github.com/datapunchorg/go-clouddriver/pkg/front50"
-	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
 // escaped is a path with its segments as callers encode them.
@@ -609,38 +608,4 @@ func serveWith(t testing.TB, o *ops, options api.Options) *service {
 	cfg := settings()
 	cfg.Kubernetes.Accounts = javaAccounts(o.c)
 	return startWith(t, cfg, options, nil).ready(t)
-}
-
-// TestCustomKinds_HaveTheirOwnStatus has a kind of a definition evaluated by
-// the older rewrite's rules (row 14).
-func TestCustomKinds_HaveTheirOwnStatus(t *testing.T) {
-	o := startOps(t, "custom-status")
-	apply(t, o.c, `apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: rollouts.status.example.com}
-spec:
-  group: status.example.com
-  scope: Namespaced
-  names: {plural: rollouts, singular: rollout, kind: Rollout}
-  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
-`)
-	t.Cleanup(func() {
-		call(t, o.c, http.MethodDelete, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/rollouts.status.example.com", "application/json", "")
-	})
-	kinds, err := view.ParseCustomKinds([]byte(`{"Rollout":{"statusChecks":[{"fieldPath":"phase","comparedValue":"Healthy","operator":"EQ"}]}}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &ops{serveWith(t, o, api.Options{CustomKinds: kinds}), o.c, o.namespace}
-	for phase, want := range map[string]string{"Healthy": `"stable":{"state":true}`, "Degraded": `"failed":{"message":"Field status.phase was Degraded","state":true}`} {
-		s.deploy(t, fmt.Sprintf("apiVersion: status.example.com/v1\nkind: Rollout\nmetadata: {name: %s, namespace: %s}\nstatus: {phase: %s}", strings.ToLower(phase), o.namespace, phase), "").only(t)
-		r := s.get(t, s.manifestPath("Rollout.status.example.com "+strings.ToLower(phase)))
-		r.says(t, 200, fmt.Sprintf(`"name":"Rollout.status.example.com %s"`, strings.ToLower(phase)))
-		var m struct{ Status map[string]any }
-		r.into(t, &m)
-		got, _ := json.Marshal(m.Status)
-		if !strings.Contains(string(got), want) {
-			t.Errorf("%s: %s, want %s", phase, got, want)
-		}
-	}
 }
