@@ -147,10 +147,9 @@ spec: {replicas: 4}
 	})
 }
 
-// TestCustomKinds_HaveTheirOwnStatus has a kind of a definition evaluated by
-// the older rewrite's rules (row 14).
-func TestCustomKinds_HaveTheirOwnStatus(t *testing.T) {
-	o := startOps(t, "custom-status")
+// customStatus has a kind of a definition evaluated by the older rewrite's
+// rules.
+func customStatus(t *testing.T, o *ops) {
 	define(t, o.c, "status.example.com", "Rollout")
 	kinds, err := view.ParseCustomKinds([]byte(`{"Rollout":{"statusChecks":[{"fieldPath":"phase","comparedValue":"Healthy","operator":"EQ"}]}}`))
 	if err != nil {

@@ -73,7 +73,7 @@ type service struct {
 // settings are the defaults, with time-outs that suit tests.
 func settings() config.Config {
 	return config.Config{
-		Server: config.Server{MaxInFlight: 2000, MaxStreams: 1000, NotSyncedDeadline: 5 * time.Second},
+		Server: config.Server{MaxInFlight: 2000, MaxStreams: 1000, NotSyncedDeadline: 5 * time.Second, LogTimeout: 30 * time.Second},
 		Watch:  config.Watch{StartConcurrency: 32, RequestTimeout: 10 * time.Second, StuckAfter: time.Minute, PingAfter: time.Second},
 		Cache:  config.Cache{Bytes: 64 << 20},
 		Credentials: config.Credentials{
@@ -304,37 +304,27 @@ func call(t testing.TB, c *localkube.Cluster, method, path, contentType, body st
 	return out
 }
 
-// namespace makes a namespace that goes with the test.
+// namespace makes a namespace that is deleted after the test and takes its
+// time. One of an earlier test has to be gone before.
 func namespace(t testing.TB, name string, clusters ...*localkube.Cluster) {
 	t.Helper()
 	for _, c := range clusters {
-		apply(t, c, "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+name+"}\n")
+		eventually(t, time.Minute, func() error {
+			if err := c.Apply(context.Background(), []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: "+name+"}\n")); err != nil {
+				return err
+			}
+			out, err := c.Call(context.Background(), http.MethodGet, "/api/v1/namespaces/"+name, "", nil)
+			if err == nil && strings.Contains(string(out), "deletionTimestamp") {
+				err = errors.New("one of an earlier test is being deleted")
+			}
+			return err
+		})
 	}
 	t.Cleanup(func() {
 		for _, c := range clusters {
 			if _, err := c.Call(context.Background(), http.MethodDelete, "/api/v1/namespaces/"+name, "application/json", nil); err != nil && !strings.Contains(err.Error(), "refused") {
 				t.Log("delete the namespace:", err)
 			}
-		}
-		for _, c := range clusters {
-			eventually(t, 2*time.Minute, func() error {
-				if _, err := c.Call(context.Background(), http.MethodGet, "/api/v1/namespaces/"+name, "", nil); err == nil {
-					return fmt.Errorf("namespace %s is still there", name)
-				}
-				return nil
-			})
-		}
-	})
-}
-
-// passingNamespace makes a namespace that is deleted after the test and may
-// take its time.
-func passingNamespace(t testing.TB, name string, c *localkube.Cluster) {
-	t.Helper()
-	apply(t, c, "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+name+"}\n")
-	t.Cleanup(func() {
-		if _, err := c.Call(context.Background(), http.MethodDelete, "/api/v1/namespaces/"+name, "application/json", nil); err != nil {
-			t.Log("delete the namespace:", err)
 		}
 	})
 }

@@ -314,7 +314,7 @@ func TestKilledAfterItsWrite_TakesEffectOnce(t *testing.T) {
 	} {
 		t.Run(scenario.operation, func(t *testing.T) {
 			name := "killed-" + strings.ToLower(scenario.operation)
-			passingNamespace(t, name, c)
+			namespace(t, name, c)
 			o := &ops{start(t, settings(), c).ready(t), c, name}
 			for _, v := range []string{"v:1", "v:2", "v:3"} {
 				o.deploy(t, o.deployment("web", v), "").only(t)

@@ -244,7 +244,7 @@ func TestDeploy_SurvivesSIGKILLAtEveryStep(t *testing.T) {
 			name := fmt.Sprintf("kill-%s-%d", strings.ToLower(b.name), at)
 			killed := false
 			t.Run(name, func(t *testing.T) {
-				passingNamespace(t, name, c)
+				namespace(t, name, c)
 				in := replicaInput{MySQL: b.options.MySQL, Path: b.options.Path, At: at}
 				p := startProcess(t, in, c, name)
 				t.Cleanup(func() { p.dropDefinition(t) })
@@ -361,7 +361,7 @@ func TestStoppedOwner_DoesNothingTwice(t *testing.T) {
 	} {
 		t.Run(scenario.name, func(t *testing.T) {
 			name := "stop-" + scenario.name
-			passingNamespace(t, name, c)
+			namespace(t, name, c)
 			first := startProcess(t, replicaInput{MySQL: m, At: scenario.at, Stop: true}, c, name)
 			o := &ops{second.service, c, name}
 			if scenario.prepare != "" {

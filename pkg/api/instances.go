@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -71,11 +70,8 @@ func (s *Server) livePod(ctx context.Context, accountName, namespace, name strin
 
 var podResource = cluster.Resource{Version: "v1", Plural: "pods", Kind: "Pod", Namespaced: true, Watchable: true}
 
-const (
-	consoleTimeout = 30 * time.Second
-	// consoleMost is what is shown of one container's log: its end.
-	consoleMost = 5 << 20
-)
+// consoleMost is what is shown of one container's log: its end.
+const consoleMost = 5 << 20
 
 type containerLog struct {
 	Name   string `json:"name"`
@@ -100,7 +96,7 @@ func (s *Server) console(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, noInstance(p[2]))
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), consoleTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.LogTimeout)
 	defer cancel()
 	client, err := s.Clients.Client(p[0])
 	if err != nil {

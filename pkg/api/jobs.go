@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -163,10 +162,8 @@ func (s *Server) cancelJob(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-const (
-	propertiesTimeout = 30 * time.Second
-	propertiesMost    = 50 << 20
-)
+// propertiesMost is how much of a log is read for properties.
+const propertiesMost = 50 << 20
 
 // jobProperties reads what a container of a job says to the pipeline in its
 // log (read-rest.md 2.4). Orca takes every failure for "nothing".
@@ -181,7 +178,7 @@ func (s *Server) jobProperties(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), propertiesTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.LogTimeout)
 	defer cancel()
 	job, err := s.object(r, q.client, q.account, "job", q.location, q.name)
 	if err != nil {
@@ -224,7 +221,7 @@ func (s *Server) podProperties(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), propertiesTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.LogTimeout)
 	defer cancel()
 	found = s.properties(ctx, client, p[1], p[2], p[3])
 }

@@ -41,6 +41,7 @@ type Server struct {
 	MaxInFlight       int           `koanf:"maxInFlight" default:"2000" doc:"requests served at once; one more is answered 503 with Retry-After"`
 	MaxStreams        int           `koanf:"maxStreams" default:"1000" doc:"streams of changes served at once"`
 	NotSyncedDeadline time.Duration `koanf:"notSyncedDeadline" default:"5s" doc:"how long a read waits for an account whose first list is still running"`
+	LogTimeout        time.Duration `koanf:"logTimeout" default:"30s" doc:"how long logs of containers are read, for the console and for property files"`
 	ShutdownTimeout   time.Duration `koanf:"shutdownTimeout" default:"20s" doc:"how long requests under way may take after a stop signal"`
 }
 
@@ -313,6 +314,7 @@ func (c *Config) Validate() error {
 	}
 	for key, n := range map[string]int64{
 		"server.maxInFlight": int64(c.Server.MaxInFlight), "server.maxStreams": int64(c.Server.MaxStreams), "server.notSyncedDeadline": int64(c.Server.NotSyncedDeadline),
+		"server.logTimeout":      int64(c.Server.LogTimeout),
 		"server.shutdownTimeout": int64(c.Server.ShutdownTimeout), "watch.startConcurrency": int64(c.Watch.StartConcurrency),
 		"watch.requestTimeout": int64(c.Watch.RequestTimeout), "watch.stuckAfter": int64(c.Watch.StuckAfter),
 		"watch.pingAfter": int64(c.Watch.PingAfter), "cache.bytes": c.Cache.Bytes,
