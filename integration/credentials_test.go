@@ -151,6 +151,7 @@ func lacks(part string) func(string, []map[string]any) error {
 // TestCredentialRotation_FailsNoRead replaces the account's token every 30
 // seconds and makes the one before worthless.
 func TestCredentialRotation_FailsNoRead(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const every, turns = 30 * time.Second, 2
 	c := pool.Shared(t, 1)[0]
 	namespace(t, "rotation", c)

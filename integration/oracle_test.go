@@ -25,6 +25,7 @@ func TestOracle_ViewsAreTheSameWithoutRoomInTheCache(t *testing.T) { oracle(t, 1
 
 func oracle(t *testing.T, cacheBytes int64) {
 	t.Helper()
+	t.Parallel() // they keep apart by namespace
 	const lasting, pauseEvery = time.Minute, 5 * time.Second
 	clusters := pool.Shared(t, 2)
 	c := settings()
