@@ -12,9 +12,8 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 )
 
-// TestOpenAPI_DescribesEveryRoute compares the description with the router,
-// both ways.
-func TestOpenAPI_DescribesEveryRoute(t *testing.T) {
+func description(t *testing.T) *openapi3.T {
+	t.Helper()
 	raw, err := openAPIJSON()
 	if err != nil {
 		t.Fatal(err)
@@ -23,6 +22,13 @@ func TestOpenAPI_DescribesEveryRoute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return doc
+}
+
+// TestOpenAPI_DescribesEveryRoute compares the description with the router,
+// both ways.
+func TestOpenAPI_DescribesEveryRoute(t *testing.T) {
+	doc := description(t)
 	if err := doc.Validate(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -33,7 +39,7 @@ func TestOpenAPI_DescribesEveryRoute(t *testing.T) {
 		}
 	}
 	router := newRouter(Options{Limits: config.Server{MaxInFlight: 1, MaxStreams: 1}, Metrics: http.NotFoundHandler()})
-	err = chi.Walk(router, func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+	err := chi.Walk(router, func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		pattern = strings.TrimSuffix(strings.Replace(pattern, "/*", "/{object}", 1), "/")
 		route := method + " " + pattern
 		if !described[route] {

@@ -216,6 +216,13 @@ func TestStream_GoesOnFromAnEventID(t *testing.T) {
 	if first[0].name != "ready" || first[3].name != "changed" {
 		t.Fatalf("%v", first)
 	}
+	var data any
+	if err := json.Unmarshal([]byte(first[3].data), &data); err != nil {
+		t.Fatal(err)
+	}
+	if err := description(t).Components.Schemas["Change"].Value.VisitJSON(data); err != nil {
+		t.Errorf("not as described: %v", err)
+	}
 	again := read(first[1].id, func(events []event) bool { return len(events) >= 2 })
 	if again[0] != first[2] || again[1] != first[3] {
 		t.Errorf("%v after %v", again, first)
