@@ -329,6 +329,20 @@ func namespace(t testing.TB, name string, clusters ...*localkube.Cluster) {
 	})
 }
 
+// alone waits until nothing of earlier tests is left.
+func alone(t testing.TB, clusters ...*localkube.Cluster) {
+	t.Helper()
+	for _, c := range clusters {
+		eventually(t, time.Minute, func() error {
+			out, err := c.Call(context.Background(), http.MethodGet, "/api/v1/namespaces", "", nil)
+			if err == nil && strings.Contains(string(out), "deletionTimestamp") {
+				err = errors.New("namespaces of earlier tests are being deleted")
+			}
+			return err
+		})
+	}
+}
+
 // behind is a cluster as it is reached through a proxy, under another name.
 func behind(c *localkube.Cluster, name string, p *localkube.Proxy) *localkube.Cluster {
 	return &localkube.Cluster{Name: name, URL: "https://" + p.Addr(), CA: c.CA, Token: c.Token}

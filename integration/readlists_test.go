@@ -424,6 +424,7 @@ func checkHealth(t *testing.T, a []response) {
 
 func TestReadLists_ClosingTable(t *testing.T) {
 	clusters := pool.Shared(t, 2)
+	alone(t, clusters...) // the list of applications shows what others have
 	setUpShop(t, clusters)
 	apply(t, clusters[0], `
 apiVersion: apps/v1

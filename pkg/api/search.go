@@ -2,12 +2,14 @@ package api
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
@@ -113,7 +115,9 @@ func has(text, part string) bool {
 func (s *Server) foundApplications(r *http.Request, text string) []map[string]any {
 	known := map[string]map[string]any{}
 	if s.Front50 != nil {
-		all, err := s.Front50.Applications(r.Context())
+		ctx, cancel := context.WithTimeout(r.Context(), front50Wait)
+		defer cancel()
+		all, err := s.Front50.Applications(ctx)
 		if err != nil {
 			s.Log.Warn("a search goes without Front50's applications", "error", err)
 		}
@@ -139,6 +143,9 @@ func (s *Server) foundApplications(r *http.Request, text string) []map[string]an
 	return out
 }
 
+// front50Wait is how long a search waits for Front50 before it goes without.
+const front50Wait = 2 * time.Second
+
 func (s *Server) foundClusters(text, accountName string) []map[string]any {
 	var out []map[string]any
 	for _, a := range s.Index.Applications() {
@@ -157,7 +164,9 @@ func (s *Server) foundProjects(r *http.Request, text string) []map[string]any {
 	if s.Front50 == nil {
 		return nil
 	}
-	all, err := s.Front50.Projects(r.Context())
+	ctx, cancel := context.WithTimeout(r.Context(), front50Wait)
+	defer cancel()
+	all, err := s.Front50.Projects(ctx)
 	if err != nil {
 		s.Log.Warn("a search goes without Front50's projects", "error", err)
 		return nil

@@ -11,7 +11,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // ErrNotFound is returned for a name that Front50 does not know.
@@ -36,19 +39,36 @@ type Cluster struct {
 	Applications []string `json:"applications"`
 }
 
-// Client asks one Front50.
+// Client asks one Front50. It keeps the lists of everything for a while, since
+// each search looks through them.
 type Client struct {
 	base    string
 	http    *http.Client
 	headers func(context.Context) http.Header
+
+	flight singleflight.Group
+	mu     sync.Mutex
+	kept   map[string]kept // by path
 }
+
+type kept struct {
+	list []map[string]any
+	at   time.Time
+}
+
+const (
+	// fresh is how long a list is taken as it is, and usable how long while a
+	// newer one is asked for.
+	fresh  = 15 * time.Second
+	usable = time.Minute
+)
 
 // answerMost bounds an answer: all applications of a large installation.
 const answerMost = 64 << 20
 
 // New makes a client. headers, which may be nil, are sent along: who asks.
 func New(base string, timeout time.Duration, headers func(context.Context) http.Header) *Client {
-	return &Client{base: strings.TrimSuffix(base, "/"), http: &http.Client{Timeout: timeout}, headers: headers}
+	return &Client{base: strings.TrimSuffix(base, "/"), http: &http.Client{Timeout: timeout}, headers: headers, kept: map[string]kept{}}
 }
 
 // Project reads one by name; ErrNotFound.
@@ -57,16 +77,47 @@ func (c *Client) Project(ctx context.Context, name string) (Project, error) {
 	return p, c.get(ctx, "/v2/projects/"+url.PathEscape(strings.ToLower(name)), &p)
 }
 
-// Projects lists all, as they are.
+// Projects lists all, as they are, at most a minute old. The list is shared:
+// callers must not change it.
 func (c *Client) Projects(ctx context.Context) ([]map[string]any, error) {
-	var out []map[string]any
-	return out, c.get(ctx, "/v2/projects", &out)
+	return c.list(ctx, "/v2/projects")
 }
 
-// Applications lists all, as they are.
+// Applications lists all, as they are, at most a minute old. The list is
+// shared: callers must not change it.
 func (c *Client) Applications(ctx context.Context) ([]map[string]any, error) {
-	var out []map[string]any
-	return out, c.get(ctx, "/v2/applications?restricted=false", &out)
+	return c.list(ctx, "/v2/applications?restricted=false")
+}
+
+func (c *Client) list(ctx context.Context, path string) ([]map[string]any, error) {
+	c.mu.Lock()
+	have := c.kept[path]
+	c.mu.Unlock()
+	age := time.Since(have.at)
+	if age < fresh {
+		return have.list, nil
+	}
+	asked := c.flight.DoChan(path, func() (any, error) {
+		var list []map[string]any
+		// Whoever asked first may go; the others still wait.
+		if err := c.get(context.WithoutCancel(ctx), path, &list); err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.kept[path] = kept{list, time.Now()}
+		return list, nil
+	})
+	if age < usable {
+		return have.list, nil
+	}
+	select {
+	case r := <-asked:
+		list, _ := r.Val.([]map[string]any)
+		return list, r.Err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("ask Front50: %w", ctx.Err())
+	}
 }
 
 func (c *Client) get(ctx context.Context, path string, into any) error {
