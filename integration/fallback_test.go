@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,12 +22,15 @@ import (
 // besides serves the cluster of o with a fallback.
 func besides(t testing.TB, o *ops, base string, patience time.Duration) *ops {
 	t.Helper()
-	f, err := fallback.New(base, fallback.Options{Timeout: patience, ListTimeout: patience, Log: slog.New(slog.DiscardHandler)})
+	f, err := fallback.New(base, fallback.Options{Timeout: patience, ListTimeout: patience, MaxInFlight: 100, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &ops{serveWith(t, o, api.Options{Fallback: f}), o.c, o.namespace}
 }
+
+// fakeHeader marks answers of a fake, which no description holds for.
+const fakeHeader = "X-Fake"
 
 // TestFallback_AnswersForWhatIsNotOurs tells by the echo of a fake Java
 // Clouddriver which requests get there, and that they get there as they are.
@@ -34,7 +38,7 @@ func TestFallback_AnswersForWhatIsNotOurs(t *testing.T) {
 	o := startOps(t, "fallback-routes")
 	java := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		w.Header().Set("X-Java", "yes")
+		w.Header().Set(fakeHeader, "yes")
 		w.WriteHeader(http.StatusAccepted)
 		_ = json.NewEncoder(w).Encode(map[string]string{"method": r.Method, "uri": r.RequestURI, "body": string(body), "user": r.Header.Get("X-Spinnaker-User"), "host": r.Host})
 	}))
@@ -82,6 +86,10 @@ func TestFallback_AnswersForWhatIsNotOurs(t *testing.T) {
 		{"POST", "/ops", "[" + op("aws-1", "aws") + "]", true},
 		{"POST", "/ops", "[" + op(mine, "kubernetes") + "]", false},
 		{"POST", "/kubernetes/ops", "no JSON", false},
+		{"POST", "/ops", `[{"upsertEntityTags":{"entityRef":{"account":"aws-1"}}}]`, true},
+		{"POST", "/ops", `[{"resizeServerGroup":{}}]`, false},
+		{"POST", "/cache/kubernetes/manifest", `{"account":"other-k8s"}`, true},
+		{"POST", "/cache/kubernetes/manifest", `{"account":"` + mine + `"}`, false},
 		{"GET", "/task/of-the-fallback", "", true},
 		{"PATCH", "/kubernetes/task/of-the-fallback", `{"retry":true}`, true},
 		{"PUT", "/artifacts/fetch/", `{"type":"embedded/base64"}`, true},
@@ -92,6 +100,19 @@ func TestFallback_AnswersForWhatIsNotOurs(t *testing.T) {
 		{"GET", "/ENV/x", "", false},
 		{"GET", "//env", "", false},
 		{"GET", "/x/../heapdump", "", false},
+		{"GET", "/x/..;a=b/env", "", false},
+		{"GET", "/x/%2e%2e;/heapdump", "", false},
+		{"GET", "/;a/env", "", false},
+		{"GET", "/.;/env", "", false},
+		{"GET", "/%2e%2e/other", "", false},
+		{"GET", "/httpexchanges", "", false},
+		{"PUT", "/admin/db/drop/x", "", false},
+		{"PUT", "/v1/kubernetes/providers/prod", `{"bearerToken":"secret"}`, false},
+		{"GET", "/v1//kubernetes/providers", "", false},
+		{"HEAD", "/manifests/" + mine + "/ns/deployment%20x", "", false},
+		{"HEAD", "/applications", "", false},
+		{"HEAD", "/manifests/aws-1/ns/deployment%20x", "", true},
+		{"GET", "/manifests/aws-1/eu/image%20a%2Fb/", "", true},
 		{"GET", "/actuator/heapdump", "", false},
 		{"GET", "/unheard/of%2Fpath?a=b", "", true},
 		{"GET", "/applications/web/history", "", false},
@@ -108,17 +129,20 @@ func TestFallback_AnswersForWhatIsNotOurs(t *testing.T) {
 			}
 			defer func() { _ = res.Body.Close() }()
 			body, _ := io.ReadAll(res.Body)
-			if theirs := res.Header.Get("X-Java") == "yes"; theirs != c.theirs {
+			if theirs := res.Header.Get(fakeHeader) == "yes"; theirs != c.theirs {
 				t.Fatalf("theirs: %v, want %v: %d %s", theirs, c.theirs, res.StatusCode, body)
 			}
 			if !c.theirs {
+				return
+			}
+			if c.method == http.MethodHead {
 				return
 			}
 			var got map[string]string
 			if err := json.Unmarshal(body, &got); err != nil {
 				t.Fatal(err)
 			}
-			if res.StatusCode != http.StatusAccepted || got["method"] != c.method || got["uri"] != "/base"+c.path || got["body"] != c.body || got["user"] != "ann" || !strings.HasPrefix(java.URL, "http://"+got["host"]) {
+			if res.StatusCode != http.StatusAccepted || got["method"] != c.method || got["uri"] != "/base"+strings.TrimSuffix(c.path, "/") || got["body"] != c.body || got["user"] != "ann" || !strings.HasPrefix(java.URL, "http://"+got["host"]) {
 				t.Errorf("%d %s", res.StatusCode, body)
 			}
 		})
@@ -126,6 +150,10 @@ func TestFallback_AnswersForWhatIsNotOurs(t *testing.T) {
 	t.Run("operations of both in one request are refused whole", func(t *testing.T) {
 		r := s.send(t, http.MethodPost, "/kubernetes/ops", "["+op(mine, "kubernetes")+","+op("other-k8s", "kubernetes")+"]")
 		r.says(t, 400, "credentials: this service has "+mine+", and the fallback other-k8s")
+	})
+	t.Run("an operation that names no account", func(t *testing.T) {
+		r := s.send(t, http.MethodPost, "/kubernetes/ops", `[{"cleanupArtifacts":{}},`+op("other-k8s", "kubernetes")+"]")
+		r.says(t, 400, "this service has (no account), and the fallback other-k8s")
 	})
 	t.Run("two that point at each other", func(t *testing.T) {
 		var target string
@@ -139,6 +167,7 @@ func TestFallback_AnswersForWhatIsNotOurs(t *testing.T) {
 				return
 			}
 			defer func() { _ = res.Body.Close() }()
+			w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
 			w.WriteHeader(res.StatusCode)
 			_, _ = io.Copy(w, res.Body)
 		}))
@@ -198,7 +227,7 @@ func TestFallback_ListsShowBoth(t *testing.T) {
 	}
 	t.Run("an application that only the fallback has", func(t *testing.T) {
 		empty := &ops{start(t, settings()), o.c, o.namespace}
-		f, err := fallback.New(other.URL, fallback.Options{Timeout: 5 * time.Second, ListTimeout: 5 * time.Second, Log: slog.New(slog.DiscardHandler)})
+		f, err := fallback.New(other.URL, fallback.Options{Timeout: 5 * time.Second, ListTimeout: 5 * time.Second, MaxInFlight: 100, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,6 +235,25 @@ func TestFallback_ListsShowBoth(t *testing.T) {
 		empty.get(t, "/applications/"+app).says(t, 404)
 		s.get(t, "/applications/"+app).says(t, 200, `"theirs"`)
 		s.get(t, "/applications/nobody").says(t, 404)
+	})
+	t.Run("pages of a search go on with theirs", func(t *testing.T) {
+		names := map[string]bool{}
+		for page := 1; page <= 4; page++ {
+			var sets []struct {
+				TotalMatches int
+				Results      []struct{ Account, Name string }
+			}
+			s.get(t, fmt.Sprintf("/search?type=serverGroups,loadBalancers,securityGroups&q=%s&pageSize=2&page=%d", app, page)).into(t, &sets)
+			for _, hit := range sets[0].Results {
+				names[hit.Account+" "+hit.Name] = true
+			}
+			if sets[0].TotalMatches != 8 {
+				t.Errorf("page %d: %+v", page, sets)
+			}
+		}
+		if len(names) != 8 {
+			t.Errorf("%v", names)
+		}
 	})
 }
 
@@ -224,6 +272,7 @@ func TestFallback_DeadTakesNothingDown(t *testing.T) {
 	t.Cleanup(func() { _ = silent.Close() })
 	says := func(status int, body string) string {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, body)
 		}))
@@ -232,11 +281,26 @@ func TestFallback_DeadTakesNothingDown(t *testing.T) {
 	}
 	for name, base := range map[string]string{
 		"not there": closed.URL, "silent": "http://" + silent.Addr().String(), "in error": says(500, `{"error":"x"}`), "garbage": says(200, "<html>"),
-		"another shape": says(200, `"text"`), "empty": says(200, ""), "null elements": says(200, `[null, 1, "x", []]`), "forbidden": says(403, "{}"),
+		"another shape": says(200, `"text"`), "empty": says(200, ""), "null elements": says(200, `[null, 1, "x", []]`), "forbidden": says(403, `{"error":"Forbidden","message":"no","status":403,"timestamp":1}`),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := besides(t, o, base, 2*time.Second)
+			patience := 2 * time.Second
+			if name == "silent" {
+				patience = 300 * time.Millisecond // which each list takes once
+			}
+			s := besides(t, o, base, patience)
 			begin := time.Now()
+			for _, path := range []string{"/applications/nobody", "/projects/nobody/clusters"} {
+				// It may be there; Orca would take 404 for leave to delete it.
+				switch r := s.get(t, path); {
+				case name == "forbidden":
+					r.says(t, 403)
+				case name == "null elements" && strings.HasPrefix(path, "/projects"):
+					r.is(t, 200, "[]") // it has the project
+				default:
+					r.says(t, 503, "not known here, and the fallback could not be asked")
+				}
+			}
 			for _, path := range bothLists(o.namespace) {
 				want, got := o.get(t, path), s.get(t, path)
 				silent := name == "null elements" // an array, whatever is in it
@@ -262,7 +326,7 @@ func TestFallback_DeadTakesNothingDown(t *testing.T) {
 		address := listener.Addr().String()
 		_ = listener.Close()
 		s := besides(t, o, "http://"+address, 2*time.Second)
-		if r := s.get(t, "/credentials"); r.header.Get(api.FallbackHeader) != "unavailable" {
+		if r := s.get(t, "/artifacts/credentials"); r.header.Get(api.FallbackHeader) != "unavailable" {
 			t.Fatal(r)
 		}
 		listener, err = net.Listen("tcp", address)
@@ -270,15 +334,96 @@ func TestFallback_DeadTakesNothingDown(t *testing.T) {
 			t.Fatal(err)
 		}
 		back := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, `[{"name":"aws-1","type":"aws"}]`)
+			_, _ = io.WriteString(w, `[{"name":"aws-1","types":["aws"]}]`)
 		}), ReadHeaderTimeout: time.Second}
 		go func() { _ = back.Serve(listener) }()
 		t.Cleanup(func() { _ = back.Close() })
 		eventually(t, 20*time.Second, func() error {
-			if r := s.get(t, "/credentials"); !strings.Contains(r.body, `"aws-1"`) || !strings.Contains(r.body, o.c.Name) {
+			if r := s.get(t, "/artifacts/credentials"); !strings.Contains(r.body, `"aws-1"`) || r.header.Get(api.FallbackHeader) != "" {
 				return fmt.Errorf("%s", r.body)
 			}
 			return nil
 		})
 	})
+}
+
+// TestFallback_HangingLeavesRoomForKubernetes has a fallback that answers
+// nothing, and more requests for it than this service serves at once.
+func TestFallback_HangingLeavesRoomForKubernetes(t *testing.T) {
+	o := startOps(t, "fallback-hangs")
+	hold, asked := make(chan struct{}), make(chan struct{}, 100)
+	java := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/aws/images/find" {
+			asked <- struct{}{}
+		}
+		select {
+		case <-hold:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(java.Close)
+	t.Cleanup(func() { close(hold) })
+	const most = 5
+	f, err := fallback.New(java.URL, fallback.Options{Timeout: 30 * time.Second, ListTimeout: 500 * time.Millisecond, MaxInFlight: most, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := settings()
+	cfg.Server.MaxInFlight = most
+	cfg.Kubernetes.Accounts = javaAccounts(o.c)
+	s := &ops{startWith(t, cfg, api.Options{Fallback: f}, nil).ready(t), o.c, o.namespace}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for range most {
+		go func() {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/aws/images/find?q=x", nil)
+			if err != nil {
+				return
+			}
+			if res, err := http.DefaultClient.Do(req); err == nil {
+				_ = res.Body.Close()
+			}
+		}()
+	}
+	for range most {
+		<-asked
+	}
+	s.get(t, "/aws/images/find?q=x").says(t, 503, "too many requests wait for the fallback")
+	s.get(t, "/credentials/"+o.c.Name).says(t, 200)
+	// A list that times out rests; others are asked for all the same, and the
+	// service answers.
+	for _, path := range []string{"/applications", "/credentials"} {
+		begin := time.Now()
+		s.get(t, path).says(t, 200)
+		first := time.Since(begin)
+		begin = time.Now()
+		s.get(t, path).says(t, 200)
+		if again := time.Since(begin); first < 400*time.Millisecond || again > first {
+			t.Errorf("%s took %s, and then %s", path, first, again)
+		}
+	}
+}
+
+// TestFallback_AccountsOutliveASilence: Fiat and Gate read the accounts seldom.
+func TestFallback_AccountsOutliveASilence(t *testing.T) {
+	o := startOps(t, "fallback-accounts")
+	down := false
+	java := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if down {
+			http.Error(w, "{}", http.StatusInternalServerError)
+			return
+		}
+		_, _ = io.WriteString(w, `[{"name":"aws-1","type":"aws","cloudProvider":"aws","environment":"e","accountType":"a","requiredGroupMembership":[],"challengeDestructiveActions":false,"primaryAccount":false,"skin":"","providerVersion":""}]`)
+	}))
+	t.Cleanup(java.Close)
+	s := besides(t, o, java.URL, 5*time.Second)
+	want := s.get(t, "/credentials").body
+	down = true
+	got := s.get(t, "/credentials")
+	if !strings.Contains(want, "aws-1") || got.body != want || got.header.Get(api.FallbackHeader) != "unavailable" {
+		t.Errorf("%v %s, want %s", got.header, got.body, want)
+	}
+	if r := s.get(t, "/applications/nobody"); r.status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", r.status, r.body)
+	}
 }

@@ -170,7 +170,7 @@ func (s *service) serve(t testing.TB, c config.Config, log *slog.Logger, o api.O
 	}
 	s.handler = parts.handler
 	served := s.handler
-	if _, bench := t.(*testing.B); !bench && o.Fallback == nil {
+	if _, bench := t.(*testing.B); !bench {
 		served = asDescribed(t, served)
 	}
 	server := httptest.NewServer(served)

@@ -115,7 +115,7 @@ func newService(ctx context.Context, c *config.Config, log *slog.Logger) (_ *ser
 	figures := telemetry.Source{Accounts: fleet.Status, Objects: ix.Size, Cache: cache.Stats, Tasks: tasks.Load}
 	var other api.Fallback
 	if c.Fallback.URL != "" {
-		f, err := fallback.New(c.Fallback.URL, fallback.Options{Timeout: c.Fallback.Timeout, ListTimeout: c.Fallback.ListTimeout, Log: log})
+		f, err := fallback.New(c.Fallback.URL, fallback.Options{Timeout: c.Fallback.Timeout, ListTimeout: c.Fallback.ListTimeout, MaxInFlight: c.Fallback.MaxInFlight, Log: log})
 		if err != nil {
 			return nil, fmt.Errorf("fallback.baseUrl: %w", err)
 		}

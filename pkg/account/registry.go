@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Registry is the live set of accounts. Sources replace their part of it;
@@ -16,6 +17,8 @@ type Registry struct {
 	byName  map[string]*Account
 	sorted  []*Account
 	changed chan struct{}
+	// revision counts the changes.
+	revision atomic.Uint64
 }
 
 // NewRegistry makes an empty registry. Of two sources that know an account of
@@ -42,9 +45,13 @@ func (r *Registry) Replace(source string, accounts []*Account) {
 		}
 	}
 	slices.SortFunc(r.sorted, func(a, b *Account) int { return cmp.Compare(a.Name, b.Name) })
+	r.revision.Add(1)
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
+
+// Revision is another number after every change.
+func (r *Registry) Revision() uint64 { return r.revision.Load() }
 
 // Get finds an account by its exact name.
 func (r *Registry) Get(name string) (*Account, bool) {

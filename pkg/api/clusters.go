@@ -36,7 +36,7 @@ func (s *Server) ask(r *http.Request) (clusterRequest, index.Part, error) {
 // long as nothing is known of the account, because Orca takes 404 for "it is
 // gone".
 func missing(h *watch.Health, account, text string) error {
-	if h.NeverSynced(account) {
+	if h.NeverSynced(account) || !h.Current() {
 		return problem{status: http.StatusServiceUnavailable, message: "account " + account + " has not been listed yet; its cluster does not answer, or not in time"}
 	}
 	return view.NotFoundError(text)

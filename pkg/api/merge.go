@@ -1,90 +1,200 @@
 package api
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
-	"fmt"
+	"errors"
+	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
-// merge makes one answer of ours and the fallback's. What it has of accounts
-// that are ours is dropped: while an account moves, both may have it. It fails
-// on an answer of another shape.
-type merge func(mine, other []byte, isOurs func(account string) bool) ([]byte, error)
+// joint is what a merge knows of its request.
+type joint struct {
+	query url.Values
+	// isOurs says whether an account is here. What the fallback has of those is
+	// dropped: while an account moves, both may have it.
+	isOurs func(account string) bool
+}
 
-func decodeBoth(mine, other []byte, into, from any) error {
-	if err := json.Unmarshal(mine, into); err != nil {
-		return err
+// merge makes one answer of ours, nil for none, and the fallback's: nil when
+// nothing is left. It fails on an answer of another shape.
+type merge func(j joint, mine, other []byte) ([]byte, error)
+
+var errShape = errors.New("its answer has another shape")
+
+// question is what the fallback is asked for its part; nil when it has none.
+func (j joint) question(r *http.Request, pattern string) *http.Request {
+	if pattern != "/search" {
+		return r
 	}
-	if err := json.Unmarshal(other, from); err != nil {
-		return fmt.Errorf("read its answer: %w", err)
+	if account := j.query.Get("account"); account != "" && j.isOurs(account) {
+		return nil
+	}
+	if _, _, err := searchPaging(j.query); err != nil {
+		return nil // we say what is wrong
+	}
+	// Its hits come after all of ours, wherever those end, and some of them may
+	// be ours.
+	query := r.URL.Query()
+	query.Set("page", "1")
+	query.Set("pageSize", strconv.Itoa(searchPage))
+	out := r.Clone(r.Context())
+	out.URL.RawQuery = query.Encode()
+	return out
+}
+
+// kind names a list whose last part is kept, "" for none.
+func (j joint) kind(pattern string) string {
+	if pattern != "/credentials" {
+		return ""
+	}
+	return pattern + "?expand=" + strconv.FormatBool(boolean(j.query, "expand", false))
+}
+
+// decode reads JSON with its numbers as they are; null is of another shape.
+func decode(raw []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	if bytes.Equal(bytes.TrimSpace(raw), []byte("null")) || d.Decode(into) != nil {
+		return errShape
 	}
 	return nil
 }
 
-// isObject tells what lists are made of from what would break their readers.
-func isObject(element json.RawMessage) bool { return len(element) > 0 && element[0] == '{' }
+// element is one of a list, with what it is sorted by.
+type element struct {
+	raw json.RawMessage
 
-// mergeByAccount joins arrays of objects of accounts.
-func mergeByAccount(mine, other []byte, isOurs func(string) bool) ([]byte, error) {
-	var out, more []json.RawMessage
-	if err := decodeBoth(mine, other, &out, &more); err != nil {
-		return nil, err
-	}
-	for _, element := range more {
-		var d struct{ Account string }
-		_ = json.Unmarshal(element, &d) // what has no account is nobody's
-		if isObject(element) && (d.Account == "" || !isOurs(d.Account)) {
-			out = append(out, element)
-		}
-	}
-	return view.Encode(append([]json.RawMessage{}, out...)), nil
+	Account, Namespace, Region, Kind, Name string
 }
 
-// mergeByName joins arrays of objects whose names are taken once.
-func mergeByName(mine, other []byte, _ func(string) bool) ([]byte, error) {
-	var out, more []json.RawMessage
-	if err := decodeBoth(mine, other, &out, &more); err != nil {
+// elements reads a list. What is no object would break its readers, and is left
+// out.
+func elements(raw []byte) ([]element, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	var list []json.RawMessage
+	if err := decode(raw, &list); err != nil {
 		return nil, err
 	}
-	taken := map[string]bool{}
-	name := func(element json.RawMessage) string {
-		var d struct{ Name string }
-		_ = json.Unmarshal(element, &d) // nameless ones are all kept
-		return d.Name
+	out := make([]element, 0, len(list))
+	for _, one := range list {
+		if len(one) == 0 || one[0] != '{' {
+			continue
+		}
+		e := element{raw: one}
+		_ = json.Unmarshal(one, &e) // other providers may have other types there
+		e.Namespace = cmp.Or(e.Namespace, e.Region)
+		out = append(out, e)
 	}
-	for _, element := range out {
-		taken[name(element)] = true
+	return out, nil
+}
+
+func encodeElements(list []element) []byte {
+	out := make([]json.RawMessage, 0, len(list))
+	for _, e := range list {
+		out = append(out, e.raw)
 	}
-	for _, element := range more {
-		if n := name(element); isObject(element) && (n == "" || !taken[n]) {
-			out = append(out, element)
+	return view.Encode(out)
+}
+
+// joinedLists adds the fallback's elements that are wanted to ours, in order.
+func joinedLists(mine, other []byte, wanted func(element) bool, order func(a, b element) int) ([]byte, error) {
+	out, err := elements(mine)
+	if err != nil {
+		return nil, err
+	}
+	more, err := elements(other)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range more {
+		if wanted(e) {
+			out = append(out, e)
 		}
 	}
-	return view.Encode(append([]json.RawMessage{}, out...)), nil
+	slices.SortStableFunc(out, order)
+	return encodeElements(out), nil
+}
+
+func (j joint) isTheirs(e element) bool { return e.Account == "" || !j.isOurs(e.Account) }
+
+// mergeByPlace joins arrays of objects of accounts, in the order of
+// read-lists.md 2.0.
+func mergeByPlace(j joint, mine, other []byte) ([]byte, error) {
+	return joinedLists(mine, other, j.isTheirs, func(a, b element) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+// mergeByName is the same in the order of load balancers.
+func mergeByName(j joint, mine, other []byte) ([]byte, error) {
+	return joinedLists(mine, other, j.isTheirs, func(a, b element) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Namespace, b.Namespace))
+	})
+}
+
+// mergeUnique joins arrays of objects whose names are taken once.
+func mergeUnique(_ joint, mine, other []byte) ([]byte, error) {
+	taken := map[string]bool{}
+	own, err := elements(mine)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range own {
+		taken[e.Name] = true
+	}
+	return joinedLists(mine, other, func(e element) bool { return e.Name == "" || !taken[e.Name] }, func(a, b element) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 // mergeObjects joins objects: an application, and maps by account.
-func mergeObjects(mine, other []byte, isOurs func(string) bool) ([]byte, error) {
-	var out, more map[string]any
-	if err := decodeBoth(mine, other, &out, &more); err != nil {
+func mergeObjects(j joint, mine, other []byte) ([]byte, error) {
+	var more map[string]any
+	if err := decode(other, &more); err != nil {
 		return nil, err
 	}
-	return view.Encode(joined(out, more, isOurs)), nil
+	if mine == nil {
+		if !j.strip(more, "clusters") {
+			return nil, nil
+		}
+		return view.Encode(more), nil
+	}
+	var out map[string]any
+	if err := decode(mine, &out); err != nil {
+		return nil, err
+	}
+	return view.Encode(j.joined(out, more)), nil
+}
+
+// strip takes accounts that are ours out of what only the fallback has; false
+// when nothing but those was there.
+func (j joint) strip(application map[string]any, key string) bool {
+	accounts, _ := application[key].(map[string]any)
+	had := len(accounts)
+	for name := range accounts {
+		if j.isOurs(name) {
+			delete(accounts, name)
+		}
+	}
+	return had == 0 || len(accounts) > 0
 }
 
 // joined adds what another object has. Texts stay as they are but for the list
 // of an application's providers.
-func joined(out, more map[string]any, isOurs func(string) bool) map[string]any {
+func (j joint) joined(out, more map[string]any) map[string]any {
 	for key, theirs := range more {
 		mine, both := out[key]
 		switch first := mine.(type) {
 		case map[string]any:
-			if second, ok := theirs.(map[string]any); ok && !isOurs(key) {
-				out[key] = joined(first, second, isOurs)
+			if second, ok := theirs.(map[string]any); ok && !j.isOurs(key) {
+				out[key] = j.joined(first, second)
 			}
 		case string:
 			if second, ok := theirs.(string); ok && key == "cloudProviders" {
@@ -93,7 +203,7 @@ func joined(out, more map[string]any, isOurs func(string) bool) map[string]any {
 				out[key] = strings.Join(slices.Compact(providers), ",")
 			}
 		default:
-			if !both && !isOurs(key) {
+			if !both && !j.isOurs(key) {
 				out[key] = theirs
 			}
 		}
@@ -102,9 +212,9 @@ func joined(out, more map[string]any, isOurs func(string) bool) map[string]any {
 }
 
 // mergeApplications joins the lists of applications, by name.
-func mergeApplications(mine, other []byte, isOurs func(string) bool) ([]byte, error) {
+func mergeApplications(j joint, mine, other []byte) ([]byte, error) {
 	var out, more []map[string]any
-	if err := decodeBoth(mine, other, &out, &more); err != nil {
+	if err := errors.Join(decode(mine, &out), decode(other, &more)); err != nil {
 		return nil, err
 	}
 	name := func(a map[string]any) string {
@@ -117,47 +227,76 @@ func mergeApplications(mine, other []byte, isOurs func(string) bool) ([]byte, er
 	}
 	for _, a := range more {
 		if first := known[name(a)]; first != nil {
-			joined(first, a, isOurs)
-		} else if a != nil {
+			j.joined(first, a)
+		} else if a != nil && j.strip(a, "clusterNames") {
 			out = append(out, a)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b map[string]any) int { return cmp.Compare(name(a), name(b)) })
-	return view.Encode(append([]map[string]any{}, out...)), nil
+	return view.Encode(out), nil
 }
 
-// mergeSearch joins the one result set of each, ours first, within one page.
-func mergeSearch(mine, other []byte, isOurs func(string) bool) ([]byte, error) {
+// mergeSearch joins the one result set of each: the fallback's hits come after
+// all of ours, and a page has what falls on it. It is asked for all of them.
+func mergeSearch(j joint, mine, other []byte) ([]byte, error) {
 	var out, more []view.SearchResults
-	if err := decodeBoth(mine, other, &out, &more); err != nil {
+	if err := errors.Join(decode(mine, &out), decode(other, &more)); err != nil {
 		return nil, err
 	}
-	for _, set := range more {
-		kept := slices.DeleteFunc(set.Results, func(hit map[string]any) bool {
-			account, _ := hit["account"].(string)
-			return hit == nil || account != "" && isOurs(account)
-		})
-		room := max(0, out[0].PageSize-len(out[0].Results))
-		out[0].Results = append(out[0].Results, kept[:min(room, len(kept))]...)
-		out[0].TotalMatches += len(kept)
+	if len(out) != 1 || len(more) == 0 {
+		return nil, errShape
 	}
+	set, theirs := &out[0], &more[0]
+	text := func(hit map[string]any, key string) string {
+		s, _ := hit[key].(string)
+		return s
+	}
+	// Those of applications and projects are in both, too.
+	logical := func(hit map[string]any) string {
+		if text(hit, "account") != "" {
+			return ""
+		}
+		return text(hit, "type") + " " + strings.ToLower(text(hit, "name"))
+	}
+	seen := map[string]bool{}
+	for _, hit := range set.Results {
+		seen[logical(hit)] = true
+	}
+	account, namespace := j.query.Get("account"), cmp.Or(j.query.Get("namespace"), j.query.Get("region"))
+	all := len(theirs.Results)
+	kept := slices.DeleteFunc(theirs.Results, func(hit map[string]any) bool {
+		key := logical(hit)
+		return hit == nil || key == "" && j.isOurs(text(hit, "account")) || key != "" && seen[key] ||
+			account != "" && text(hit, "account") != account || namespace != "" && cmp.Or(text(hit, "namespace"), text(hit, "region")) != namespace
+	})
+	skip := max(0, (set.PageNumber-1)*set.PageSize-set.TotalMatches)
+	room := max(0, set.PageSize-len(set.Results))
+	from := min(skip, len(kept))
+	set.Results = append(set.Results, kept[from:min(from+room, len(kept))]...)
+	// What it has beyond the page is counted as it counts it.
+	set.TotalMatches += len(kept) + max(0, theirs.TotalMatches-all)
 	return view.Encode(out), nil
 }
 
 // mergeProjects takes the clusters of a project from whoever has the account.
-func mergeProjects(mine, other []byte, isOurs func(string) bool) ([]byte, error) {
-	var out, more []json.RawMessage
-	if err := decodeBoth(mine, other, &out, &more); err != nil {
+func mergeProjects(j joint, mine, other []byte) ([]byte, error) {
+	out, err := elements(mine)
+	if err != nil {
 		return nil, err
 	}
-	if len(out) != len(more) { // read while the project was changed
-		return mine, nil
+	more, err := elements(other)
+	if err != nil {
+		return nil, err
 	}
-	for i := range out {
-		var d struct{ Account string }
-		if json.Unmarshal(out[i], &d) == nil && !isOurs(d.Account) && isObject(more[i]) {
-			out[i] = more[i]
+	switch {
+	case mine == nil:
+		out = more
+	case len(out) == len(more): // else the project was changed in between
+		for i := range out {
+			if !j.isOurs(out[i].Account) {
+				out[i] = more[i]
+			}
 		}
 	}
-	return view.Encode(out), nil
+	return encodeElements(out), nil
 }

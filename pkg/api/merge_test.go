@@ -1,41 +1,88 @@
 package api
 
-import "testing"
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+)
 
 func TestMerges(t *testing.T) {
-	isOurs := func(account string) bool { return account == "k8s" }
 	for name, c := range map[string]struct {
-		merge             merge
-		mine, other, want string
-		refused           bool
+		merge                    merge
+		query, mine, other, want string
+		refused                  bool
 	}{
-		"by account": {merge: mergeByAccount, mine: `[{"account":"k8s","name":"a"}]`, other: `[null,1,"x",[],{"account":"aws","size":1.0},{"account":"k8s","name":"old"},{"name":"b"}]`,
-			want: `[{"account":"k8s","name":"a"},{"account":"aws","size":1.0},{"name":"b"}]`},
-		"nothing on either side": {merge: mergeByAccount, mine: `[]`, other: `[]`, want: `[]`},
-		"no list":                {merge: mergeByAccount, mine: `[]`, other: `{}`, refused: true},
-		"null instead of a list": {merge: mergeByAccount, mine: `[]`, other: `null`, want: `[]`},
-		"by name":                {merge: mergeByName, mine: `[{"name":"a","type":"kubernetes"}]`, other: `[{"name":"a","type":"aws"},{"name":"b"}]`, want: `[{"name":"a","type":"kubernetes"},{"name":"b"}]`},
+		"by place": {merge: mergeByPlace, mine: `[{"account":"k8s","namespace":"b","name":"a"}]`, other: `[null,1,"x",[],{"account":"k8t","region":"a"},{"account":"aws","size":1.0,"id":9007199254740993},{"account":"k8s","name":"old"}]`,
+			want: `[{"account":"aws","size":1.0,"id":9007199254740993},{"account":"k8s","namespace":"b","name":"a"},{"account":"k8t","region":"a"}]`},
+		"by name":                {merge: mergeByName, mine: `[{"account":"k8s","name":"Service b"}]`, other: `[{"account":"aws","name":"service c"},{"account":"aws","name":"service a"}]`, want: `[{"account":"aws","name":"service a"},{"account":"k8s","name":"Service b"},{"account":"aws","name":"service c"}]`},
+		"nothing on either side": {merge: mergeByPlace, mine: `[]`, other: `[]`, want: `[]`},
+		"tasks stay in order":    {merge: mergeByPlace, mine: `[{"id":"2"},{"id":"1"}]`, other: `[{"id":"0"}]`, want: `[{"id":"2"},{"id":"1"},{"id":"0"}]`},
+		"no list":                {merge: mergeByPlace, mine: `[]`, other: `{}`, refused: true},
+		"null instead of a list": {merge: mergeByPlace, mine: `[]`, other: `null`, refused: true},
+		"unique names":           {merge: mergeUnique, mine: `[{"name":"b","type":"kubernetes"}]`, other: `[{"name":"b","type":"aws"},{"name":"a"}]`, want: `[{"name":"a"},{"name":"b","type":"kubernetes"}]`},
 		"maps by account":        {merge: mergeObjects, mine: `{"k8s":{"kubernetes":{}}}`, other: `{"k8s":{"kubernetes":{"old":[]}},"aws":{"aws":{"eu":[]}}}`, want: `{"aws":{"aws":{"eu":[]}},"k8s":{"kubernetes":{}}}`},
 		"an application": {merge: mergeObjects,
 			mine:  `{"name":"web","attributes":{"cloudProviders":"kubernetes","name":"web"},"clusters":{"k8s":[{"name":"deployment web"}]}}`,
 			other: `{"name":"WEB","attributes":{"cloudProviders":"aws","name":"WEB","email":"a@b"},"clusters":{"aws":[{"name":"web-main"}],"k8s":[]}}`,
 			want:  `{"attributes":{"cloudProviders":"aws,kubernetes","email":"a@b","name":"web"},"clusters":{"aws":[{"name":"web-main"}],"k8s":[{"name":"deployment web"}]},"name":"web"}`},
+		"an application of the other": {merge: mergeObjects, other: `{"name":"web","clusters":{"aws":[],"k8s":[]}}`, want: `{"clusters":{"aws":[]},"name":"web"}`},
+		"an application that is gone": {merge: mergeObjects, other: `{"name":"web","clusters":{"k8s":[{"name":"old"}]}}`, want: ``},
+		"no application":              {merge: mergeObjects, other: `[]`, refused: true},
 		"applications": {merge: mergeApplications,
 			mine:  `[{"name":"shop","clusterNames":{"k8s":["a"]}},{"name":"web","clusterNames":{"k8s":["b"]}}]`,
-			other: `[{"name":"api","clusterNames":{"aws":["c"]}},{"name":"Web","clusterNames":{"aws":["d"],"k8s":["old"]}}]`,
+			other: `[null,{"name":"gone","clusterNames":{"k8s":["old"]}},{"name":"api","clusterNames":{"aws":["c"],"k8s":["old"]}},{"name":"Web","clusterNames":{"aws":["d"],"k8s":["old"]}}]`,
 			want:  `[{"clusterNames":{"aws":["c"]},"name":"api"},{"clusterNames":{"k8s":["a"]},"name":"shop"},{"clusterNames":{"aws":["d"],"k8s":["b"]},"name":"web"}]`},
 		"searches": {merge: mergeSearch,
-			mine:  `[{"pageNumber":1,"pageSize":3,"platform":"aws","query":"w","totalMatches":2,"results":[{"account":"k8s","name":"a"},{"name":"web"}]}]`,
-			other: `[{"totalMatches":9,"results":[{"account":"k8s","name":"old"},{"account":"aws","name":"b","at":1715677953000},{"account":"aws","name":"c"}]}]`,
-			want:  `[{"pageNumber":1,"pageSize":3,"platform":"aws","query":"w","totalMatches":4,"results":[{"account":"k8s","name":"a"},{"name":"web"},{"account":"aws","at":1715677953000,"name":"b"}]}]`},
+			mine:  `[{"pageNumber":1,"pageSize":4,"platform":"aws","query":"w","totalMatches":2,"results":[{"account":"k8s","name":"a"},{"type":"applications","name":"web"}]}]`,
+			other: `[{"totalMatches":9,"results":[null,{"account":"k8s","name":"old"},{"type":"applications","name":"WEB"},{"account":"aws","name":"b","at":1715677953000},{"account":"aws","name":"c"},{"account":"aws","name":"d"}]}]`,
+			want:  `[{"pageNumber":1,"pageSize":4,"platform":"aws","query":"w","totalMatches":8,"results":[{"account":"k8s","name":"a"},{"name":"web","type":"applications"},{"account":"aws","at":1715677953000,"name":"b"},{"account":"aws","name":"c"}]}]`},
+		"the page after ours": {merge: mergeSearch,
+			mine:  `[{"pageNumber":2,"pageSize":2,"platform":"aws","query":"w","totalMatches":3,"results":[{"account":"k8s","name":"c"}]}]`,
+			other: `[{"totalMatches":3,"results":[{"account":"aws","name":"d"},{"account":"aws","name":"e"},{"account":"aws","name":"f"}]}]`,
+			want:  `[{"pageNumber":2,"pageSize":2,"platform":"aws","query":"w","totalMatches":6,"results":[{"account":"k8s","name":"c"},{"account":"aws","name":"d"}]}]`},
+		"a page of theirs alone": {merge: mergeSearch,
+			mine:  `[{"pageNumber":3,"pageSize":2,"platform":"aws","query":"w","totalMatches":3,"results":[]}]`,
+			other: `[{"totalMatches":3,"results":[{"account":"aws","name":"d"},{"account":"aws","name":"e"},{"account":"aws","name":"f"}]}]`,
+			want:  `[{"pageNumber":3,"pageSize":2,"platform":"aws","query":"w","totalMatches":6,"results":[{"account":"aws","name":"e"},{"account":"aws","name":"f"}]}]`},
+		"a search that is narrowed": {merge: mergeSearch, query: "account=aws&region=eu",
+			mine:  `[{"pageNumber":1,"pageSize":9,"platform":"aws","query":"w","totalMatches":0,"results":[]}]`,
+			other: `[{"totalMatches":3,"results":[{"account":"aws","region":"eu","name":"d"},{"account":"gce","region":"eu"},{"account":"aws","region":"us"}]}]`,
+			want:  `[{"pageNumber":1,"pageSize":9,"platform":"aws","query":"w","totalMatches":1,"results":[{"account":"aws","name":"d","region":"eu"}]}]`},
 		"projects":                  {merge: mergeProjects, mine: `[{"account":"k8s","applications":[]},{"account":"aws","applications":[]}]`, other: `[{"account":"k8s"},{"account":"aws","applications":[1]}]`, want: `[{"account":"k8s","applications":[]},{"account":"aws","applications":[1]}]`},
 		"projects that are changed": {merge: mergeProjects, mine: `[{"account":"k8s"}]`, other: `[]`, want: `[{"account":"k8s"}]`},
+		"projects of the other":     {merge: mergeProjects, other: `[{"account":"aws"}]`, want: `[{"account":"aws"}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := c.merge([]byte(c.mine), []byte(c.other), isOurs)
+			query, err := url.ParseQuery(c.query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var mine []byte
+			if c.mine != "" {
+				mine = []byte(c.mine)
+			}
+			got, err := c.merge(joint{query, func(account string) bool { return account == "k8s" }}, mine, []byte(c.other))
 			if (err != nil) != c.refused || string(got) != c.want {
 				t.Errorf("%v %s\nwant %s", err, got, c.want)
 			}
 		})
+	}
+}
+
+func TestQuestion_AsksForAllHitsThatMayBeTheirs(t *testing.T) {
+	for query, want := range map[string]string{
+		"type=pod&q=x&page=3&pageSize=500": "page=1&pageSize=10000&q=x&type=pod", "type=pod&page=900&pageSize=500": "page=1&pageSize=10000&type=pod",
+		"type=pod&account=aws": "account=aws&page=1&pageSize=10000&type=pod", "type=pod&account=k8s": "", "type=pod&page=x": "",
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/search?"+query, nil)
+		j := joint{r.URL.Query(), func(account string) bool { return account == "k8s" }}
+		got := ""
+		if q := j.question(r, "/search"); q != nil {
+			got = q.URL.RawQuery
+		}
+		if got != want || r.URL.RawQuery != query {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -16,8 +17,8 @@ import (
 func oneSlash(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		escaped := r.URL.EscapedPath()
-		if len(escaped) > 1 {
-			escaped = strings.TrimSuffix(escaped, "/")
+		if short, cut := strings.CutSuffix(escaped, "/"); cut && short != "" {
+			escaped, r.URL.Path = short, strings.TrimSuffix(r.URL.Path, "/")
 		}
 		r.URL.RawPath = escaped
 		next.ServeHTTP(w, r)
@@ -75,8 +76,18 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		if route == "" {
 			route = "none"
 		}
-		s.Observe(route, r.Method, rec.status, time.Since(begin))
+		s.Observe(route, method(r), rec.status, time.Since(begin))
 	})
+}
+
+// method is a request's, for the metrics: one that nobody knows would be a
+// series of its own.
+func method(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return r.Method
+	}
+	return "other"
 }
 
 func (s *Server) recover(next http.Handler) http.Handler {
@@ -94,12 +105,25 @@ func (s *Server) recover(next http.Handler) http.Handler {
 	})
 }
 
+type slotKey struct{}
+
+// freeSlot gives back a request's place among those that are served at once.
+func freeSlot(r *http.Request) {
+	if free, ok := r.Context().Value(slotKey{}).(func()); ok {
+		free()
+	}
+}
+
 // shed refuses requests beyond the limit at once instead of slowing all down.
 func (s *Server) shed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case s.inFlight <- struct{}{}:
-			defer func() { <-s.inFlight }()
+			free := sync.OnceFunc(func() { <-s.inFlight })
+			defer free()
+			if s.Fallback != nil {
+				r = r.WithContext(context.WithValue(r.Context(), slotKey{}, free))
+			}
 			next.ServeHTTP(w, r)
 		default:
 			w.Header().Set("Retry-After", "1")

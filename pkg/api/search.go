@@ -31,11 +31,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, bad("Required request parameter 'type' is not present"))
 		return
 	}
-	size, err := positive(query, "pageSize", searchPage, searchPage)
-	page := 1
-	if err == nil {
-		page, err = positive(query, "page", 1, searchDeepest)
-	}
+	page, size, err := searchPaging(query)
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -51,6 +47,13 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 		out.Results, out.TotalMatches = s.found(r, types, out.Query, (page-1)*size, size)
 	}
 	s.send(w, r, h, newAnswer(view.Encode([]view.SearchResults{out})))
+}
+
+func searchPaging(query url.Values) (page, size int, err error) {
+	if size, err = positive(query, "pageSize", searchPage, searchPage); err == nil {
+		page, err = positive(query, "page", 1, searchDeepest)
+	}
+	return page, size, err
 }
 
 func positive(q url.Values, name string, byDefault, most int) (int, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -75,6 +76,8 @@ type Server struct {
 	Options
 	inFlight chan struct{}
 	streams  chan struct{}
+	// lastParts are parts of lists that the fallback had when it last answered.
+	lastParts sync.Map
 }
 
 // New makes the handler of all routes.
@@ -87,21 +90,22 @@ func newRouter(o Options) chi.Router {
 	if o.VerboseRequests {
 		r.Use(s.verbose)
 	}
+	limits := []func(http.Handler) http.Handler{s.shed, identify}
 	if o.Fallback != nil {
-		r.Use(s.handOver(r))
+		limits = append(limits, s.handOver(r))
 	}
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+	r.NotFound(chi.Chain(limits...).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, problem{status: http.StatusNotFound, message: "No handler found for " + r.Method + " " + r.URL.Path})
-	})
-	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+	}).ServeHTTP)
+	r.MethodNotAllowed(chi.Chain(limits...).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, problem{status: http.StatusMethodNotAllowed, message: "Request method '" + r.Method + "' not supported"})
-	})
+	}).ServeHTTP)
 	s.probeRoutes(r)
 	r.Get("/openapi.json", s.openAPI)
 	r.Method(http.MethodGet, "/metrics", o.Metrics)
 	r.Get("/applications/{application}/stream", s.stream) // for as long as it takes
 	r.Group(func(r chi.Router) {
-		r.Use(s.shed, identify)
+		r.Use(limits...)
 		s.routes(r)
 	})
 	return r

@@ -176,7 +176,8 @@ type Front50 struct {
 type Fallback struct {
 	URL         string        `koanf:"baseUrl" env:"FALLBACK_URL" doc:"address of another Clouddriver; what is asked of other providers, of accounts that are not here and of artifacts is handed over to it, and lists show what both have"`
 	Timeout     time.Duration `koanf:"timeout" default:"50s" doc:"deadline of a request that is handed over"`
-	ListTimeout time.Duration `koanf:"listTimeout" default:"5s" doc:"how long a list waits for the fallback's part before it goes without; after that, lists go without for 5s"`
+	ListTimeout time.Duration `koanf:"listTimeout" default:"5s" doc:"how long a list waits for the fallback's part before it goes without; after that, the list goes without for 5s"`
+	MaxInFlight int           `koanf:"maxInFlight" default:"500" doc:"requests that are handed over at once, and parts of lists that are asked for at once"`
 }
 
 // Arcade gives tokens for accounts of the provider API. The variables are
@@ -324,7 +325,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	for key, n := range map[string]int64{
-		"fallback.timeout": int64(c.Fallback.Timeout), "fallback.listTimeout": int64(c.Fallback.ListTimeout),
+		"fallback.timeout": int64(c.Fallback.Timeout), "fallback.listTimeout": int64(c.Fallback.ListTimeout), "fallback.maxInFlight": int64(c.Fallback.MaxInFlight),
 		"services.arcade.timeout": int64(c.Services.Arcade.Timeout), "services.front50.timeout": int64(c.Services.Front50.Timeout), "services.arcade.tokenTTL": int64(c.Services.Arcade.TokenTTL),
 		"database.maxOpen": int64(c.Database.MaxOpen), "database.connectTimeout": int64(c.Database.ConnectTimeout),
 		"database.timeout": int64(c.Database.Timeout), "database.migrationTimeout": int64(c.Database.MigrationTimeout),
@@ -353,6 +354,9 @@ func (c *Config) Validate() error {
 		if parsed, err := url.Parse(u); u != "" && (err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https")) {
 			bad(key, "is not an http or https address")
 		}
+	}
+	if c.Fallback.ListTimeout >= time.Minute {
+		bad("fallback.listTimeout", "must be less than 1m, which is how long an answer may take in all")
 	}
 	if c.Services.Fiat.Enabled {
 		bad("services.fiat.enabled", "authorization through Fiat is not supported yet; every caller would see everything, so the service does not start. Set it to false to run without authorization")

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,23 +22,37 @@ type Options struct {
 	// Timeout is the deadline of a request that is handed over, ListTimeout
 	// that of a part of a list that both serve.
 	Timeout, ListTimeout time.Duration
-	Log                  *slog.Logger
+	// MaxInFlight is how many requests are handed over at once, and how many
+	// parts of lists are asked for at once.
+	MaxInFlight int
+	Log         *slog.Logger
 }
 
 // Fallback is one other Clouddriver.
 type Fallback struct {
 	Options
-	base  *url.URL
-	proxy *httputil.ReverseProxy
-	http  *http.Client
+	base        *url.URL
+	proxy       *httputil.ReverseProxy
+	http        *http.Client
+	over, lists chan struct{}
 
-	mu sync.Mutex
-	// rested is when lists may ask again after a failure; zero while it is well.
-	rested time.Time
+	mu     sync.Mutex
+	routes map[string]*route
 }
 
-// rest is how long lists go without the other after a failure, so that one that
-// does not answer delays one request and not each.
+// route is how the other was when it was last asked for a list.
+type route struct {
+	// down lists go without it until rested, when one asks again. generation
+	// tells answers to that one from those to questions of before.
+	down       bool
+	rested     time.Time
+	generation int
+	// failing also says that it answers with failures.
+	failing bool
+}
+
+// rest is how long a list goes without the other after a failure, so that one
+// that does not answer delays one request and not each.
 const rest = 5 * time.Second
 
 // most bounds an answer that is merged with ours.
@@ -49,8 +62,11 @@ const most = 64 << 20
 // not pass a request on for ever.
 const via = "1.1 go-clouddriver"
 
-// ErrResting is returned while the other is left alone after a failure.
-var ErrResting = errors.New("it failed a moment ago")
+// Errors of requests that were not sent.
+var (
+	ErrResting = errors.New("the fallback failed a moment ago")
+	ErrBusy    = errors.New("too many requests wait for the fallback")
+)
 
 // New makes a Fallback; base is an http or https address.
 func New(base string, o Options) (*Fallback, error) {
@@ -62,18 +78,27 @@ func New(base string, o Options) (*Fallback, error) {
 	transport := &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
 		DialContext: (&net.Dialer{Timeout: connect}).DialContext, TLSHandshakeTimeout: connect,
-		MaxIdleConns: 100, MaxIdleConnsPerHost: 100, IdleConnTimeout: time.Minute,
+		MaxConnsPerHost: 2 * o.MaxInFlight, MaxIdleConns: 100, MaxIdleConnsPerHost: 100, IdleConnTimeout: time.Minute,
 	}
-	f := &Fallback{Options: o, base: to, http: &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	f := &Fallback{
+		Options: o, base: to, over: make(chan struct{}, o.MaxInFlight), lists: make(chan struct{}, o.MaxInFlight), routes: map[string]*route{},
+		http: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
 	f.proxy = &httputil.ReverseProxy{
 		Transport: transport,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL = f.target(p.In)
 			p.Out.Host = ""
 			p.Out.Header.Add("Via", via)
+			// Who stands in front of us is no secret to the other.
+			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+				if values := p.In.Header.Values(name); len(values) > 0 {
+					p.Out.Header[name] = values
+				}
+			}
 		},
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
 			fail, _ := r.Context().Value(failKey{}).(func(error))
@@ -108,6 +133,13 @@ type failKey struct{}
 // HandOver hands a request over, and its answer back. fail answers one that
 // could not be.
 func (f *Fallback) HandOver(w http.ResponseWriter, r *http.Request, fail func(error)) {
+	select {
+	case f.over <- struct{}{}:
+		defer func() { <-f.over }()
+	default:
+		fail(ErrBusy)
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), failKey{}, fail), f.Timeout)
 	defer cancel()
 	// The service's own deadline of an answer may be shorter.
@@ -115,75 +147,133 @@ func (f *Fallback) HandOver(w http.ResponseWriter, r *http.Request, fail func(er
 	f.proxy.ServeHTTP(w, r.WithContext(ctx))
 }
 
-// List asks the same as a GET request and returns the answer's status and body.
-// After a failure it returns ErrResting for some seconds.
-func (f *Fallback) List(r *http.Request) (status int, body []byte, err error) {
-	if err := f.mayAsk(); err != nil {
-		return 0, nil, err
-	}
-	status, body, err = f.ask(r)
-	if r.Context().Err() == nil { // else the caller has gone
-		f.note(err)
-	}
-	return status, body, err
+// Answer is the other's part of a list.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
 }
 
-func (f *Fallback) ask(r *http.Request) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), f.ListTimeout)
-	defer cancel()
+// List asks the same as a GET request. What is asked for goes on when the
+// caller goes, and tells how the other is. After a failure of a route, by the
+// name that the caller gives it, List returns ErrResting for some seconds.
+func (f *Fallback) List(r *http.Request, name string) (Answer, error) {
+	select {
+	case f.lists <- struct{}{}:
+	default:
+		return Answer{}, ErrBusy
+	}
+	free := func() { <-f.lists }
+	generation, err := f.begin(name)
+	if err != nil {
+		free()
+		return Answer{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), f.ListTimeout)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.target(r).String(), nil) //nolint:gosec // the host is the operator's, whatever the path
 	if err != nil {
-		return 0, nil, err
+		cancel()
+		free()
+		return Answer{}, err
 	}
-	for name, values := range r.Header {
-		switch name {
-		case "Accept-Encoding", "If-None-Match", "Connection", "Content-Length", "Content-Type":
-		default:
-			req.Header[name] = slices.Clone(values)
+	req.Header = passedOn(r.Header)
+	type result struct {
+		answer Answer
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer free()
+		defer cancel()
+		a, err := f.ask(req)
+		f.end(name, generation, a.Status, err)
+		done <- result{a, err}
+	}()
+	select {
+	case r := <-done:
+		return r.answer, r.err
+	case <-r.Context().Done():
+		return Answer{}, r.Context().Err()
+	}
+}
+
+// passedOn are a request's headers without those that are between two hosts
+// only, and without conditions: the whole answer is needed.
+func passedOn(header http.Header) http.Header {
+	out := header.Clone()
+	for _, named := range header.Values("Connection") {
+		for name := range strings.SplitSeq(named, ",") {
+			out.Del(strings.TrimSpace(name))
 		}
 	}
-	req.Header.Add("Via", via)
-	res, err := f.http.Do(req) //nolint:gosec // as above
+	for _, name := range []string{
+		"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Accept-Encoding", "Content-Length", "Content-Type", "Expect", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Range",
+	} {
+		out.Del(name)
+	}
+	out.Add("Via", via)
+	return out
+}
+
+func (f *Fallback) ask(req *http.Request) (Answer, error) {
+	res, err := f.http.Do(req) //nolint:gosec // the host is the operator's, whatever the path
 	if err != nil {
-		return 0, nil, err
+		return Answer{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, most+1))
 	if err == nil && len(body) > most {
 		err = fmt.Errorf("its answer is larger than %d bytes", most)
 	}
-	return res.StatusCode, body, err
+	return Answer{res.StatusCode, res.Header, body}, err
 }
 
-func (f *Fallback) mayAsk() error {
+func (f *Fallback) begin(name string) (generation int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now := time.Now(); now.Before(f.rested) {
-		return ErrResting
-	} else if !f.rested.IsZero() {
-		f.rested = now.Add(rest) // one asks, the others wait for what it finds
+	r := f.routes[name]
+	if r == nil {
+		r = &route{}
+		f.routes[name] = r
 	}
-	return nil
-}
-
-func (f *Fallback) note(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case err == nil && !f.rested.IsZero():
-		f.rested = time.Time{}
-		f.Log.Info("the fallback answers again", "fallback", f.base.Redacted())
-	case err != nil:
-		if f.rested.IsZero() {
-			f.Log.Warn("the fallback does not answer; lists go without it", "fallback", f.base.Redacted(), "error", err)
+	if r.down {
+		now := time.Now()
+		if now.Before(r.rested) {
+			return 0, ErrResting
 		}
-		f.rested = time.Now().Add(rest)
+		r.rested = now.Add(f.ListTimeout + rest) // one asks, the others wait for what it finds
+	}
+	return r.generation, nil
+}
+
+func (f *Fallback) end(name string, generation, status int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.routes[name]
+	switch {
+	case err != nil:
+		if !r.down {
+			f.Log.Warn("the fallback does not answer; a list goes without it", "fallback", f.base.Redacted(), "list", name, "error", err)
+		}
+		r.down, r.failing, r.rested = true, true, time.Now().Add(rest)
+		r.generation++
+	case generation == r.generation:
+		if r.down {
+			f.Log.Info("the fallback answers again", "fallback", f.base.Redacted(), "list", name)
+		}
+		r.down, r.failing = false, status >= http.StatusInternalServerError
 	}
 }
 
-// Down says whether the last list went without the other.
+// Down says whether a list went without the other when it was last asked for.
 func (f *Fallback) Down() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.rested.IsZero()
+	for _, r := range f.routes {
+		if r.failing {
+			return true
+		}
+	}
+	return false
 }

@@ -36,9 +36,13 @@ type Fleet struct {
 
 	mu      sync.Mutex
 	running map[string]*running
-	health  atomic.Pointer[Health]
-	settled chan struct{}
-	once    sync.Once
+	// revision is that of the registry which the accounts are of, and pictured
+	// is closed when there is a new health.
+	revision uint64
+	pictured chan struct{}
+	health   atomic.Pointer[Health]
+	settled  chan struct{}
+	once     sync.Once
 }
 
 type running struct {
@@ -54,12 +58,14 @@ type Health struct {
 	Stale    []string
 	starting []*supervisor
 	accounts map[string]*supervisor
+	registry *account.Registry
+	revision uint64
 }
 
 // NewFleet makes a fleet; Run starts it.
 func NewFleet(registry *account.Registry, sink Sink, o Options) *Fleet {
-	f := &Fleet{registry: registry, sink: sink, options: o, slots: NewSlots(o.StartConcurrency), running: map[string]*running{}, settled: make(chan struct{})}
-	f.health.Store(&Health{})
+	f := &Fleet{registry: registry, sink: sink, options: o, slots: NewSlots(o.StartConcurrency), running: map[string]*running{}, settled: make(chan struct{}), pictured: make(chan struct{})}
+	f.health.Store(&Health{registry: registry})
 	return f
 }
 
@@ -67,18 +73,19 @@ func NewFleet(registry *account.Registry, sink Sink, o Options) *Fleet {
 // ended.
 func (f *Fleet) Run(ctx context.Context) error {
 	for {
+		revision := f.registry.Revision()
 		accounts, changed := f.registry.List()
-		f.reconcile(ctx, accounts)
+		f.reconcile(ctx, accounts, revision)
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			f.reconcile(ctx, nil)
+			f.reconcile(ctx, nil, f.registry.Revision())
 			return nil
 		}
 	}
 }
 
-func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account) {
+func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account, revision uint64) {
 	wanted := map[string]*account.Account{}
 	for _, a := range accounts {
 		wanted[a.Name] = a
@@ -113,6 +120,7 @@ func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account) {
 			r.run(watching)
 		}()
 	}
+	f.revision = revision
 	f.mu.Unlock()
 	f.refresh()
 }
@@ -121,7 +129,7 @@ func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account) {
 func (f *Fleet) refresh() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	h := &Health{accounts: make(map[string]*supervisor, len(f.running))}
+	h := &Health{accounts: make(map[string]*supervisor, len(f.running)), registry: f.registry, revision: f.revision}
 	for name, r := range f.running {
 		h.accounts[name] = r.supervisor
 		r.mu.Lock()
@@ -136,6 +144,8 @@ func (f *Fleet) refresh() {
 	}
 	slices.Sort(h.Stale)
 	f.health.Store(h)
+	close(f.pictured)
+	f.pictured = make(chan struct{})
 	if len(h.starting) == 0 {
 		f.once.Do(func() { close(f.settled) })
 	}
@@ -147,9 +157,23 @@ func (f *Fleet) Settled() <-chan struct{} { return f.settled }
 
 // Await waits for accounts whose first lists are running, all of them when no
 // name is given, until they are through or the context is over, and returns
-// the health then. Without such accounts it costs one pointer read.
+// the health then. Without such accounts it costs two reads of memory.
 func (f *Fleet) Await(ctx context.Context, names ...string) *Health {
 	h := f.health.Load()
+	for !h.Current() && !h.has(names) {
+		f.mu.Lock()
+		pictured := f.pictured
+		f.mu.Unlock()
+		if h = f.health.Load(); h.Current() {
+			break
+		}
+		select {
+		case <-pictured:
+		case <-ctx.Done():
+			return f.health.Load().withUnwatched()
+		}
+		h = f.health.Load()
+	}
 	if len(h.starting) == 0 {
 		return h
 	}
@@ -176,16 +200,52 @@ func (h *Health) IsStale(name string) bool {
 	return found || h.accounts[name] == nil
 }
 
+// Current says whether the health is of the accounts that there are now. While
+// one is changed, what was read of it may be nothing.
+func (h *Health) Current() bool { return h.registry == nil || h.revision == h.registry.Revision() }
+
+// withUnwatched is the health with the accounts that are known and not watched
+// yet.
+func (h *Health) withUnwatched() *Health {
+	out := *h
+	out.Stale = slices.Clone(h.Stale)
+	all, _ := h.registry.List()
+	for _, a := range all {
+		if h.accounts[a.Name] == nil {
+			out.Stale = append(out.Stale, a.Name)
+		}
+	}
+	slices.Sort(out.Stale)
+	return &out
+}
+
+// has says whether the accounts, at least one, are watched as they are known.
+func (h *Health) has(names []string) bool {
+	for _, name := range names {
+		known, there := h.registry.Get(name)
+		s := h.accounts[name]
+		if there != (s != nil) || there && known.WatchFingerprint() != s.account.WatchFingerprint() {
+			return false
+		}
+	}
+	return len(names) > 0
+}
+
 // NeverSynced says whether the account is known and nothing can be said about
 // its content yet.
 func (h *Health) NeverSynced(name string) bool {
 	s := h.accounts[name]
 	if s == nil {
-		return false
+		return h.registry != nil && known(h.registry, name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state != Synced
+}
+
+func known(registry *account.Registry, name string) bool {
+	_, ok := registry.Get(name)
+	return ok
 }
 
 // Client is the one of an account, for reads and writes beside the watches. It

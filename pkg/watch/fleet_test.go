@@ -1,0 +1,48 @@
+package watch
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+)
+
+// TestAwait_KnowsAccountsBeforeTheyAreWatched has a fleet that has not taken in
+// an account yet: nothing may be said of it, least of all that it is empty.
+func TestAwait_KnowsAccountsBeforeTheyAreWatched(t *testing.T) {
+	registry := account.NewRegistry("test")
+	f := NewFleet(registry, nil, Options{Log: slog.New(slog.DiscardHandler)})
+	if h := f.Await(t.Context()); len(h.Stale) != 0 || h.NeverSynced("new") || !h.Current() {
+		t.Errorf("%+v", h)
+	}
+	registry.Replace("test", []*account.Account{{Name: "new"}})
+	for _, names := range [][]string{nil, {"new"}, {"new", "nobody"}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		h := f.Await(ctx, names...)
+		cancel()
+		if !slices.Equal(h.Stale, []string{"new"}) || !h.NeverSynced("new") || h.NeverSynced("nobody") || h.Current() || !h.IsStale("new") {
+			t.Errorf("%v: %+v", names, h)
+		}
+	}
+	// Of an account that nobody knows there is nothing to wait for.
+	if h := f.Await(t.Context(), "nobody"); h.NeverSynced("nobody") {
+		t.Errorf("%+v", h)
+	}
+	// Readers go on when the fleet has taken in what has changed.
+	registry.Replace("test", nil)
+	waited := make(chan *Health)
+	go func() { waited <- f.Await(t.Context()) }()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- f.Run(ctx) }()
+	if h := <-waited; !h.Current() || len(h.Stale) != 0 {
+		t.Errorf("%+v", h)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
