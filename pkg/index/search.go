@@ -44,6 +44,21 @@ func (h Hit) compare(o Hit) int {
 	return cmp.Or(cmp.Compare(h.rank, o.rank), cmp.Compare(h.Account, o.Account), cmp.Compare(h.Namespace, o.Namespace), cmp.Compare(h.Name, o.Name), cmp.Compare(h.Kind.Text, o.Kind.Text))
 }
 
+// before says whether a hit is better than another for sure, which spares most
+// of them a look at the object. Accounts come in order: of equal rank, those
+// before are better.
+func (h Hit) before(rank int, account, namespace, name string) bool {
+	switch {
+	case rank != h.rank:
+		return rank > h.rank
+	case account != h.Account:
+		return true
+	case namespace != h.Namespace:
+		return namespace > h.Namespace
+	}
+	return name > h.Name
+}
+
 // worst is a heap with the worst hit on top.
 type worst []Hit
 
@@ -108,6 +123,7 @@ func (k *kindObjects) search(q *Search, account string, keep int, best *worst) (
 		app, cluster, _ := strings.Cut(text, "\x00")
 		clusters[i] = contains(app, q.Text) || contains(cluster, q.Text)
 	}
+	lowerCase := k.kind.lowerCase()
 	for i := range k.table.rows {
 		r := &k.table.rows[i]
 		rank := namespaces[r.namespace]
@@ -115,7 +131,7 @@ func (k *kindObjects) search(q *Search, account string, keep int, best *worst) (
 			continue
 		}
 		if rank != exact {
-			rank = min(rank, rankOf(r.name, q.Text, k.kind.lowerCase()))
+			rank = min(rank, rankOf(r.name, q.Text, lowerCase))
 		}
 		if rank == noMatch {
 			if !clusters[r.cluster] {
@@ -124,8 +140,7 @@ func (k *kindObjects) search(q *Search, account string, keep int, best *worst) (
 			rank = elsewhere
 		}
 		total++
-		// Accounts come in order: of equal rank, those before are better.
-		if len(*best) == keep && (keep == 0 || rank > (*best)[0].rank || rank == (*best)[0].rank && account != (*best)[0].Account) {
+		if len(*best) == keep && (keep == 0 || (*best)[0].before(rank, account, k.table.namespaces.texts[r.namespace], r.name)) {
 			continue
 		}
 		hit := Hit{account, r.o, rank}
