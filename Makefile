@@ -35,7 +35,7 @@ endif
 
 bench: build ## measure against limits and peers on a real control plane, in one run
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./integration
-	go test -run '^$$' -bench Search -benchtime 1000x ./pkg/index
+	go test -run '^$$' -bench Search -benchtime 1000x ./pkg/index ./pkg/api
 
 FUZZTIME ?= 2m
 fuzz: ## look for input that breaks a route or a decoder, FUZZTIME (2m) for each

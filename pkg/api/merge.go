@@ -247,12 +247,13 @@ func mergeSearch(j joint, mine, other []byte) ([]byte, error) {
 		return nil, errShape
 	}
 	set, theirs := &out[0], &more[0]
-	text := func(hit map[string]any, key string) string {
-		s, _ := hit[key].(string)
+	text := func(hit any, key string) string {
+		object, _ := hit.(map[string]any)
+		s, _ := object[key].(string)
 		return s
 	}
 	// Those of applications and projects are in both, too.
-	logical := func(hit map[string]any) string {
+	logical := func(hit any) string {
 		if text(hit, "account") != "" {
 			return ""
 		}
@@ -264,9 +265,12 @@ func mergeSearch(j joint, mine, other []byte) ([]byte, error) {
 	}
 	account, namespace := j.query.Get("account"), cmp.Or(j.query.Get("namespace"), j.query.Get("region"))
 	all := len(theirs.Results)
-	kept := slices.DeleteFunc(theirs.Results, func(hit map[string]any) bool {
+	kept := slices.DeleteFunc(theirs.Results, func(hit any) bool {
+		if _, ok := hit.(map[string]any); !ok {
+			return true // it would break its readers
+		}
 		key := logical(hit)
-		return hit == nil || key == "" && j.isOurs(text(hit, "account")) || key != "" && seen[key] ||
+		return key == "" && j.isOurs(text(hit, "account")) || key != "" && seen[key] ||
 			account != "" && text(hit, "account") != account || namespace != "" && cmp.Or(text(hit, "namespace"), text(hit, "region")) != namespace
 	})
 	skip := max(0, (set.PageNumber-1)*set.PageSize-set.TotalMatches)

@@ -36,7 +36,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	out := view.SearchResults{PageNumber: page, PageSize: size, Platform: "aws", Query: query.Get("q"), Results: []map[string]any{}}
+	out := view.SearchResults{PageNumber: page, PageSize: size, Platform: "aws", Query: query.Get("q"), Results: []any{}}
 	platform := query.Get("platform")
 	if platform == kubernetes {
 		out.Platform = kubernetes
@@ -70,7 +70,7 @@ func positive(q url.Values, name string, byDefault, most int) (int, error) {
 
 // found is a page of the results, and how many there are: first what is
 // logical, then objects, the best first.
-func (s *Server) found(r *http.Request, types []string, text string, skip, most int) ([]map[string]any, int) {
+func (s *Server) found(r *http.Request, types []string, text string, skip, most int) ([]any, int) {
 	q := index.Search{Text: text, Account: r.URL.Query().Get("account"), Namespace: cmp.Or(r.URL.Query().Get("namespace"), r.URL.Query().Get("region"))}
 	var logical []map[string]any
 	for _, t := range types {
@@ -93,9 +93,9 @@ func (s *Server) found(r *http.Request, types []string, text string, skip, most 
 			q.Kinds = append(q.Kinds, t)
 		}
 	}
-	out := slices.Clone(logical[min(skip, len(logical)):min(skip+most, len(logical))])
-	if out == nil {
-		out = []map[string]any{}
+	out := []any{}
+	for _, hit := range logical[min(skip, len(logical)):min(skip+most, len(logical))] {
+		out = append(out, hit)
 	}
 	q.Skip = max(0, skip-len(logical))
 	q.Most = most - len(out)
@@ -103,6 +103,7 @@ func (s *Server) found(r *http.Request, types []string, text string, skip, most 
 		q.Skip, q.Most = 0, 0 // nobody leafs that far
 	}
 	hits, total := s.Index.Search(q)
+	out = slices.Grow(out, len(hits))
 	for _, h := range hits {
 		out = append(out, view.SearchHit(h))
 	}

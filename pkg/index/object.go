@@ -1,7 +1,6 @@
 package index
 
 import (
-	"strings"
 	"unique"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
@@ -12,11 +11,6 @@ type Kind struct {
 	// Text is Spinnaker's spelling; APIVersion is lower-cased.
 	Text, APIVersion string
 	Class            spinnaker.Class
-}
-
-// lowerCase says whether Kubernetes lets only lower-case names be given.
-func (k *Kind) lowerCase() bool {
-	return k.Class != spinnaker.Configs && k.Class != spinnaker.Unclassified && !strings.Contains(k.Text, ".")
 }
 
 // Object is one Kubernetes object as far as the views need it. It is never

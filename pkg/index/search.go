@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"cmp"
 	"container/heap"
 	"slices"
@@ -44,28 +45,31 @@ func (h Hit) compare(o Hit) int {
 	return cmp.Or(cmp.Compare(h.rank, o.rank), cmp.Compare(h.Account, o.Account), cmp.Compare(h.Namespace, o.Namespace), cmp.Compare(h.Name, o.Name), cmp.Compare(h.Kind.Text, o.Kind.Text))
 }
 
-// before says whether a hit is better than another for sure, which spares most
-// of them a look at the object. Accounts come in order: of equal rank, those
-// before are better.
-func (h Hit) before(rank int, account, namespace, name string) bool {
-	switch {
-	case rank != h.rank:
-		return rank > h.rank
-	case account != h.Account:
-		return true
-	case namespace != h.Namespace:
-		return namespace > h.Namespace
-	}
-	return name > h.Name
+// candidate is a hit by its row, which spares a look at the object.
+type candidate struct {
+	rank    int
+	account string
+	kind    *kindObjects
+	row
 }
 
-// worst is a heap with the worst hit on top.
-type worst []Hit
+func (c *candidate) namespace() string { return c.kind.table.namespaces.texts[c.row.namespace] }
+
+// compare is the order of hits.
+func (c *candidate) compare(o *candidate) int {
+	if order := cmp.Or(cmp.Compare(c.rank, o.rank), strings.Compare(c.account, o.account), strings.Compare(c.namespace(), o.namespace())); order != 0 {
+		return order
+	}
+	return cmp.Or(bytes.Compare(c.kind.table.name(&c.row), o.kind.table.name(&o.row)), strings.Compare(c.kind.kind.Text, o.kind.kind.Text))
+}
+
+// worst is a heap with the worst candidate on top.
+type worst []candidate
 
 func (w worst) Len() int           { return len(w) }
-func (w worst) Less(i, j int) bool { return w[i].compare(w[j]) > 0 }
+func (w worst) Less(i, j int) bool { return w[i].compare(&w[j]) > 0 }
 func (w worst) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
-func (w *worst) Push(x any)        { *w = append(*w, x.(Hit)) }
+func (w *worst) Push(x any)        { *w = append(*w, x.(candidate)) }
 func (w *worst) Pop() any {
 	last := len(*w) - 1
 	out := (*w)[last]
@@ -80,28 +84,50 @@ func (ix *Index) Search(q Search) (hits []Hit, total int) {
 	accounts := sortedAccounts(ix.accounts)
 	ix.mu.RUnlock()
 	keep := q.Skip + q.Most
-	var best worst
 	for _, a := range accounts {
 		if q.Account != "" && a.Name != q.Account {
 			continue
 		}
+		var best worst // rows hold under the account's lock only
+		floor := noMatch
+		if len(hits) >= keep { // of equal rank, accounts before are better
+			floor = rankAt(hits, keep)
+		}
 		a.mu.RLock()
 		for _, k := range a.kinds {
 			if q.wants(k.kind) {
-				total += k.search(&q, a.Name, keep, &best)
+				total += k.search(&q, a.Name, keep, floor, &best)
 			}
+		}
+		for i := range best {
+			hits = append(hits, Hit{a.Name, best[i].o, best[i].rank})
 		}
 		a.mu.RUnlock()
 	}
-	slices.SortFunc(best, Hit.compare)
-	return best[min(q.Skip, len(best)):], total
+	slices.SortFunc(hits, Hit.compare)
+	return hits[min(q.Skip, len(hits)):min(keep, len(hits))], total
+}
+
+// rankAt is the rank that a hit has to be better than to be among so many.
+func rankAt(hits []Hit, keep int) int {
+	var counts [noMatch]int
+	for _, h := range hits {
+		counts[h.rank]++
+	}
+	for rank, n := range counts {
+		if keep -= n; keep <= 0 {
+			return rank
+		}
+	}
+	return noMatch
 }
 
 func (q *Search) wants(kind *Kind) bool {
 	return slices.Contains(q.Classes, kind.Class) || slices.ContainsFunc(q.Kinds, func(text string) bool { return spinnaker.SameKind(text, kind.Text) })
 }
 
-func (k *kindObjects) search(q *Search, account string, keep int, best *worst) (total int) {
+// search adds a kind's best hits whose rank is below a floor, and counts all.
+func (k *kindObjects) search(q *Search, account string, keep, floor int, best *worst) (total int) {
 	// What many objects share is looked at once.
 	outside := contains(account, q.Text) || contains(k.kind.Text, q.Text)
 	namespaces := make([]int, len(k.table.namespaces.texts))
@@ -123,15 +149,17 @@ func (k *kindObjects) search(q *Search, account string, keep int, best *worst) (
 		app, cluster, _ := strings.Cut(text, "\x00")
 		clusters[i] = contains(app, q.Text) || contains(cluster, q.Text)
 	}
-	lowerCase := k.kind.lowerCase()
-	for i := range k.table.rows {
-		r := &k.table.rows[i]
+	t, names := &k.table, k.table.finder(q.Text)
+	for i := range t.rows {
+		r := &t.rows[i]
 		rank := namespaces[r.namespace]
-		if rank == excluded {
+		if rank == excluded || r.o == nil {
 			continue
 		}
 		if rank != exact {
-			rank = min(rank, rankOf(r.name, q.Text, lowerCase))
+			if at := names.in(r); at >= 0 {
+				rank = min(rank, rankOf(at, len(q.Text), int(r.end-r.start)))
+			}
 		}
 		if rank == noMatch {
 			if !clusters[r.cluster] {
@@ -140,33 +168,28 @@ func (k *kindObjects) search(q *Search, account string, keep int, best *worst) (
 			rank = elsewhere
 		}
 		total++
-		if len(*best) == keep && (keep == 0 || (*best)[0].before(rank, account, k.table.namespaces.texts[r.namespace], r.name)) {
+		if rank >= floor || keep == 0 {
 			continue
 		}
-		hit := Hit{account, r.o, rank}
+		c := candidate{rank, account, k, *r}
 		switch {
 		case len(*best) < keep:
-			heap.Push(best, hit)
-		case hit.compare((*best)[0]) < 0:
-			(*best)[0] = hit
+			*best = append(*best, c)
+			heap.Fix(best, len(*best)-1)
+		case c.compare(&(*best)[0]) < 0:
+			(*best)[0] = c
 			heap.Fix(best, 0)
 		}
 	}
 	return total
 }
 
-// rankOf ranks a name.
-func rankOf(name, text string, lowerCase bool) int {
-	i := strings.Index(name, text)
-	if i < 0 && !lowerCase {
-		i = strings.Index(strings.ToLower(name), text)
-	}
+// rankOf ranks a name of a length by where a text was found in it.
+func rankOf(at, text, name int) int {
 	switch {
-	case i < 0:
-		return noMatch
-	case i > 0:
+	case at > 0:
 		return substring
-	case len(name) == len(text):
+	case text == name:
 		return exact
 	}
 	return prefix

@@ -10,47 +10,61 @@ import (
 // SearchResults is the one result set of a search (read-rest.md 3.2;
 // spinnaker/clouddriver, SearchResultSet).
 type SearchResults struct {
-	PageNumber   int              `json:"pageNumber"`
-	PageSize     int              `json:"pageSize"`
-	Platform     string           `json:"platform"`
-	Query        string           `json:"query"`
-	TotalMatches int              `json:"totalMatches"`
-	Results      []map[string]any `json:"results"`
+	PageNumber   int    `json:"pageNumber"`
+	PageSize     int    `json:"pageSize"`
+	Platform     string `json:"platform"`
+	Query        string `json:"query"`
+	TotalMatches int    `json:"totalMatches"`
+	// Results are objects.
+	Results []any `json:"results"`
+}
+
+// searchHit is an object that was found. It is not a map, since encoding those
+// took more time than the search.
+type searchHit struct {
+	Type           spinnaker.Class `json:"type"`
+	Provider       string          `json:"provider"`
+	Group          string          `json:"group"`
+	KubernetesKind string          `json:"kubernetesKind"`
+	Account        string          `json:"account"`
+	Namespace      string          `json:"namespace"`
+	Region         string          `json:"region"`
+	Name           string          `json:"name"`
+	Application    *string         `json:"application,omitempty"`
+	Cluster        string          `json:"cluster,omitempty"`
+	ServerGroup    string          `json:"serverGroup,omitempty"`
+	Stack          string          `json:"stack,omitempty"`
+	Detail         string          `json:"detail,omitempty"`
+	Sequence       *int            `json:"sequence,omitempty"`
+	LoadBalancer   string          `json:"loadBalancer,omitempty"`
+	ID             string          `json:"id,omitempty"`
+	InstanceID     string          `json:"instanceId,omitempty"`
 }
 
 // SearchHit renders an object that was found.
-func SearchHit(h index.Hit) map[string]any {
+func SearchHit(h index.Hit) any {
 	m := h.Moniker()
 	class := h.Kind.Class
 	full := h.FullName()
-	out := map[string]any{
-		"type": string(class), "provider": provider, "group": h.Kind.Text, "kubernetesKind": h.Kind.Text, "account": h.Account,
-		"namespace": h.Namespace, "region": h.Namespace, "name": full,
+	out := searchHit{
+		Type: class, Provider: provider, Group: h.Kind.Text, KubernetesKind: h.Kind.Text, Account: h.Account,
+		Namespace: h.Namespace, Region: h.Namespace, Name: full, Cluster: m.Cluster,
 	}
 	if m.App != "" || class == spinnaker.SecurityGroups { // Orca calls a method on it there
-		out["application"] = m.App
-	}
-	if m.Cluster != "" {
-		out["cluster"] = m.Cluster
+		out.Application = &m.App
 	}
 	switch class {
 	case spinnaker.ServerGroups:
-		out["serverGroup"] = full
-		if m.Stack != "" {
-			out["stack"] = m.Stack
-		}
-		if m.Detail != "" {
-			out["detail"] = m.Detail
-		}
+		out.ServerGroup, out.Stack, out.Detail = full, m.Stack, m.Detail
 		if m.HasSequence {
-			out["sequence"] = m.Sequence
+			out.Sequence = &m.Sequence
 		}
 	case spinnaker.LoadBalancers:
-		out["loadBalancer"] = full
+		out.LoadBalancer = full
 	case spinnaker.SecurityGroups:
-		out["id"] = full
+		out.ID = full
 	case spinnaker.Instances:
-		out["instanceId"] = full
+		out.InstanceID = full
 	}
 	return out
 }
