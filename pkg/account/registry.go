@@ -61,6 +61,13 @@ func (r *Registry) Get(name string) (*Account, bool) {
 	return a, ok
 }
 
+// Snapshot is List with the revision of what it returns.
+func (r *Registry) Snapshot() (accounts []*Account, revision uint64, changed <-chan struct{}) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.sorted, r.revision.Load(), r.changed
+}
+
 // List returns the accounts sorted by name, and a channel that is closed at
 // the next change. The slice must not be changed.
 func (r *Registry) List() ([]*Account, <-chan struct{}) {

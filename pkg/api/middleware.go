@@ -119,11 +119,12 @@ func (s *Server) shed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case s.inFlight <- struct{}{}:
-			free := sync.OnceFunc(func() { <-s.inFlight })
-			defer free()
+			free := func() { <-s.inFlight }
 			if s.Fallback != nil {
+				free = sync.OnceFunc(free)
 				r = r.WithContext(context.WithValue(r.Context(), slotKey{}, free))
 			}
+			defer free()
 			next.ServeHTTP(w, r)
 		default:
 			w.Header().Set("Retry-After", "1")

@@ -73,8 +73,7 @@ func NewFleet(registry *account.Registry, sink Sink, o Options) *Fleet {
 // ended.
 func (f *Fleet) Run(ctx context.Context) error {
 	for {
-		revision := f.registry.Revision()
-		accounts, changed := f.registry.List()
+		accounts, revision, changed := f.registry.Snapshot()
 		f.reconcile(ctx, accounts, revision)
 		select {
 		case <-changed:

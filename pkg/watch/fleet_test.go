@@ -41,6 +41,13 @@ func TestAwait_KnowsAccountsBeforeTheyAreWatched(t *testing.T) {
 	if h := <-waited; !h.Current() || len(h.Stale) != 0 {
 		t.Errorf("%+v", h)
 	}
+	// Changes that come while the fleet takes in others are not missed.
+	for range 200 {
+		registry.Replace("test", nil)
+	}
+	if h := f.Await(t.Context()); !h.Current() {
+		t.Errorf("%+v", h)
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
