@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -14,8 +13,6 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
-	"github.com/datapunchorg/go-clouddriver/pkg/index"
-	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
 // unread is a caller that keeps nothing.
@@ -33,18 +30,7 @@ func (u *unread) Write(p []byte) (int, error) { return len(p), nil }
 // has to keep (pkg/index).
 func BenchmarkSearch(b *testing.B) {
 	const limit = 5 * time.Millisecond
-	cache, err := index.NewCache(1 << 20)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(cache.Close)
-	ix := index.New(nil)
-	registry := account.NewRegistry()
-	handler := New(Options{
-		Index: ix, Cache: cache, Accounts: registry, Fleet: watch.NewFleet(registry, ix, watch.Options{Log: slog.New(slog.DiscardHandler)}),
-		Limits: config.Server{MaxInFlight: 10, MaxStreams: 1, NotSyncedDeadline: time.Second}, Metrics: http.NotFoundHandler(),
-		Observe: func(string, string, int, time.Duration) {}, Log: slog.New(slog.DiscardHandler),
-	})
+	ix, handler := bare(b, config.Server{MaxInFlight: 10, MaxStreams: 1, NotSyncedDeadline: time.Second})
 	r := rand.New(rand.NewPCG(1, 2))
 	for a := range 4 {
 		open := ix.Open(&account.Account{Name: fmt.Sprintf("prod-%d", a), DeriveNames: true})

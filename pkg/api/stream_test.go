@@ -23,8 +23,8 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
-// streamed is a server over an index that the test fills as a watch does.
-func streamed(t *testing.T, streams int) (server *httptest.Server, change func(n int), followers func() int) {
+// bare is a server over an empty index, without accounts.
+func bare(t testing.TB, limits config.Server) (*index.Index, http.Handler) {
 	t.Helper()
 	cache, err := index.NewCache(1 << 20)
 	if err != nil {
@@ -33,11 +33,17 @@ func streamed(t *testing.T, streams int) (server *httptest.Server, change func(n
 	t.Cleanup(cache.Close)
 	ix := index.New(cache)
 	registry := account.NewRegistry()
-	handler := New(Options{
+	return ix, New(Options{
 		Index: ix, Cache: cache, Accounts: registry, Fleet: watch.NewFleet(registry, ix, watch.Options{Log: slog.New(slog.DiscardHandler)}),
-		Limits: config.Server{MaxInFlight: 10, MaxStreams: streams, NotSyncedDeadline: time.Second}, Metrics: http.NotFoundHandler(),
+		Limits: limits, Metrics: http.NotFoundHandler(),
 		Observe: func(string, string, int, time.Duration) {}, Log: slog.New(slog.DiscardHandler),
 	})
+}
+
+// streamed is a server over an index that the test fills as a watch does.
+func streamed(t *testing.T, streams int) (server *httptest.Server, change func(n int), followers func() int) {
+	t.Helper()
+	ix, handler := bare(t, config.Server{MaxInFlight: 10, MaxStreams: streams, NotSyncedDeadline: time.Second})
 	server = httptest.NewUnstartedServer(handler)
 	server.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		_ = c.(*net.TCPConn).SetWriteBuffer(8 << 10) // so that a client that reads nothing is noticed
