@@ -27,6 +27,19 @@ func laggingWatches(t testing.TB, o *ops) *ops {
 	return &ops{startShared(t, storeOptions(t, nil), cfg, func(next http.RoundTripper) http.RoundTripper { return heldBack{next, 3 * time.Second} }).ready(t), o.c, o.namespace}
 }
 
+// eventless is a cluster that answers everything but events.
+type eventless struct {
+	next  http.RoundTripper
+	fails func(*http.Request) (*http.Response, error)
+}
+
+func (e eventless) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, "/events") {
+		return e.fails(r)
+	}
+	return e.next.RoundTrip(r)
+}
+
 // manifestRows are those of GET /manifests.
 func manifestRows() []check {
 	return []check{
@@ -151,6 +164,35 @@ func manifestRows() []check {
 			o.get(t, o.manifestPath("configMap evented")).into(t, &m)
 			if len(m.Events) != 1 || !strings.HasPrefix(fmt.Sprint(m.Events[0]["lastTimestamp"]), "2026-01-02T03:04:05") || m.Events[0]["firstTimestamp"] == nil {
 				t.Errorf("%v", m.Events)
+			}
+		}},
+		{11, "events of what has no namespace", func(t *testing.T, o *ops) {
+			full, name := "clusterRole "+o.namespace, o.namespace
+			apply(t, o.c, "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: "+name+"}")
+			t.Cleanup(func() {
+				call(t, o.c, http.MethodDelete, "/apis/rbac.authorization.k8s.io/v1/clusterroles/"+name, "application/json", "")
+				call(t, o.c, http.MethodDelete, "/api/v1/namespaces/default/events/"+name, "application/json", "")
+			})
+			call(t, o.c, http.MethodPost, "/api/v1/namespaces/default/events", "application/json", `{"metadata":{"name":"`+name+`"},"involvedObject":{"kind":"ClusterRole","name":"`+name+`"},"reason":"Noted","type":"Normal","lastTimestamp":"2026-01-01T00:00:00Z"}`)
+			o.get(t, escaped("manifests", o.c.Name, "_", full)).says(t, 200, `"reason":"Noted"`, `"location":""`)
+		}},
+		{11, "events that cannot be read", func(t *testing.T, o *ops) {
+			apply(t, o.c, o.configMap("uneventful", "{a: b}"))
+			cfg := settings()
+			cfg.Kubernetes.Accounts = javaAccounts(o.c)
+			for how, fails := range map[string]func(*http.Request) (*http.Response, error){
+				"refused": func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") },
+				"silent": func(r *http.Request) (*http.Response, error) {
+					<-r.Context().Done()
+					return nil, r.Context().Err()
+				},
+			} {
+				s := &ops{startWith(t, cfg, api.Options{}, func(next http.RoundTripper) http.RoundTripper { return eventless{next, fails} }).ready(t), o.c, o.namespace}
+				begin := time.Now()
+				s.get(t, o.manifestPath("configMap uneventful")).says(t, 200, `"events":[]`)
+				if took := time.Since(begin); took > 8*time.Second {
+					t.Errorf("%s: took %s", how, took)
+				}
 			}
 		}},
 		{12, "metrics of pods: off, unavailable, there", func(t *testing.T, o *ops) {

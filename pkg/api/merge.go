@@ -97,6 +97,13 @@ func elements(raw []byte) ([]element, error) {
 	return out, nil
 }
 
+func bothElements(mine, other []byte) (out, more []element, err error) {
+	if out, err = elements(mine); err == nil {
+		more, err = elements(other)
+	}
+	return out, more, err
+}
+
 func encodeElements(list []element) []byte {
 	out := make([]json.RawMessage, 0, len(list))
 	for _, e := range list {
@@ -107,11 +114,7 @@ func encodeElements(list []element) []byte {
 
 // joinedLists adds the fallback's elements that are wanted to ours, in order.
 func joinedLists(mine, other []byte, wanted func(element) bool, order func(a, b element) int) ([]byte, error) {
-	out, err := elements(mine)
-	if err != nil {
-		return nil, err
-	}
-	more, err := elements(other)
+	out, more, err := bothElements(mine, other)
 	if err != nil {
 		return nil, err
 	}
@@ -284,11 +287,7 @@ func mergeSearch(j joint, mine, other []byte) ([]byte, error) {
 
 // mergeProjects takes the clusters of a project from whoever has the account.
 func mergeProjects(j joint, mine, other []byte) ([]byte, error) {
-	out, err := elements(mine)
-	if err != nil {
-		return nil, err
-	}
-	more, err := elements(other)
+	out, more, err := bothElements(mine, other)
 	if err != nil {
 		return nil, err
 	}
