@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -407,9 +408,9 @@ func TestFallback_HangingLeavesRoomForKubernetes(t *testing.T) {
 // TestFallback_AccountsOutliveASilence: Fiat and Gate read the accounts seldom.
 func TestFallback_AccountsOutliveASilence(t *testing.T) {
 	o := startOps(t, "fallback-accounts")
-	down := false
+	var down atomic.Bool
 	java := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if down {
+		if down.Load() {
 			http.Error(w, "{}", http.StatusInternalServerError)
 			return
 		}
@@ -418,7 +419,7 @@ func TestFallback_AccountsOutliveASilence(t *testing.T) {
 	t.Cleanup(java.Close)
 	s := besides(t, o, java.URL, 5*time.Second)
 	want := s.get(t, "/credentials").body
-	down = true
+	down.Store(true)
 	got := s.get(t, "/credentials")
 	if !strings.Contains(want, "aws-1") || got.body != want || got.header.Get(api.FallbackHeader) != "unavailable" {
 		t.Errorf("%v %s, want %s", got.header, got.body, want)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/localkube"
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
@@ -341,6 +342,44 @@ func TestOldestKubernetes_IsWatched(t *testing.T) {
 		return nil
 	})
 	t.Logf("Kubernetes %s: %+v", c.Version, statusOf(s, "oldest").State)
+}
+
+// TestHangingPlugin_HoldsUpNobody has a credential plugin that takes half a
+// minute: reads of its account keep their deadline, and accounts come and go.
+func TestHangingPlugin_HoldsUpNobody(t *testing.T) {
+	c := pool.Shared(t, 1)[0]
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/plugin", []byte("#!/bin/sh\nexec sleep 30\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	hangs := `{"apiVersion":"v1","kind":"Config","current-context":"x","contexts":[{"name":"x","context":{"cluster":"x","user":"x"}}],
+"clusters":[{"name":"x","cluster":{"server":"` + c.URL + `","insecure-skip-tls-verify":true}}],"users":[{"name":"x","user":{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":"` + dir + `/plugin","interactiveMode":"Never"}}}]}`
+	cfg := settings()
+	cfg.Watch.RequestTimeout = 2 * time.Second
+	cfg.Server.NotSyncedDeadline = time.Second
+	cfg.Kubernetes.Accounts = append(javaAccounts(c), config.Account{Name: "hangs", KubeconfigContents: hangs})
+	s := start(t, cfg)
+	begin := time.Now()
+	if r := s.get(t, "/manifests/hangs/default/configMap%20x"); r.status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if took := time.Since(begin); took > 15*time.Second {
+		t.Errorf("the read took %s", took)
+	}
+	// It goes, and another comes.
+	all, _ := s.registry.List()
+	kept := *all[slices.IndexFunc(all, func(a *account.Account) bool { return a.Name == c.Name })]
+	added := kept
+	added.Name = "added"
+	begin = time.Now()
+	s.registry.Replace(account.SourceKubeconfig, []*account.Account{&kept, &added})
+	eventually(t, 10*time.Second, func() error {
+		if a := statusOf(s, "added"); a.State != watch.Synced {
+			return fmt.Errorf("%+v", a)
+		}
+		return nil
+	})
+	t.Logf("the other account was there after %s", time.Since(begin).Round(time.Millisecond))
 }
 
 func TestIdentities_ClientCertificateAndExecPlugin(t *testing.T) {

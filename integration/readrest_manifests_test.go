@@ -2,12 +2,14 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +27,22 @@ func laggingWatches(t testing.TB, o *ops) *ops {
 	cfg := settings()
 	cfg.Kubernetes.Accounts = javaAccounts(o.c)
 	return &ops{startShared(t, storeOptions(t, nil), cfg, func(next http.RoundTripper) http.RoundTripper { return heldBack{next, 3 * time.Second} }).ready(t), o.c, o.namespace}
+}
+
+// backendless is a cluster behind a load balancer that loses it.
+type backendless struct {
+	next http.RoundTripper
+	gone *atomic.Bool
+}
+
+func (b backendless) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !b.gone.Load() {
+		return b.next.RoundTrip(r)
+	}
+	return &http.Response{
+		StatusCode: http.StatusNotFound, Status: "404 Not Found", Header: http.Header{"Content-Type": {"text/plain"}},
+		Body: io.NopCloser(strings.NewReader("default backend - 404")), Request: r,
+	}, nil
 }
 
 // eventless is a cluster that answers everything but events.
@@ -97,6 +115,17 @@ func manifestRows() []check {
 				o.get(t, path+"?includeEvents=false").is(t, 200, want.body)
 			}
 		}},
+		{4, "an account of some namespaces", func(t *testing.T, o *ops) {
+			cfg := settings()
+			cfg.Kubernetes.Accounts = javaAccounts(o.c)
+			cfg.Kubernetes.Accounts[0].Namespaces = []string{o.namespace}
+			s := &ops{startWith(t, cfg, api.Options{}, nil).ready(t), o.c, o.namespace}
+			for location, status := range map[string]int{"_": 200, "default": 200, o.namespace: 200} {
+				s.get(t, escaped("manifests", o.c.Name, location, "clusterRole view")+"?includeEvents=false").says(t, status)
+			}
+			s.get(t, escaped("manifests", o.c.Name, "default", "configMap kube-root-ca.crt")).says(t, 404)
+			s.get(t, escaped("manifests", o.c.Name, "default", "configMap", "cluster", "a", "b")).says(t, 404)
+		}},
 		{5, "kinds in every spelling", func(t *testing.T, o *ops) {
 			o.deploy(t, o.deployment("spelled", "x"), "").only(t)
 			for _, kind := range []string{"Deployment", "deploy", "DEPLOYMENT", "deployment.apps", "Deployment.apps"} {
@@ -149,6 +178,34 @@ func manifestRows() []check {
 			if took := time.Since(begin); took > 30*time.Second {
 				t.Errorf("took %s", took)
 			}
+		}},
+		{9, "a load balancer without its backend", func(t *testing.T, o *ops) {
+			var gone atomic.Bool
+			cfg := settings()
+			cfg.Kubernetes.Accounts = javaAccounts(o.c)
+			s := &ops{startWith(t, cfg, api.Options{}, func(next http.RoundTripper) http.RoundTripper { return backendless{next, &gone} }).ready(t), o.c, o.namespace}
+			s.deploy(t, strings.Replace(o.deployment("stays", "x"), "replicas: 2", "replicas: 1", 1), "").only(t)
+			pod := ""
+			eventually(t, 20*time.Second, func() error {
+				var list struct{ Items []object }
+				if err := json.Unmarshal(call(t, o.c, http.MethodGet, "/api/v1/namespaces/"+o.namespace+"/pods?labelSelector=app%3Dstays", "", ""), &list); err != nil || len(list.Items) == 0 {
+					return errors.New("no pod yet")
+				}
+				pod = list.Items[0].text("metadata", "name")
+				if r := s.get(t, escaped("instances", o.c.Name, o.namespace, "pod "+pod)); r.status != 200 {
+					return errors.New(r.body)
+				}
+				return nil
+			})
+			gone.Store(true)
+			for range 2 { // pods are read live
+				s.get(t, s.manifestPath("pod "+pod)).says(t, 503, "default backend")
+			}
+			s.get(t, s.manifestPath("podTemplate x")).says(t, 503)
+			s.get(t, escaped("manifests", o.c.Name, o.namespace, "configMap", "cluster", "a", "b")).says(t, 503)
+			gone.Store(false)
+			s.get(t, s.manifestPath("pod "+pod)).says(t, 200)
+			s.get(t, escaped("instances", o.c.Name, o.namespace, "pod "+pod)).says(t, 200)
 		}},
 		{10, "numbers of replica sets", func(t *testing.T, o *ops) {
 			o.deploy(t, o.replicaSetManifest("numbers", 2), "").only(t)
@@ -277,6 +334,16 @@ spec:
 				}
 				return nil
 			})
+		}},
+		{15, "dynamic targets among large objects", func(t *testing.T, o *ops) {
+			data := strings.Repeat("x", 1_000_000)
+			for i := range 40 { // a page of them is larger than one answer may be
+				call(t, o.c, http.MethodPost, "/api/v1/namespaces/"+o.namespace+"/configmaps", "application/json", fmt.Sprintf(`{"metadata":{"name":"large-%02d","annotations":{"moniker.spinnaker.io/application":"large","moniker.spinnaker.io/cluster":"configMap large","moniker.spinnaker.io/sequence":"%d"}},"data":{"a":%q}}`, i, i, data))
+			}
+			o.get(t, escaped("manifests", o.c.Name, o.namespace, "configMap", "cluster", "large", "configMap large")+"/dynamic/newest").says(t, 200, `"name":"large-39"`)
+			for i := range 40 {
+				call(t, o.c, http.MethodDelete, o.core("configmaps", fmt.Sprintf("large-%02d", i)), "application/json", "")
+			}
 		}},
 		{16, "siblings of a cluster", func(t *testing.T, o *ops) {
 			for range 2 {

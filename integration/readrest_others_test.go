@@ -104,6 +104,20 @@ func otherReadRows() []check {
 					t.Errorf("%s: %+v", nothing, got)
 				}
 			}
+			// The best come first, each once, and only of the account.
+			o.deploy(t, o.replicaSetManifest("ranks", 0), "moniker: {app: findme}").only(t)
+			eventually(t, 10*time.Second, func() error {
+				got := find("q=findme&type=applications,Applications&type=applications")
+				if len(got.Results) != 2 || got.TotalMatches != 2 || got.Results[0]["name"] != "findme" || got.Results[1]["name"] != "findme-app" {
+					return fmt.Errorf("%+v", got)
+				}
+				return nil
+			})
+			for _, nothing := range []string{"q=findme&type=applications&account=nobody", "q=findme&type=replicaSet&platform=front50", "q=findme&type=applications&platform=front50", "q=findme%00&type=replicaSet"} {
+				if got := find(nothing); len(got.Results) != 0 {
+					t.Errorf("%s: %+v", nothing, got)
+				}
+			}
 			o.get(t, "/search?q=x").says(t, 400, "type")
 			o.get(t, "/search?q=x&type=pod&page=x").says(t, 400, "page")
 		}},
@@ -114,6 +128,9 @@ func otherReadRows() []check {
 			o.settled(t, "replicaSet shown-v000")
 			s.get(t, "/search?q=onlyinfront50&type=applications").says(t, 200, `"application":"onlyinfront50"`, `"email":"a@example.com"`)
 			s.get(t, "/search?q=rest-proj&type=projects").says(t, 200, `"name":"demo"`, `"url":"/projects/p1"`)
+			s.get(t, "/search?q=rest-proj&type=projects&platform=front50").says(t, 200, `"name":"demo"`)
+			s.get(t, "/search?q=rest-proj&type=projects&platform=kubernetes").says(t, 200, `"results":[]`)
+			s.get(t, "/search?q=onlyinfront50&type=applications&platform=kubernetes").says(t, 200, `"results":[]`)
 			down(true)
 			s.get(t, "/search?q=rest-projects&type=applications").says(t, 200, `"application":"rest-projects"`)
 			s.get(t, "/search?q=x&type=projects").says(t, 200, `"results":[]`)
@@ -137,6 +154,7 @@ func otherReadRows() []check {
 			s.get(t, "/projects/empty/clusters").is(t, 200, "[]")
 			s.get(t, "/projects/nobody/clusters").says(t, 404, "Project not found: (name: nobody)")
 			s.get(t, "/projects/garbage/clusters").says(t, 503)
+			s.get(t, "/projects/null/clusters").says(t, 503, "is no project")
 			s.get(t, "/projects/slow/clusters").says(t, 503, "Client.Timeout exceeded")
 			down(true)
 			s.get(t, "/projects/demo/clusters").says(t, 503)
@@ -255,6 +273,16 @@ func otherReadRows() []check {
 				t.Error(got)
 			}
 			all.get(t, "/search?q=raw-v000&type=configMap").says(t, 200, `"name":"configMap raw-v000"`)
+			o.deploy(t, "apiVersion: v1\nkind: Pod\nmetadata: {name: raw-pod, namespace: "+o.namespace+"}\nspec: {containers: [{name: main, image: x}]}", "moniker: {app: raw-app}").only(t)
+			eventually(t, 20*time.Second, func() error {
+				if got := names(all); got != "configMap raw-v000, pod raw-pod-v000, service raw" {
+					return errors.New(got)
+				}
+				return nil
+			})
+			if got := names(o.service); strings.Contains(got, "pod") {
+				t.Error(got)
+			}
 		}},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/api"
@@ -45,9 +46,9 @@ func (r response) says(t testing.TB, status int, texts ...string) {
 
 // fakeFront50 knows one project and two applications, until it is down.
 func fakeFront50(t testing.TB, account string) (base string, down func(bool)) {
-	broken := false
+	var broken atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if broken {
+		if broken.Load() {
 			http.Error(w, "<html>gone", http.StatusInternalServerError)
 			return
 		}
@@ -60,18 +61,20 @@ func fakeFront50(t testing.TB, account string) (base string, down func(bool)) {
 			_, _ = io.WriteString(w, `{"id":"p2","name":"empty","config":{"applications":[],"clusters":[]}}`)
 		case "/v2/projects/garbage":
 			_, _ = io.WriteString(w, `{"id":`)
+		case "/v2/projects/null":
+			_, _ = io.WriteString(w, "null")
 		case "/v2/projects/slow":
 			<-r.Context().Done()
 		case "/v2/projects":
-			_, _ = io.WriteString(w, "["+project+"]")
+			_, _ = io.WriteString(w, "[null,"+project+"]")
 		case "/v2/applications":
-			_, _ = io.WriteString(w, `[{"name":"onlyinfront50","email":"a@example.com"},{"name":"REST-MANIFESTS","email":"b@example.com"}]`)
+			_, _ = io.WriteString(w, `[null,{"name":"onlyinfront50","email":"a@example.com"},{"name":"REST-MANIFESTS","email":"b@example.com"}]`)
 		default:
 			http.NotFound(w, r)
 		}
 	}))
 	t.Cleanup(server.Close)
-	return server.URL, func(b bool) { broken = b }
+	return server.URL, broken.Store
 }
 
 func (o *ops) manifestPath(full string) string {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/go-chi/chi/v5"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -57,7 +58,7 @@ func (s *Server) instance(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.fail(w, r, noInstance(p[2]))
+	s.fail(w, r, missing(h, p[0], noInstance(p[2]).Error()))
 }
 
 func (s *Server) livePod(ctx context.Context, accountName, namespace, name string) (*unstructured.Unstructured, error) {
@@ -112,10 +113,13 @@ func (s *Server) console(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, upstream(p[0], err))
 		return
 	default:
-		logs = []containerLog{}
-		for _, container := range containersOf(pod.Object) {
-			logs = append(logs, containerLog{container, logOf(ctx, client, p[1], name, container)})
+		names := containersOf(pod.Object)
+		logs = make([]containerLog, len(names))
+		var reading sync.WaitGroup
+		for i, container := range names {
+			reading.Go(func() { logs[i] = containerLog{container, logOf(ctx, client, p[1], name, container)} })
 		}
+		reading.Wait()
 	}
 	s.send(w, r, &watch.Health{}, newAnswer(view.Encode(map[string]any{"output": logs})))
 }
@@ -144,8 +148,12 @@ func logOf(ctx context.Context, client Cluster, namespace, pod, container string
 		var text string
 		text, err = tail(log, consoleMost)
 		_ = log.Close() // it was only read
-		if err == nil || text != "" {
-			return strings.ToValidUTF8(text, "\uFFFD")
+		text = strings.ToValidUTF8(text, "\uFFFD")
+		if err == nil {
+			return text
+		}
+		if text != "" {
+			return fmt.Sprintf("[the log could not be read to its end: %s]\n%s", cluster.Message(err), text)
 		}
 	}
 	return fmt.Sprintf("Failed to get logs from %s/%s in %s: %s", pod, container, namespace, cluster.Message(err))

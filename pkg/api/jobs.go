@@ -133,6 +133,8 @@ func livePods(ctx context.Context, client Cluster, job *unstructured.Unstructure
 	if len(match) == 0 {
 		return nil, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, liveList)
+	defer cancel()
 	return client.List(ctx, podResource, job.GetNamespace(), labels.SelectorFromSet(match).String())
 }
 

@@ -45,7 +45,7 @@ func (s *Server) manifest(w http.ResponseWriter, r *http.Request) {
 	a, known := s.Accounts.Get(accountName)
 	kind, name, ok := spinnaker.SplitFullName(full)
 	gone := view.NotFoundError(fmt.Sprintf("Manifest (account: %s, location: %s, name: %s) not found", accountName, location, full))
-	if !known || !ok || !a.AllowsNamespace(location) {
+	if !known || !ok {
 		s.fail(w, r, gone)
 		return
 	}
@@ -126,17 +126,23 @@ func inNamespace(a *account.Account, resource cluster.Resource, location string)
 // more in what the cluster serves now.
 func resourceOf(ctx context.Context, client Cluster, kind string) (cluster.Resource, error) {
 	catalog, err := client.Catalog(ctx)
-	if err != nil {
+	if err == nil {
+		if found, ok := catalog.Find(kind); ok {
+			return found, nil
+		}
+		catalog, err = client.Discover(ctx)
+	}
+	switch {
+	case cluster.Is(err, cluster.NotFound): // it says nothing about the kind
+		return cluster.Resource{}, &cluster.Error{Reason: cluster.Unavailable, Err: err}
+	case err != nil:
 		return cluster.Resource{}, err
 	}
 	if found, ok := catalog.Find(kind); ok {
 		return found, nil
 	}
-	if catalog, err = client.Discover(ctx); err != nil {
-		return cluster.Resource{}, err
-	}
-	if found, ok := catalog.Find(kind); ok {
-		return found, nil
+	if catalog.Incomplete() {
+		return cluster.Resource{}, &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("the cluster does not say whether it serves the kind %s: one of its APIs does not answer", kind)}
 	}
 	return cluster.Resource{}, &cluster.Error{Reason: cluster.NotFound, Err: fmt.Errorf("the cluster serves no kind %s", kind)}
 }

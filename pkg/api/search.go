@@ -44,7 +44,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 	h := &watch.Health{}
 	if other := query.Get("cloudProvider"); (platform == "" || platform == kubernetes || platform == "front50") && (other == "" || other == kubernetes) {
 		h = s.await(r)
-		out.Results, out.TotalMatches = s.found(r, types, out.Query, (page-1)*size, size)
+		out.Results, out.TotalMatches = s.found(r, types, platform, out.Query, (page-1)*size, size)
 	}
 	s.send(w, r, h, newAnswer(view.Encode([]view.SearchResults{out})))
 }
@@ -69,11 +69,13 @@ func positive(q url.Values, name string, byDefault, most int) (int, error) {
 }
 
 // found is a page of the results, and how many there are: first what is
-// logical, then objects, the best first.
-func (s *Server) found(r *http.Request, types []string, text string, skip, most int) ([]any, int) {
+// logical, then objects, the best first of each. The platforms are this service
+// and Front50; "" is both.
+func (s *Server) found(r *http.Request, types []string, platform, text string, skip, most int) ([]any, int) {
 	q := index.Search{Text: text, Account: r.URL.Query().Get("account"), Namespace: cmp.Or(r.URL.Query().Get("namespace"), r.URL.Query().Get("region"))}
 	var logical []map[string]any
-	for _, t := range types {
+	slices.SortStableFunc(types, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	for _, t := range slices.CompactFunc(types, strings.EqualFold) {
 		class := spinnaker.Class(t)
 		for _, known := range []spinnaker.Class{spinnaker.ServerGroups, spinnaker.ServerGroupManagers, spinnaker.LoadBalancers, spinnaker.SecurityGroups, spinnaker.Instances, spinnaker.Configs} {
 			if strings.EqualFold(t, string(known)) {
@@ -84,11 +86,15 @@ func (s *Server) found(r *http.Request, types []string, text string, skip, most 
 		case class.Valid() && class != spinnaker.Unclassified:
 			q.Classes = append(q.Classes, class)
 		case strings.EqualFold(t, "applications"):
-			logical = append(logical, s.foundApplications(r, text)...)
+			logical = append(logical, ranked(s.foundApplications(r, platform, text, q.Account), text)...)
 		case strings.EqualFold(t, "clusters"):
-			logical = append(logical, s.foundClusters(text, q.Account)...)
+			if platform != "front50" {
+				logical = append(logical, ranked(s.foundClusters(text, q.Account), text)...)
+			}
 		case strings.EqualFold(t, "projects"):
-			logical = append(logical, s.foundProjects(r, text)...)
+			if platform != kubernetes && q.Account == "" {
+				logical = append(logical, ranked(s.foundProjects(r, text), text)...)
+			}
 		default:
 			q.Kinds = append(q.Kinds, t)
 		}
@@ -102,6 +108,9 @@ func (s *Server) found(r *http.Request, types []string, text string, skip, most 
 	if q.Skip+q.Most > searchDeepest {
 		q.Skip, q.Most = 0, 0 // nobody leafs that far
 	}
+	if platform == "front50" {
+		return out, len(logical)
+	}
 	hits, total := s.Index.Search(q)
 	out = slices.Grow(out, len(hits))
 	for _, h := range hits {
@@ -114,11 +123,31 @@ func has(text, part string) bool {
 	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
 }
 
-// foundApplications are those that are deployed and those that Front50 knows.
-// Without Front50 there are only the former.
-func (s *Server) foundApplications(r *http.Request, text string) []map[string]any {
+// ranked puts what has a text for its name before what begins with it, has it
+// or matches otherwise.
+func ranked(hits []map[string]any, text string) []map[string]any {
+	text = strings.ToLower(text)
+	rank := func(hit map[string]any) int {
+		name, _ := hit["name"].(string)
+		switch at := strings.Index(strings.ToLower(name), text); {
+		case at == 0 && len(name) == len(text):
+			return 0
+		case at == 0:
+			return 1
+		case at > 0:
+			return 2
+		}
+		return 3
+	}
+	slices.SortStableFunc(hits, func(a, b map[string]any) int { return cmp.Compare(rank(a), rank(b)) })
+	return hits
+}
+
+// foundApplications are those that are deployed, in one account when it is
+// given, and those that Front50 knows. Without Front50 there are only the former.
+func (s *Server) foundApplications(r *http.Request, platform, text, accountName string) []map[string]any {
 	known := map[string]map[string]any{}
-	if s.Front50 != nil {
+	if s.Front50 != nil && platform != kubernetes {
 		ctx, cancel := context.WithTimeout(r.Context(), front50Wait)
 		defer cancel()
 		all, err := s.Front50.Applications(ctx)
@@ -133,10 +162,14 @@ func (s *Server) foundApplications(r *http.Request, text string) []map[string]an
 	}
 	names := map[string]string{}
 	for key, a := range known {
-		names[key], _ = a["name"].(string)
+		if accountName == "" {
+			names[key], _ = a["name"].(string)
+		}
 	}
 	for _, a := range s.Index.Applications() {
-		names[strings.ToLower(a.Name)] = a.Name
+		if _, there := a.Clusters[accountName]; platform != "front50" && (accountName == "" || there) {
+			names[strings.ToLower(a.Name)] = a.Name
+		}
 	}
 	var out []map[string]any
 	for _, key := range slices.Sorted(maps.Keys(names)) {

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
@@ -46,6 +48,9 @@ func (s *Server) dynamicTarget(w http.ResponseWriter, r *http.Request) {
 	s.send(w, r, &watch.Health{}, newAnswer(view.Encode(picked)))
 }
 
+// liveList is how long a list of a cluster may take, all its pages together.
+const liveList = 30 * time.Second
+
 type membersRequest struct{ account, location, kind, application, cluster string }
 
 // clusterMembers finds the objects of a kind whose annotations name the
@@ -57,9 +62,10 @@ func (s *Server) clusterMembers(r *http.Request) (membersRequest, []view.Sibling
 		return membersRequest{}, nil, err
 	}
 	q := membersRequest{account: p[0], location: locationOf(p[1]), kind: p[2], application: p[3], cluster: p[4]}
+	none := view.NotFoundError(fmt.Sprintf("No manifests matching (account: %s, location: %s, kind: %s, app %s, cluster: %s) found", q.account, q.location, q.kind, q.application, q.cluster))
 	a, known := s.Accounts.Get(q.account)
-	if !known || !a.AllowsNamespace(q.location) {
-		return q, nil, view.NotFoundError(fmt.Sprintf("No manifests matching (account: %s, location: %s, kind: %s, app %s, cluster: %s) found", q.account, q.location, q.kind, q.application, q.cluster))
+	if !known {
+		return q, nil, none
 	}
 	client, err := s.Clients.Client(q.account)
 	if err != nil {
@@ -73,20 +79,29 @@ func (s *Server) clusterMembers(r *http.Request) (membersRequest, []view.Sibling
 		return q, nil, upstream(q.account, err)
 	}
 	location := inNamespace(a, resource, q.location)
+	if !a.AllowsNamespace(location) {
+		return q, nil, none
+	}
 	text := resource.KindText()
 	if a.LabelSelector == "" && (text == "replicaSet" || text == "statefulSet") {
 		if h, err := s.caughtUp(r, q.account); err == nil && !h.IsStale(q.account) && !h.NeverSynced(q.account) && s.Index.Follows(q.account, text, location) {
 			return q, view.SiblingsOf(s.Index.Objects(q.account, text), location, q.application, q.cluster), nil
 		}
 	}
-	all, err := client.List(r.Context(), resource, location, "")
+	within := liveList
+	if s.await(r, q.account).NeverSynced(q.account) {
+		within = s.Limits.NotSyncedDeadline
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), within)
+	defer cancel()
+	all, err := client.List(ctx, resource, location, "")
 	if err != nil {
 		return q, nil, upstream(q.account, err)
 	}
 	var out []view.Sibling
 	for _, o := range all {
-		annotations := o.GetAnnotations()
-		if annotations[spinnaker.AnnotationApplication] == q.application && annotations[spinnaker.AnnotationCluster] == q.cluster && o.GetDeletionTimestamp() == nil {
+		m := spinnaker.MonikerOf(text, o.GetName(), o.GetAnnotations(), false)
+		if m.App == q.application && m.Cluster == q.cluster && o.GetDeletionTimestamp() == nil {
 			out = append(out, view.NewSibling(text, o))
 		}
 	}

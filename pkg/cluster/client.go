@@ -124,12 +124,42 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) 
 	if err != nil {
 		return nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
 	}
+	if c.ExecProvider != nil {
+		wrapped = abandoning{wrapped}
+	}
 	if o.WrapTransport != nil {
 		wrapped = o.WrapTransport(wrapped)
 	}
 	// Closing only the idle ones would leave those whose last stream is just
 	// being cancelled, each with its goroutines.
 	return wrapped, func() { base.CloseIdleConnections(); connections.CloseAll() }, nil
+}
+
+// abandoning leaves a request when its context is over: a credential plugin that
+// hangs does not look at it.
+type abandoning struct{ next http.RoundTripper }
+
+func (a abandoning) RoundTrip(r *http.Request) (*http.Response, error) {
+	type answer struct {
+		res *http.Response
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		res, err := a.next.RoundTrip(r) //nolint:bodyclose // whoever takes the answer closes it
+		answered <- answer{res, err}
+	}()
+	select {
+	case got := <-answered:
+		return got.res, got.err
+	case <-r.Context().Done():
+		go func() {
+			if late := <-answered; late.err == nil {
+				_ = late.res.Body.Close()
+			}
+		}()
+		return nil, r.Context().Err()
+	}
 }
 
 // Open sends a GET and returns the body once the server has said yes. The

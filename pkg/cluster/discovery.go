@@ -22,6 +22,8 @@ type Resource struct {
 	// Watchable is false for kinds that cannot be listed and followed, and for
 	// all but the preferred version of one.
 	Watchable bool
+	// Gettable kinds can be read one by one.
+	Gettable bool
 }
 
 // KindText is Spinnaker's spelling of the kind.
@@ -53,16 +55,20 @@ func (r Resource) Path(namespace string) string {
 func (c *Client) Discover(ctx context.Context) (*Catalog, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(c.timeout, discoveryTimeout))
 	defer cancel()
+	before := c.catalog.Load()
 	var all []Resource
+	incomplete := false
 	for _, path := range []string{"/api", "/apis"} {
-		part, err := c.discover(ctx, path)
+		list, err := c.discover(ctx, path)
 		if err != nil {
 			return nil, fmt.Errorf("discover %s: %w", path, err)
 		}
-		all = append(all, part...)
+		part, stale := list.resources(before)
+		all, incomplete = append(all, part...), incomplete || stale
 	}
 	catalog := NewCatalog(all...)
-	before := c.catalog.Swap(catalog)
+	catalog.incomplete = incomplete
+	c.catalog.Store(catalog)
 	if c.disk != nil && (before == nil || !slices.Equal(before.resources, all)) {
 		if err := c.disk.save(all); err != nil {
 			return catalog, nil // the cache is only there to start sooner
@@ -92,10 +98,17 @@ func (c *Client) Known() *Catalog {
 }
 
 // Catalog is the kinds that a cluster serves at one moment.
-type Catalog struct{ resources []Resource }
+type Catalog struct {
+	resources  []Resource
+	incomplete bool
+}
 
 // NewCatalog is one of the resources, each kind's preferred version first.
-func NewCatalog(resources ...Resource) *Catalog { return &Catalog{resources} }
+func NewCatalog(resources ...Resource) *Catalog { return &Catalog{resources: resources} }
+
+// Incomplete says that the cluster could not tell all that it serves, since an
+// aggregated API does not answer: a kind that is not found may be served.
+func (c *Catalog) Incomplete() bool { return c.incomplete }
 
 // Watchable lists the kinds that can be followed, each in the version that the
 // server prefers.
@@ -127,6 +140,11 @@ func (c *Catalog) Find(kindText string) (Resource, bool) {
 			return r, true
 		}
 	}
+	for _, r := range c.resources { // what cannot be followed can still be read
+		if r.Gettable && spinnaker.SameKind(r.KindText(), kindText) {
+			return r, true
+		}
+	}
 	return Resource{}, false
 }
 
@@ -144,6 +162,7 @@ type groupList struct {
 		} `json:"metadata"`
 		Versions []struct {
 			Version   string `json:"version"`
+			Freshness string `json:"freshness"`
 			Resources []struct {
 				Resource     string `json:"resource"`
 				ResponseKind struct {
@@ -156,7 +175,7 @@ type groupList struct {
 	} `json:"items"`
 }
 
-func (c *Client) discover(ctx context.Context, path string) ([]Resource, error) {
+func (c *Client) discover(ctx context.Context, path string) (*groupList, error) {
 	u := *c.base
 	u.Path = strings.TrimSuffix(u.Path, "/") + path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -181,27 +200,38 @@ func (c *Client) discover(ctx context.Context, path string) ([]Resource, error) 
 	if list.Kind != "APIGroupDiscoveryList" {
 		return nil, &Error{Reason: Unsupported, Err: fmt.Errorf("the server answered %q where aggregated discovery was asked for; Kubernetes %s or newer is needed", list.Kind, OldestVersion)}
 	}
-	return list.resources(), nil
+	return &list, nil
 }
 
 // OldestVersion is the oldest Kubernetes version that is supported and
 // tested.
 const OldestVersion = "1.30"
 
-func (l groupList) resources() []Resource {
-	var out []Resource
+// resources are those of the groups. Of versions that the server knows nothing
+// of at the moment, which it says by stale, they are those of before.
+func (l groupList) resources(before *Catalog) (out []Resource, stale bool) {
 	for _, group := range l.Items {
 		seen := map[string]bool{}
 		for _, version := range group.Versions { // the preferred one comes first
+			if version.Freshness == "Stale" {
+				stale = true
+			}
+			if version.Freshness == "Stale" && len(version.Resources) == 0 && before != nil {
+				for _, r := range before.resources {
+					if r.Group == group.Metadata.Name && r.Version == version.Version {
+						out = append(out, r)
+					}
+				}
+			}
 			for _, r := range version.Resources {
 				watchable := !seen[r.Resource] && slices.Contains(r.Verbs, "list") && slices.Contains(r.Verbs, "watch")
 				seen[r.Resource] = seen[r.Resource] || watchable
 				out = append(out, Resource{
 					Group: group.Metadata.Name, Version: version.Version, Plural: r.Resource, Kind: r.ResponseKind.Kind,
-					Namespaced: r.Scope == "Namespaced", Watchable: watchable,
+					Namespaced: r.Scope == "Namespaced", Watchable: watchable, Gettable: slices.Contains(r.Verbs, "get"),
 				})
 			}
 		}
 	}
-	return out
+	return out, stale
 }

@@ -103,6 +103,17 @@ func reasonOfCode(code int, reason string) Reason {
 	return Unavailable
 }
 
+// reasonOf is the reason of an answer whose body does not say it. A 404 of
+// something in between, for example a load balancer without its backend, says
+// nothing about objects: Kubernetes gives every answer an id for its audit log.
+func reasonOf(res *http.Response) Reason {
+	reason := reasonOfCode(res.StatusCode, "")
+	if reason == NotFound && res.Header.Get("Audit-Id") == "" {
+		return Unavailable
+	}
+	return reason
+}
+
 // answered turns anything but a JSON answer with success into an error.
 func answered(res *http.Response) error {
 	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
@@ -121,5 +132,5 @@ func answered(res *http.Response) error {
 	if media == "text/html" {
 		text = []byte("an HTML page")
 	}
-	return &Error{Reason: reasonOfCode(res.StatusCode, ""), Err: fmt.Errorf("the server answered %s: %s", res.Status, strings.TrimSpace(string(text)))}
+	return &Error{Reason: reasonOf(res), Err: fmt.Errorf("the server answered %s: %s", res.Status, strings.TrimSpace(string(text)))}
 }

@@ -29,8 +29,11 @@ const (
 	ManagerCreate      = "kubectl-create"
 )
 
-// objectLimit bounds one object as a server sends it; etcd holds less.
+// objectLimit bounds one answer: an object, of which etcd holds less, or a page
+// of a list.
 const objectLimit = 32 << 20
+
+var errTooLarge = fmt.Errorf("the answer is larger than %d bytes", objectLimit)
 
 // Get reads an object by name.
 func (c *Client) Get(ctx context.Context, r Resource, namespace, name string) (*unstructured.Unstructured, error) {
@@ -48,12 +51,17 @@ func (c *Client) List(ctx context.Context, r Resource, namespace, selector strin
 
 func (c *Client) list(ctx context.Context, r Resource, namespace string, q url.Values) ([]*unstructured.Unstructured, error) {
 	var out []*unstructured.Unstructured
-	q.Set("limit", "500")
+	most := 500 // objects of a page; fewer where they are large
 	if why := content.IsPathSegmentName(namespace); len(why) > 0 {
 		return nil, &Error{Reason: NotFound, Err: fmt.Errorf("no namespace is called %q: it %s", namespace, strings.Join(why, ", "))}
 	}
 	for {
+		q.Set("limit", strconv.Itoa(most))
 		body, err := c.call(ctx, http.MethodGet, r.Path(r.scope(namespace)), q, "", nil)
+		if errors.Is(err, errTooLarge) && most > 1 {
+			most = max(most/8, 1)
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("list %s in %q: %w", r.Plural, namespace, err)
 		}
@@ -219,7 +227,10 @@ func (c *Client) call(ctx context.Context, method, at string, query url.Values, 
 		return nil, &Error{Reason: Unavailable, Err: err}
 	}
 	defer func() { _ = res.Body.Close() }()
-	out, err := io.ReadAll(io.LimitReader(res.Body, objectLimit))
+	out, err := io.ReadAll(io.LimitReader(res.Body, objectLimit+1))
+	if err == nil && len(out) > objectLimit {
+		err = errTooLarge
+	}
 	if err != nil {
 		return nil, &Error{Reason: Unavailable, Err: fmt.Errorf("read the answer: %w", err)}
 	}
@@ -231,7 +242,7 @@ func (c *Client) call(ctx context.Context, method, at string, query url.Values, 
 
 // refused makes an error of an answer that is no success.
 func refused(res *http.Response, out []byte) error {
-	failure := &Error{Reason: reasonOfCode(res.StatusCode, ""), Code: res.StatusCode}
+	failure := &Error{Reason: reasonOf(res), Code: res.StatusCode}
 	failure.RetryAfter, _ = strconv.Atoi(res.Header.Get("Retry-After")) // seconds; a date counts as none
 	var status metav1.Status
 	if json.Unmarshal(out, &status) != nil || status.Kind != "Status" {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,7 +75,11 @@ func New(base string, timeout time.Duration, headers func(context.Context) http.
 // Project reads one by name; ErrNotFound.
 func (c *Client) Project(ctx context.Context, name string) (Project, error) {
 	var p Project
-	return p, c.get(ctx, "/v2/projects/"+url.PathEscape(strings.ToLower(name)), &p)
+	err := c.get(ctx, "/v2/projects/"+url.PathEscape(strings.ToLower(name)), &p)
+	if err == nil && p.Name == "" {
+		err = fmt.Errorf("Front50's answer for project %s is no project", name)
+	}
+	return p, err
 }
 
 // Projects lists all, as they are, at most a minute old. The list is shared:
@@ -103,6 +108,7 @@ func (c *Client) list(ctx context.Context, path string) ([]map[string]any, error
 		if err := c.get(context.WithoutCancel(ctx), path, &list); err != nil {
 			return nil, err
 		}
+		list = slices.DeleteFunc(list, func(m map[string]any) bool { return m == nil })
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.kept[path] = kept{list, time.Now()}

@@ -210,7 +210,10 @@ func (s *stream) Delete(gone watch.Object) {
 		return
 	}
 	o := objectOf(gone)
-	delete(s.a.gone, o.UID)
+	if _, known := s.a.gone[o.UID]; known {
+		delete(s.a.gone, o.UID)
+		s.a.remember(o) // a read may have found it gone before its last event came
+	}
 	cur := k.objects[place{o.Namespace, o.Name}]
 	if cur != nil && cur.UID == o.UID && !newer(cur.version, o.version) {
 		s.a.remember(o) // as it was at the end
@@ -276,7 +279,7 @@ func (a *Account) intern(s string) string {
 // replaceInPlace handles the commonest event, an instance whose health
 // changed, without touching its relations.
 func (a *Account) replaceInPlace(k *kindObjects, where place, cur, o *Object) bool {
-	if k.kind.Class != spinnaker.Instances || cur.owners != o.owners || len(cur.more)+len(o.more) > 0 {
+	if k.kind.Class != spinnaker.Instances || a.joins(o) || cur.owners != o.owners || len(cur.more)+len(o.more) > 0 {
 		return false
 	}
 	k.objects[where] = o
@@ -343,9 +346,15 @@ func (p *part) members(o *Object) map[*Object]struct{} {
 	return p.others
 }
 
+// joins says whether an object is held by its application. Instances are held by
+// their server groups, unless the account shows all that an application has.
+func (a *Account) joins(o *Object) bool {
+	return o.Kind.Class != spinnaker.Instances || a.account.AllRelationships
+}
+
 func (a *Account) join(o *Object) {
 	m := o.Moniker()
-	if m.App == "" || o.Kind.Class == spinnaker.Instances {
+	if m.App == "" || !a.joins(o) {
 		return
 	}
 	key := strings.ToLower(m.App)
@@ -373,7 +382,7 @@ func (a *Account) leave(o *Object) {
 	m := o.Moniker()
 	key := strings.ToLower(m.App)
 	p := a.apps[key]
-	if p == nil || o.Kind.Class == spinnaker.Instances {
+	if p == nil || !a.joins(o) {
 		return
 	}
 	delete(p.members(o), o)

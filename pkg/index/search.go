@@ -79,6 +79,9 @@ func (w *worst) Pop() any {
 
 // Search finds objects, the best hits first, and how many there are in all.
 func (ix *Index) Search(q Search) (hits []Hit, total int) {
+	if strings.ContainsRune(q.Text, 0) {
+		return nil, 0 // no field has one; names stand behind each other with one between them
+	}
 	q.Text = strings.ToLower(q.Text)
 	ix.mu.RLock()
 	accounts := sortedAccounts(ix.accounts)

@@ -48,11 +48,15 @@ func ParseCustomKinds(text []byte) (CustomKinds, error) {
 	return out, nil
 }
 
+// ruled are the native kinds whose status has rules of its own, which the older
+// rewrite asks first.
+var ruled = map[string]bool{"daemonSet": true, "deployment": true, "horizontalpodautoscaler": true, "job": true, "pod": true, "replicaSet": true, "statefulSet": true}
+
 // StatusOf evaluates the rules of an object's kind; ok is false when it has
 // none.
 func (c CustomKinds) StatusOf(kindText string, object map[string]any) (out ManifestStatus, ok bool) {
 	rules, ok := c.find(kindText)
-	if !ok {
+	if !ok || ruled[kindText] {
 		return out, false
 	}
 	out.Stable.State, out.Available.State = true, true

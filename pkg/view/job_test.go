@@ -74,18 +74,21 @@ status: {conditions: [{type: Failed, status: "True", reason: BackoffLimitExceede
 func TestProperties_FollowsTheParser(t *testing.T) {
 	for log, want := range map[string]string{
 		"": `{}`,
-		"noise\nSPINNAKER_PROPERTY_Foo_Bar=Baz\n":         `{"foo_bar":"Baz"}`,
-		"  SPINNAKER_PROPERTY_A = b \r\n":                 `{"a":"b"}`,
-		"2026 SPINNAKER_PROPERTY_A=b":                     `{"2026 a":"b"}`,
-		"SPINNAKER_PROPERTY_URL=http://x/?a=b":            `{}`,
-		"SPINNAKER_PROPERTY_X=":                           `{}`,
-		"SPINNAKER_PROPERTY_X==y":                         `{"x":"y"}`,
-		"SPINNAKER_PROPERTY_X=1\nSPINNAKER_PROPERTY_x=2":  `{"x":"2"}`,
-		`SPINNAKER_CONFIG_JSON={"A":{"b":[1]},"c":true}`:  `{"A":{"b":[1]},"c":true}`,
-		`x SPINNAKER_CONFIG_JSON={"A":1}`:                 `{}`,
-		"SPINNAKER_PROPERTY_A=b\nSPINNAKER_CONFIG_JSON={": "error",
-		"SPINNAKER_CONFIG_JSON=[1]":                       "error",
-		"SPINNAKER_CONFIG_JSON=null":                      "error",
+		"noise\nSPINNAKER_PROPERTY_Foo_Bar=Baz\n":                           `{"foo_bar":"Baz"}`,
+		"  SPINNAKER_PROPERTY_A = b \r\n":                                   `{"a":"b"}`,
+		"2026 SPINNAKER_PROPERTY_A=b":                                       `{"2026 a":"b"}`,
+		"SPINNAKER_PROPERTY_URL=http://x/?a=b":                              `{}`,
+		"SPINNAKER_PROPERTY_X=":                                             `{}`,
+		"SPINNAKER_PROPERTY_X==y":                                           `{"x":"y"}`,
+		"SPINNAKER_PROPERTY_X=1\nSPINNAKER_PROPERTY_x=2":                    `{"x":"2"}`,
+		`SPINNAKER_CONFIG_JSON={"A":{"b":[1]},"c":true}`:                    `{"A":{"b":[1]},"c":true}`,
+		`x SPINNAKER_CONFIG_JSON={"A":1}`:                                   `{}`,
+		"SPINNAKER_PROPERTY_A=b\nSPINNAKER_CONFIG_JSON={":                   "error",
+		"SPINNAKER_CONFIG_JSON=[1]":                                         "error",
+		"SPINNAKER_CONFIG_JSON=null":                                        "error",
+		"SPINNAKER_CONFIG_JSON={} {}":                                       "error",
+		`SPINNAKER_CONFIG_JSON={"id":1234567890123456789,"f":1.0}`:          `{"f":1.0,"id":1234567890123456789}`,
+		"SPINNAKER_PROPERTY_A=b\n" + strings.Repeat("x", 9<<20) + "\nnoise": `{"a":"b"}`,
 	} {
 		m, err := Properties(strings.NewReader(log))
 		got, _ := json.Marshal(m)
@@ -93,7 +96,7 @@ func TestProperties_FollowsTheParser(t *testing.T) {
 			got = []byte("error")
 		}
 		if string(got) != want {
-			t.Errorf("%q: %s, want %s", log, got, want)
+			t.Errorf("%.200q: %s, want %s", log, got, want)
 		}
 	}
 }
@@ -112,6 +115,7 @@ func FuzzProperties(f *testing.F) {
 func TestCustomKinds_EveryOperator(t *testing.T) {
 	kinds, err := ParseCustomKinds([]byte(`{
 		"Rollout": {"statusChecks": [{"fieldPath": "phase", "comparedValue": "Healthy", "operator": "eq"}]},
+		"Job": {"statusChecks": [{"fieldPath": "state.phase", "comparedValue": "Completed", "operator": "EQ"}]},
 		"Widget.example.com": {"statusChecks": [{"fieldPath": "a.b", "comparedValue": 3, "operator": "NE"}, {"fieldPath": "phase", "comparedValue": true, "operator": "EQ", "onMismatch": "wait"}, {"fieldPath": "phase", "comparedValue": 1, "operator": "like"}]}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +129,7 @@ func TestCustomKinds_EveryOperator(t *testing.T) {
 		{"Widget.example.com", "{a: {b: 3}}", failed("Field status.a.b was 3")}, {"Widget.example.com", "{a: {b: 4}}", fine}, {"Widget.example.com", "{a: text}", fine},
 		{"Widget.example.com", "{phase: false}", u("Field status.phase was false")},
 		{"Widget.other.com", "{a: {b: 3}}", "none"}, {"deployment", "{}", "none"},
+		{"job", "{state: {phase: Running}}", "none"}, {"Job.batch.volcano.sh", "{state: {phase: Running}}", failed("Field status.state.phase was Running")},
 	} {
 		text := "{apiVersion: v1, kind: Any}"
 		if c.status != "" {

@@ -12,8 +12,8 @@ import (
 const (
 	propertyMarker = "SPINNAKER_PROPERTY_"
 	configMarker   = "SPINNAKER_CONFIG_JSON="
-	// longestLine bounds a line of a log: JSON of that size is in one.
-	longestLine = 8 << 20
+	// longestLine bounds a line of a log: no more of a log is read in all.
+	longestLine = 51 << 20
 )
 
 // Properties reads what a log says to pipelines (read-rest.md 2.4;
@@ -38,7 +38,13 @@ func Properties(log io.Reader) (map[string]any, error) {
 		}
 		if rest, ok := strings.CutPrefix(line, configMarker); ok {
 			var members map[string]any
-			if err := json.Unmarshal([]byte(rest), &members); err != nil {
+			decoder := json.NewDecoder(strings.NewReader(rest))
+			decoder.UseNumber() // ids have more digits than a floating-point number
+			err := decoder.Decode(&members)
+			if err == nil && decoder.More() {
+				err = errors.New("has something behind the object")
+			}
+			if err != nil {
 				return nil, fmt.Errorf("%s %w", configMarker, err)
 			}
 			if members == nil {

@@ -203,18 +203,19 @@ func (h *Health) IsStale(name string) bool {
 // one is changed, what was read of it may be nothing.
 func (h *Health) Current() bool { return h.registry == nil || h.revision == h.registry.Revision() }
 
-// withUnwatched is the health with the accounts that are known and not watched
-// yet.
+// withUnwatched is the health with the accounts that are not watched yet as they
+// are known.
 func (h *Health) withUnwatched() *Health {
 	out := *h
 	out.Stale = slices.Clone(h.Stale)
 	all, _ := h.registry.List()
 	for _, a := range all {
-		if h.accounts[a.Name] == nil {
+		if !h.has([]string{a.Name}) {
 			out.Stale = append(out.Stale, a.Name)
 		}
 	}
 	slices.Sort(out.Stale)
+	out.Stale = slices.Compact(out.Stale)
 	return &out
 }
 
