@@ -40,16 +40,27 @@ const (
 	noMatch
 )
 
-// order of hits: the best first.
+// compare is the order of hits, the best first. What decides most of the time
+// comes first, and the rest is not looked at.
 func (h Hit) compare(o Hit) int {
-	return cmp.Or(cmp.Compare(h.rank, o.rank), cmp.Compare(h.Account, o.Account), cmp.Compare(h.Namespace, o.Namespace), cmp.Compare(h.Name, o.Name), cmp.Compare(h.Kind.Text, o.Kind.Text))
+	switch {
+	case h.rank != o.rank:
+		return cmp.Compare(h.rank, o.rank)
+	case h.Account != o.Account:
+		return strings.Compare(h.Account, o.Account)
+	case h.Namespace != o.Namespace:
+		return strings.Compare(h.Namespace, o.Namespace)
+	case h.Name != o.Name:
+		return strings.Compare(h.Name, o.Name)
+	}
+	return strings.Compare(h.Kind.Text, o.Kind.Text)
 }
 
-// candidate is a hit by its row, which spares a look at the object.
+// candidate is a hit of one account by its row, which spares a look at the
+// object.
 type candidate struct {
-	rank    int
-	account string
-	kind    *kindObjects
+	rank int
+	kind *kindObjects
 	row
 }
 
@@ -57,10 +68,18 @@ func (c *candidate) namespace() string { return c.kind.table.namespaces.texts[c.
 
 // compare is the order of hits.
 func (c *candidate) compare(o *candidate) int {
-	if order := cmp.Or(cmp.Compare(c.rank, o.rank), strings.Compare(c.account, o.account), strings.Compare(c.namespace(), o.namespace())); order != 0 {
+	if c.rank != o.rank {
+		return cmp.Compare(c.rank, o.rank)
+	}
+	if c.kind != o.kind || c.row.namespace != o.row.namespace {
+		if order := strings.Compare(c.namespace(), o.namespace()); order != 0 {
+			return order
+		}
+	}
+	if order := bytes.Compare(c.kind.table.name(&c.row), o.kind.table.name(&o.row)); order != 0 {
 		return order
 	}
-	return cmp.Or(bytes.Compare(c.kind.table.name(&c.row), o.kind.table.name(&o.row)), strings.Compare(c.kind.kind.Text, o.kind.kind.Text))
+	return strings.Compare(c.kind.kind.Text, o.kind.kind.Text)
 }
 
 // worst is a heap with the worst candidate on top.
@@ -174,7 +193,7 @@ func (k *kindObjects) search(q *Search, account string, keep, floor int, best *w
 		if rank >= floor || keep == 0 {
 			continue
 		}
-		c := candidate{rank, account, k, *r}
+		c := candidate{rank, k, *r}
 		switch {
 		case len(*best) < keep:
 			*best = append(*best, c)
