@@ -225,6 +225,24 @@ func (s *service) count(next http.RoundTripper) http.RoundTripper {
 	return counter{next, &s.requests}
 }
 
+// diverted answers some requests to a cluster in its place.
+type diverted struct {
+	next   http.RoundTripper
+	when   func(*http.Request) bool
+	answer func(*http.Request) (*http.Response, error)
+}
+
+func (d diverted) RoundTrip(r *http.Request) (*http.Response, error) {
+	if d.when(r) {
+		return d.answer(r)
+	}
+	return d.next.RoundTrip(r)
+}
+
+func endsWith(suffix string) func(*http.Request) bool {
+	return func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, suffix) }
+}
+
 // testWriter shows the service's log with a failing test.
 type testWriter struct{ t testing.TB }
 

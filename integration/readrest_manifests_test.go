@@ -29,33 +29,12 @@ func laggingWatches(t testing.TB, o *ops) *ops {
 	return &ops{startShared(t, storeOptions(t, nil), cfg, func(next http.RoundTripper) http.RoundTripper { return heldBack{next, 3 * time.Second} }).ready(t), o.c, o.namespace}
 }
 
-// backendless is a cluster behind a load balancer that loses it.
-type backendless struct {
-	next http.RoundTripper
-	gone *atomic.Bool
-}
-
-func (b backendless) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !b.gone.Load() {
-		return b.next.RoundTrip(r)
-	}
+// noBackend answers as a load balancer that has lost its cluster.
+func noBackend(r *http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: http.StatusNotFound, Status: "404 Not Found", Header: http.Header{"Content-Type": {"text/plain"}},
 		Body: io.NopCloser(strings.NewReader("default backend - 404")), Request: r,
 	}, nil
-}
-
-// eventless is a cluster that answers everything but events.
-type eventless struct {
-	next  http.RoundTripper
-	fails func(*http.Request) (*http.Response, error)
-}
-
-func (e eventless) RoundTrip(r *http.Request) (*http.Response, error) {
-	if strings.HasSuffix(r.URL.Path, "/events") {
-		return e.fails(r)
-	}
-	return e.next.RoundTrip(r)
 }
 
 // manifestRows are those of GET /manifests.
@@ -183,7 +162,9 @@ func manifestRows() []check {
 			var gone atomic.Bool
 			cfg := settings()
 			cfg.Kubernetes.Accounts = javaAccounts(o.c)
-			s := &ops{startWith(t, cfg, api.Options{}, func(next http.RoundTripper) http.RoundTripper { return backendless{next, &gone} }).ready(t), o.c, o.namespace}
+			s := &ops{startWith(t, cfg, api.Options{}, func(next http.RoundTripper) http.RoundTripper {
+				return diverted{next, func(*http.Request) bool { return gone.Load() }, noBackend}
+			}).ready(t), o.c, o.namespace}
 			s.deploy(t, strings.Replace(o.deployment("stays", "x"), "replicas: 2", "replicas: 1", 1), "").only(t)
 			pod := ""
 			eventually(t, 20*time.Second, func() error {
@@ -244,7 +225,7 @@ func manifestRows() []check {
 					return nil, r.Context().Err()
 				},
 			} {
-				s := &ops{startWith(t, cfg, api.Options{}, func(next http.RoundTripper) http.RoundTripper { return eventless{next, fails} }).ready(t), o.c, o.namespace}
+				s := &ops{startWith(t, cfg, api.Options{}, func(next http.RoundTripper) http.RoundTripper { return diverted{next, endsWith("/events"), fails} }).ready(t), o.c, o.namespace}
 				begin := time.Now()
 				s.get(t, o.manifestPath("configMap uneventful")).says(t, 200, `"events":[]`)
 				if took := time.Since(begin); took > 8*time.Second {

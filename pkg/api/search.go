@@ -123,21 +123,13 @@ func has(text, part string) bool {
 	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
 }
 
-// ranked puts what has a text for its name before what begins with it, has it
-// or matches otherwise.
+// ranked puts hits in the order of objects that are found.
 func ranked(hits []map[string]any, text string) []map[string]any {
 	text = strings.ToLower(text)
 	rank := func(hit map[string]any) int {
 		name, _ := hit["name"].(string)
-		switch at := strings.Index(strings.ToLower(name), text); {
-		case at == 0 && len(name) == len(text):
-			return 0
-		case at == 0:
-			return 1
-		case at > 0:
-			return 2
-		}
-		return 3
+		name = strings.ToLower(name)
+		return index.Rank(strings.Index(name, text), len(text), len(name))
 	}
 	slices.SortStableFunc(hits, func(a, b map[string]any) int { return cmp.Compare(rank(a), rank(b)) })
 	return hits

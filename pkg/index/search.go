@@ -180,7 +180,7 @@ func (k *kindObjects) search(q *Search, account string, keep, floor int, best *w
 		}
 		if rank != exact {
 			if at := names.in(r); at >= 0 {
-				rank = min(rank, rankOf(at, len(q.Text), int(r.end-r.start)))
+				rank = min(rank, Rank(at, len(q.Text), int(r.end-r.start)))
 			}
 		}
 		if rank == noMatch {
@@ -206,9 +206,13 @@ func (k *kindObjects) search(q *Search, account string, keep, floor int, best *w
 	return total
 }
 
-// rankOf ranks a name of a length by where a text was found in it.
-func rankOf(at, text, name int) int {
+// Rank orders what is found by where a text is in its name, -1 for not in it, and
+// by both lengths: what is called so comes first, then what begins so, then what
+// has it in its name.
+func Rank(at, text, name int) int {
 	switch {
+	case at < 0:
+		return elsewhere
 	case at > 0:
 		return substring
 	case text == name:
