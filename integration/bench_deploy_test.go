@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/localkube"
-	"github.com/datapunchorg/go-clouddriver/pkg/api"
 )
 
 // BenchmarkDeploy compares deploys through us with the requests that kubectl
@@ -28,9 +27,9 @@ func BenchmarkDeploy(b *testing.B) {
 	cfg := settings()
 	cfg.Kubernetes.Accounts = javaAccounts(clusters...)
 	var listing atomic.Int64
-	s := startWith(b, cfg, api.Options{}, func(next http.RoundTripper) http.RoundTripper { return listTimer{next, &listing} }).ready(b)
+	s := startWith(b, cfg, func(next http.RoundTripper) http.RoundTripper { return listTimer{next, &listing} }).ready(b)
 	t := &table{}
-	o := &ops{s, clusters[0], "bench"}
+	o := &ops{service: s, c: clusters[0], namespace: "bench"}
 	oneDeploy(b, o, t, &listing)
 	manyDeploys(b, s, clusters, t)
 	fmt.Print(t)
@@ -123,7 +122,7 @@ func oneDeploy(b *testing.B, o *ops, t *table, listing *atomic.Int64) {
 func manyDeploys(b *testing.B, s *service, clusters []*localkube.Cluster, t *table) {
 	b.Helper()
 	const n = 200
-	targets := []*ops{{s, clusters[0], "bench"}, {s, clusters[1], "bench"}}
+	targets := []*ops{{service: s, c: clusters[0], namespace: "bench"}, {service: s, c: clusters[1], namespace: "bench"}}
 	var idle []time.Duration
 	for i := range 30 {
 		body := targets[0].body(b, "deployManifest", targets[0].deployFields(b, targets[0].configMap(fmt.Sprint("idle-", i), "{k: v}"), ""))

@@ -6,15 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/localkube"
-	"github.com/datapunchorg/go-clouddriver/pkg/api"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
-	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
 // define makes kinds of a group, and waits until objects of them are accepted.
@@ -52,7 +52,7 @@ func TestCustomKinds_AreShownAsTheirAccountSays(t *testing.T) {
 	for kind, class := range map[string]string{"Rollout": "serverGroupManagers", "Gateway": "loadBalancers", "Policy": "securityGroups", "Runner": "instances"} {
 		cfg.Kubernetes.Accounts[0].CustomResources = append(cfg.Kubernetes.Accounts[0].CustomResources, config.CustomResource{KubernetesKind: kind + "." + group, SpinnakerKind: spinnaker.Class(class)})
 	}
-	s := &ops{startWith(t, cfg, api.Options{}, nil).ready(t), o.c, o.namespace}
+	s := &ops{service: startWith(t, cfg, nil).ready(t), c: o.c, namespace: o.namespace}
 	for _, kind := range []string{"Rollout", "Gateway", "Policy"} {
 		s.deploy(t, fmt.Sprintf("apiVersion: %s/v1\nkind: %s\nmetadata: {name: mine, namespace: %s}\nspec: {replicas: 1}", group, kind, o.namespace), "").only(t)
 	}
@@ -151,11 +151,11 @@ spec: {replicas: 4}
 // rules.
 func customStatus(t *testing.T, o *ops) {
 	define(t, o.c, "status.example.com", "Rollout")
-	kinds, err := view.ParseCustomKinds([]byte(`{"Rollout":{"statusChecks":[{"fieldPath":"phase","comparedValue":"Healthy","operator":"EQ"}]}}`))
-	if err != nil {
+	rules := filepath.Join(t.TempDir(), "kinds.json")
+	if err := os.WriteFile(rules, []byte(`{"Rollout":{"statusChecks":[{"fieldPath":"phase","comparedValue":"Healthy","operator":"EQ"}]}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &ops{serveWith(t, o, api.Options{CustomKinds: kinds}), o.c, o.namespace}
+	s := &ops{service: serveWith(t, o, func(c *config.Config) { c.Kubernetes.CustomKinds = rules }), c: o.c, namespace: o.namespace}
 	for phase, want := range map[string]string{"Healthy": `"stable":{"state":true}`, "Degraded": `"failed":{"message":"Field status.phase was Degraded","state":true}`} {
 		s.deploy(t, fmt.Sprintf("apiVersion: status.example.com/v1\nkind: Rollout\nmetadata: {name: %s, namespace: %s}\nstatus: {phase: %s}", strings.ToLower(phase), o.namespace, phase), "").only(t)
 		r := s.get(t, s.manifestPath("Rollout.status.example.com "+strings.ToLower(phase)))

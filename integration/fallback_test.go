@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,17 +16,14 @@ import (
 
 	"github.com/datapunchorg/go-clouddriver/pkg/api"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
-	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
 )
 
 // besides serves the cluster of o with a fallback.
 func besides(t testing.TB, o *ops, base string, patience time.Duration) *ops {
 	t.Helper()
-	f, err := fallback.New(base, fallback.Options{Timeout: patience, ListTimeout: patience, MaxInFlight: 100, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &ops{serveWith(t, o, api.Options{Fallback: f}), o.c, o.namespace}
+	return &ops{serveWith(t, o, func(c *config.Config) {
+		c.Fallback = config.Fallback{URL: base, Timeout: patience, ListTimeout: patience, MaxInFlight: 100}
+	}), o.c, o.namespace}
 }
 
 // fakeHeader marks answers of a fake, which no description holds for.
@@ -196,7 +192,7 @@ func TestFallback_ListsShowBoth(t *testing.T) {
 	o := startOps(t, "fallback-both")
 	cfg := settings()
 	cfg.Kubernetes.Accounts = []config.Account{{Name: "theirs", KubeconfigContents: string(o.c.Kubeconfig())}, {Name: o.c.Name, KubeconfigContents: string(o.c.Kubeconfig())}}
-	other := &ops{startWith(t, cfg, api.Options{}, nil).ready(t), o.c, o.namespace}
+	other := &ops{service: startWith(t, cfg, nil).ready(t), c: o.c, namespace: o.namespace}
 	s := besides(t, o, other.URL, 10*time.Second)
 	s.deploy(t, s.replicaSetManifest("both", 1), "").only(t)
 	s.deploy(t, s.serviceManifest("both", "{both: both}"), "").only(t)
@@ -227,12 +223,10 @@ func TestFallback_ListsShowBoth(t *testing.T) {
 		})
 	}
 	t.Run("an application that only the fallback has", func(t *testing.T) {
-		empty := &ops{start(t, settings()), o.c, o.namespace}
-		f, err := fallback.New(other.URL, fallback.Options{Timeout: 5 * time.Second, ListTimeout: 5 * time.Second, MaxInFlight: 100, Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := &ops{startWith(t, settings(), api.Options{Fallback: f}, nil), o.c, o.namespace}
+		empty := &ops{service: start(t, settings()), c: o.c, namespace: o.namespace}
+		cfg := settings()
+		cfg.Fallback = config.Fallback{URL: other.URL, Timeout: 5 * time.Second, ListTimeout: 5 * time.Second, MaxInFlight: 100}
+		s := &ops{service: startWith(t, cfg, nil), c: o.c, namespace: o.namespace}
 		empty.get(t, "/applications/"+app).says(t, 404)
 		s.get(t, "/applications/"+app).says(t, 200, `"theirs"`)
 		s.get(t, "/applications/nobody").says(t, 404)
@@ -365,14 +359,11 @@ func TestFallback_HangingLeavesRoomForKubernetes(t *testing.T) {
 	t.Cleanup(java.Close)
 	t.Cleanup(func() { close(hold) })
 	const most = 5
-	f, err := fallback.New(java.URL, fallback.Options{Timeout: 30 * time.Second, ListTimeout: 500 * time.Millisecond, MaxInFlight: most, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
 	cfg := settings()
+	cfg.Fallback = config.Fallback{URL: java.URL, Timeout: 30 * time.Second, ListTimeout: 500 * time.Millisecond, MaxInFlight: most}
 	cfg.Server.MaxInFlight = most
 	cfg.Kubernetes.Accounts = javaAccounts(o.c)
-	s := &ops{startWith(t, cfg, api.Options{Fallback: f}, nil).ready(t), o.c, o.namespace}
+	s := &ops{service: startWith(t, cfg, nil).ready(t), c: o.c, namespace: o.namespace}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for range most {

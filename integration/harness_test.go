@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,18 +17,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/datapunchorg/go-clouddriver/localkube"
 	"github.com/datapunchorg/go-clouddriver/localkube/kubetest"
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
-	"github.com/datapunchorg/go-clouddriver/pkg/api"
-	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
-	"github.com/datapunchorg/go-clouddriver/pkg/ledger"
-	"github.com/datapunchorg/go-clouddriver/pkg/operation"
+	assembly "github.com/datapunchorg/go-clouddriver/pkg/service"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
-	"github.com/datapunchorg/go-clouddriver/pkg/task"
-	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -58,12 +55,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// service is the whole service in the test's process.
+// service is the whole service in the test's process, put together as it ships.
 type service struct {
 	URL        string
+	account    string // that operations act on; the cluster's name when empty
 	kubeconfig string
 	registry   *account.Registry
 	fleet      *watch.Fleet
+	index      *index.Index
 	requests   atomic.Int64 // to any API server
 	wrap       func(http.RoundTripper) http.RoundTripper
 	handler    http.Handler
@@ -72,14 +71,25 @@ type service struct {
 
 // settings are the defaults, with time-outs that suit tests.
 func settings() config.Config {
-	return config.Config{
-		Server: config.Server{MaxInFlight: 2000, MaxStreams: 1000, NotSyncedDeadline: 5 * time.Second, LogTimeout: 30 * time.Second},
-		Watch:  config.Watch{StartConcurrency: 32, RequestTimeout: 10 * time.Second, StuckAfter: time.Minute, PingAfter: time.Second},
-		Cache:  config.Cache{Bytes: 64 << 20},
-		Credentials: config.Credentials{
-			ChallengeDestructiveActionsEnvironments: []string{"default"}, PrimaryAccountTypes: []string{"default"},
-		},
+	c, err := config.Load(noFlags(), func(string) string { return "" })
+	if err != nil {
+		panic(err) // the defaults are valid
 	}
+	c.Server.NotSyncedDeadline = 5 * time.Second
+	c.Server.ShutdownGrace = 0
+	c.Watch.RequestTimeout, c.Watch.StuckAfter, c.Watch.PingAfter = 10*time.Second, time.Minute, time.Second
+	c.Cache.Bytes = 64 << 20
+	c.Database.Path = ""
+	c.Database.PollEvery = 500 * time.Millisecond
+	c.Tasks.Lease, c.Tasks.DeleteTimeout, c.Tasks.FollowEvery = 3*time.Second, 20*time.Second, 100*time.Millisecond
+	c.Admin.Tasks.ShutdownWaitSeconds = 20
+	return *c
+}
+
+func noFlags() *pflag.FlagSet {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	config.AddFlags(flags)
+	return flags
 }
 
 // start serves the clusters, each as the account of its name, and ends with
@@ -93,106 +103,81 @@ func start(t testing.TB, c config.Config, clusters ...*localkube.Cluster) *servi
 		}
 		c.Kubernetes.Kubeconfig = s.kubeconfig
 	}
-	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if _, bench := t.(*testing.B); bench {
-		log = slog.New(slog.DiscardHandler)
-	}
-	s.registry = account.NewRegistry(account.SourceKubeconfig)
-	source := account.NewKubeconfig(c.Kubernetes, s.registry, log)
-	if err := source.Load(); err != nil {
-		t.Fatal(err)
-	}
-	s.serve(t, c, log, api.Options{}, source.Run)
+	s.serve(t, c, slog.LevelDebug)
 	return s
 }
 
-// wired is a service whose parts are put together and do not run yet.
-type wired struct {
-	handler http.Handler
-	cache   *index.Cache
-	tasks   *task.Runner
-	runs    []func(context.Context) error
-}
-
-// wire puts together what watches the registry's accounts and answers the API.
-func (s *service) wire(c config.Config, log *slog.Logger, o api.Options, db *store.Store) (*wired, error) {
-	cache, err := index.NewCache(c.Cache.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	ix := index.New(cache)
-	cacheDir := ""
-	if c.Kubernetes.UseDiskCache {
-		cacheDir = c.Kubernetes.DiskCache
-	}
-	s.fleet = watch.NewFleet(s.registry, ix, watch.Options{
-		Client: cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter, WrapTransport: s.count, CacheDir: cacheDir},
-		Timing: watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter}, StartConcurrency: c.Watch.StartConcurrency, Log: log,
-	})
-	clients := operation.ClientFunc(s.fleet.Client)
-	writes := ledger.New(db, ix, clients, 100*time.Millisecond, log)
-	if err := writes.Begin(context.Background()); err != nil {
-		return nil, err
-	}
-	lease := c.Tasks.Lease
-	if lease == 0 {
-		lease = 3 * time.Second
-	}
-	tasks := task.NewRunner(db, s.registry, clients, nil, writes, task.Options{
-		Host: "test", MaxWaiting: 1000, PerAccount: 16, Lease: lease, Drain: 20 * time.Second, GoneWithin: 20 * time.Second,
-		Operations: operation.Settings{MatchNameOnly: c.Kubernetes.ArtifactBinding.MatchNameOnly()},
-	}, log)
-	o.Tasks, o.Clients, o.Ledger = tasks, api.ClientFunc(s.fleet.Client), writes
-	metrics := telemetry.NewMetrics(telemetry.Source{Accounts: s.fleet.Status, Objects: ix.Size, Cache: cache.Stats, Tasks: tasks.Load})
-	o.Index, o.Cache, o.Fleet, o.Accounts, o.Limits, o.Credentials = ix, cache, s.fleet, s.registry, c.Server, c.Credentials
-	o.History = db
-	o.Down = func(ctx context.Context) error {
-		if tasks.Draining() {
-			return errors.New("shutting down")
-		}
-		return db.Ping(ctx)
-	}
-	o.Metrics, o.Observe, o.Log = metrics.Handler(), metrics.Observe, log
-	return &wired{api.New(o), cache, tasks, []func(context.Context) error{s.fleet.Run, writes.Run}}, nil
-}
-
-// serve watches the registry's accounts and answers the API, beside what runs
-// the registry's source, until stop or the end of the test.
-func (s *service) serve(t testing.TB, c config.Config, log *slog.Logger, o api.Options, source func(context.Context) error) {
+// startWith serves what the settings name. wrap, which may be nil, sees every
+// request to a cluster.
+func startWith(t testing.TB, c config.Config, wrap func(http.RoundTripper) http.RoundTripper) *service {
 	t.Helper()
-	db, _ := o.Resources.(*store.Store)
-	if db == nil {
-		db = openStore(t, storeOptions(t, nil))
+	s := &service{wrap: wrap}
+	s.serve(t, c, slog.LevelWarn)
+	return s
+}
+
+// startShared serves as one of several replicas of a database.
+func startShared(t testing.TB, o store.Options, c config.Config, wrap func(http.RoundTripper) http.RoundTripper) *service {
+	t.Helper()
+	return startWith(t, onDatabase(c, o), wrap)
+}
+
+// onDatabase are the settings with another database.
+func onDatabase(c config.Config, o store.Options) config.Config {
+	d := &c.Database
+	d.Path, d.Timeout = o.Path, o.Timeout
+	if m := o.MySQL; m != nil {
+		d.Host, d.Port, d.Name, d.User, d.Password = m.Host, m.Port, m.Name, m.User, m.Password
+		d.TLS, d.TLSCA = m.TLS, m.TLSCA
 	}
-	parts, err := s.wire(c, log, o, db)
+	return c
+}
+
+// parts are what a start changes of the service that ships.
+func (s *service) parts(log *slog.Logger) assembly.Options {
+	return assembly.Options{Log: log, Version: "test", WrapTransport: s.count, Replicas: true}
+}
+
+// serve serves until stop or the end of the test.
+func (s *service) serve(t testing.TB, c config.Config, level slog.Level) {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: level}))
+	_, bench := t.(*testing.B)
+	if bench {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if c.Database.Path == "" {
+		c.Database.Path = filepath.Join(t.TempDir(), "clouddriver.db")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.handler = parts.handler
-	served := s.handler
-	if _, bench := t.(*testing.B); !bench {
-		served = asDescribed(t, served)
+	s.URL = "http://" + listener.Addr().String()
+	started := make(chan struct{})
+	o := s.parts(log)
+	o.Listener = listener
+	o.Started = func(parts *assembly.Service) {
+		s.registry, s.fleet, s.index, s.handler = parts.Accounts, parts.Fleet, parts.Index, parts.Handler
+		close(started)
 	}
-	server := httptest.NewServer(served)
-	s.URL = server.URL
+	if !bench {
+		o.WrapHandler = func(h http.Handler) http.Handler { return asDescribed(t, h) }
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	for _, run := range append(parts.runs, source) {
-		running.Go(func() { _ = run(ctx) })
-	}
-	taking, drain := context.WithCancel(ctx)
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		_ = parts.tasks.Run(taking)
-	}()
-	s.stop = sync.OnceFunc(func() {
-		drain()
-		<-drained
-		server.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- assembly.Serve(ctx, &c, o) }()
+	select {
+	case <-started:
+	case err := <-ended:
 		cancel()
-		running.Wait()
-		parts.cache.Close()
+		t.Fatal("the service does not start:", err)
+	}
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error("the service ended with", err)
+		}
 	})
 	t.Cleanup(s.stop)
 }

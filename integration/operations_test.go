@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func startOps(t testing.TB, name string) *ops {
 	t.Helper()
 	c := pool.Shared(t, 1)[0]
 	namespace(t, name, c)
-	return &ops{start(t, settings(), c).ready(t), c, name}
+	return &ops{service: start(t, settings(), c).ready(t), c: c, namespace: name}
 }
 
 // result is the result object of an operation.
@@ -113,7 +114,7 @@ func (o *ops) body(t testing.TB, name, fields string) string {
 		description = map[string]any{}
 	}
 	if _, said := description["account"]; !said {
-		description["account"] = o.c.Name
+		description["account"] = cmp.Or(o.account, o.c.Name)
 	}
 	body, err := json.Marshal([]any{map[string]any{name: description}})
 	if err != nil {

@@ -46,7 +46,7 @@ func (o *ops) meddle(t testing.TB, method, path string, before func(n int64) *ht
 	cfg := settings()
 	cfg.Kubernetes.Accounts = javaAccounts(o.c)
 	s := startShared(t, storeOptions(t, nil), cfg, func(next http.RoundTripper) http.RoundTripper { return meddler{next, method, path, before, n} })
-	return &ops{s.ready(t), o.c, o.namespace}, n
+	return &ops{service: s.ready(t), c: o.c, namespace: o.namespace}, n
 }
 
 // TestFaults_OfOperations has the failures of operations.md 1.3 and 6.1 that
@@ -226,7 +226,7 @@ func TestDatabaseAway_DuringATask(t *testing.T) {
 			return nil
 		}, &n}
 	}).ready(t), c, name}
-	o := &ops{s.service, c, name}
+	o := &ops{service: s.service, c: c, namespace: name}
 	id := s.submit(t, s.body(t, "deployManifest", s.deployFields(t, s.configMap("one", "{a: b}")+"\n---\n"+s.serviceManifest("two", "{a: b}")+"\n---\n"+s.deployment("three", "x"), "")), "away")
 	<-gone
 	eventually(t, 20*time.Second, func() error {
@@ -315,7 +315,7 @@ func TestKilledAfterItsWrite_TakesEffectOnce(t *testing.T) {
 		t.Run(scenario.operation, func(t *testing.T) {
 			name := "killed-" + strings.ToLower(scenario.operation)
 			namespace(t, name, c)
-			o := &ops{start(t, settings(), c).ready(t), c, name}
+			o := &ops{service: start(t, settings(), c).ready(t), c: c, namespace: name}
 			for _, v := range []string{"v:1", "v:2", "v:3"} {
 				o.deploy(t, o.deployment("web", v), "").only(t)
 				o.settled(t, "deployment web")

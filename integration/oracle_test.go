@@ -107,7 +107,9 @@ func (r *randomizer) step() {
 		try(http.MethodPatch, "/apis/apps/v1/namespaces/"+ns+"/"+r.pick("deployments/d", "statefulsets/s", "replicasets/r")+fmt.Sprint(n), "application/merge-patch+json",
 			fmt.Sprintf(`{"metadata":{"labels":{"app.kubernetes.io/managed-by":%q},"annotations":{"moniker.spinnaker.io/application":%q}}}`, r.pick("nobody", "spinnaker"), app))
 	case 11:
-		r.service.fleet.Relist(c.Name)
+		if err := r.service.fleet.Refresh(context.Background(), c.Name); err != nil {
+			r.t.Error(err)
+		}
 		if r.rand.IntN(40) == 0 {
 			try(http.MethodDelete, "/api/v1/namespaces/"+ns, "application/json", "")
 		}

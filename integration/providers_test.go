@@ -1,12 +1,10 @@
 package integration
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,8 +14,6 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/localkube"
-	"github.com/datapunchorg/go-clouddriver/pkg/account"
-	"github.com/datapunchorg/go-clouddriver/pkg/api"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
@@ -54,18 +50,9 @@ func rotatingArcade(t testing.TB, token string) (config.Arcade, *atomic.Int64, f
 // startReplica serves the accounts of a database.
 func startReplica(t testing.TB, o store.Options, arcade config.Arcade) *service {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(testWriter{t}, nil))
-	db := openStore(t, o)
-	s := &service{registry: account.NewRegistry(account.SourceProviders)}
-	providers, err := account.NewProviders(db, s.registry, account.NewArcade(arcade), config.Accounts{}, 500*time.Millisecond, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := providers.Load(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	s.serve(t, settings(), log, api.Options{Providers: providers, Resources: db}, providers.Run)
-	return s
+	c := onDatabase(settings(), o)
+	c.Services.Arcade = arcade
+	return startWith(t, c, nil)
 }
 
 func (s *service) send(t testing.TB, method, path, body string) response {

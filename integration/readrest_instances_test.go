@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/datapunchorg/go-clouddriver/pkg/api"
 )
 
 // endlessLog answers with a log that goes on for as long as it is read.
@@ -228,7 +226,7 @@ func instanceAndJobRows() []check {
 			cfg := settings()
 			cfg.Kubernetes.Accounts = javaAccounts(o.c)
 			cfg.Server.LogTimeout = time.Second
-			s := &ops{startWith(t, cfg, api.Options{}, func(next http.RoundTripper) http.RoundTripper { return diverted{next, endsWith("/log"), endlessLog} }).ready(t), o.c, o.namespace}
+			s := &ops{startWith(t, cfg, func(next http.RoundTripper) http.RoundTripper { return diverted{next, endsWith("/log"), endlessLog} }).ready(t), o.c, o.namespace}
 			begin := time.Now()
 			s.get(t, escaped("applications", "x", "kubernetes", "pods", o.c.Name, o.namespace, "endless", "side")).is(t, 200, "{}")
 			s.get(t, escaped("instances", o.c.Name, o.namespace, "pod endless", "console")).says(t, 200, `{"output":[{"name":"side","output":"[the log could not be read to its end: `, `tick\ntick\n`)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/localkube"
-	"github.com/datapunchorg/go-clouddriver/pkg/api"
 )
 
 // steady is the status of what is as it should be.
@@ -98,7 +97,7 @@ func manifestRows() []check {
 			cfg := settings()
 			cfg.Kubernetes.Accounts = javaAccounts(o.c)
 			cfg.Kubernetes.Accounts[0].Namespaces = []string{o.namespace}
-			s := &ops{startWith(t, cfg, api.Options{}, nil).ready(t), o.c, o.namespace}
+			s := &ops{service: startWith(t, cfg, nil).ready(t), c: o.c, namespace: o.namespace}
 			for location, status := range map[string]int{"_": 200, "default": 200, o.namespace: 200} {
 				s.get(t, escaped("manifests", o.c.Name, location, "clusterRole view")+"?includeEvents=false").says(t, status)
 			}
@@ -162,7 +161,7 @@ func manifestRows() []check {
 			var gone atomic.Bool
 			cfg := settings()
 			cfg.Kubernetes.Accounts = javaAccounts(o.c)
-			s := &ops{startWith(t, cfg, api.Options{}, func(next http.RoundTripper) http.RoundTripper {
+			s := &ops{startWith(t, cfg, func(next http.RoundTripper) http.RoundTripper {
 				return diverted{next, func(*http.Request) bool { return gone.Load() }, noBackend}
 			}).ready(t), o.c, o.namespace}
 			s.deploy(t, strings.Replace(o.deployment("stays", "x"), "replicas: 2", "replicas: 1", 1), "").only(t)
@@ -225,7 +224,7 @@ func manifestRows() []check {
 					return nil, r.Context().Err()
 				},
 			} {
-				s := &ops{startWith(t, cfg, api.Options{}, func(next http.RoundTripper) http.RoundTripper { return diverted{next, endsWith("/events"), fails} }).ready(t), o.c, o.namespace}
+				s := &ops{startWith(t, cfg, func(next http.RoundTripper) http.RoundTripper { return diverted{next, endsWith("/events"), fails} }).ready(t), o.c, o.namespace}
 				begin := time.Now()
 				s.get(t, o.manifestPath("configMap uneventful")).says(t, 200, `"events":[]`)
 				if took := time.Since(begin); took > 8*time.Second {
@@ -239,7 +238,7 @@ func manifestRows() []check {
 				cfg := settings()
 				cfg.Kubernetes.Accounts = javaAccounts(o.c)
 				cfg.Kubernetes.Accounts[0].Metrics = &on
-				return &ops{startWith(t, cfg, api.Options{}, nil).ready(t), o.c, o.namespace}
+				return &ops{service: startWith(t, cfg, nil).ready(t), c: o.c, namespace: o.namespace}
 			}
 			on, off := withMetrics(true), withMetrics(false)
 			path := o.manifestPath("pod measured")

@@ -10,8 +10,7 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/localkube"
-	"github.com/datapunchorg/go-clouddriver/pkg/api"
-	"github.com/datapunchorg/go-clouddriver/pkg/front50"
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
 )
 
 // otherReadRows are those of all other reads.
@@ -123,7 +122,7 @@ func otherReadRows() []check {
 		}},
 		{28, "search with Front50", func(t *testing.T, o *ops) {
 			base, down := fakeFront50(t, o.c.Name)
-			s := &ops{serveWith(t, o, api.Options{Front50: front50.New(base, 2*time.Second, nil)}), o.c, o.namespace}
+			s := &ops{serveWith(t, o, func(c *config.Config) { c.Services.Front50 = config.Front50{URL: base, Timeout: 2 * time.Second} }), o.c, o.namespace}
 			o.deploy(t, o.replicaSetManifest("shown", 2), "moniker: {app: rest-projects, stack: blue}").only(t)
 			o.settled(t, "replicaSet shown-v000")
 			s.get(t, "/search?q=onlyinfront50&type=applications").says(t, 200, `"application":"onlyinfront50"`, `"email":"a@example.com"`)
@@ -137,7 +136,7 @@ func otherReadRows() []check {
 		}},
 		{29, "clusters of projects", func(t *testing.T, o *ops) {
 			base, down := fakeFront50(t, o.c.Name)
-			s := &ops{serveWith(t, o, api.Options{Front50: front50.New(base, 2*time.Second, nil)}), o.c, o.namespace}
+			s := &ops{serveWith(t, o, func(c *config.Config) { c.Services.Front50 = config.Front50{URL: base, Timeout: 2 * time.Second} }), o.c, o.namespace}
 			eventually(t, 10*time.Second, func() error {
 				r := s.get(t, "/projects/demo/clusters")
 				for _, text := range []string{
@@ -234,7 +233,7 @@ func otherReadRows() []check {
 			m.Host = p.Addr()
 			options := storeOptions(t, m)
 			options.Timeout = time.Second
-			s := serveWith(t, o, api.Options{Resources: openStore(t, options)})
+			s := serveWith(t, o, func(c *config.Config) { *c = onDatabase(*c, options) })
 			s.get(t, "/health").is(t, 200, `{"status":"UP"}`)
 			p.BlackHole(true)
 			s.get(t, "/health").says(t, 503, `"status":"DOWN"`)

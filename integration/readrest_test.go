@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/datapunchorg/go-clouddriver/pkg/api"
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
 )
 
 // escaped is a path with its segments as callers encode them.
@@ -97,10 +97,11 @@ func (o *ops) onePod(t testing.TB, selector string) string {
 	return list.Items[0].text("metadata", "name")
 }
 
-// serveWith serves the cluster of o once more, with other options.
-func serveWith(t testing.TB, o *ops, options api.Options) *service {
+// serveWith serves the cluster of o once more, with other settings.
+func serveWith(t testing.TB, o *ops, change func(*config.Config)) *service {
 	t.Helper()
 	cfg := settings()
 	cfg.Kubernetes.Accounts = javaAccounts(o.c)
-	return startWith(t, cfg, options, nil).ready(t)
+	change(&cfg)
+	return startWith(t, cfg, nil).ready(t)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -19,10 +18,7 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/localkube"
-	"github.com/datapunchorg/go-clouddriver/pkg/account"
-	"github.com/datapunchorg/go-clouddriver/pkg/api"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
-	"github.com/datapunchorg/go-clouddriver/pkg/store"
 )
 
 // heldBack delivers what watches bring only after a while.
@@ -83,24 +79,6 @@ func (s *slowBody) Read(into []byte) (int, error) {
 	return n, nil
 }
 
-// startShared serves a kubeconfig's accounts as one of several replicas.
-func startShared(t testing.TB, o store.Options, c config.Config, wrap func(http.RoundTripper) http.RoundTripper) *service {
-	t.Helper()
-	return startWith(t, c, api.Options{Resources: openStore(t, o)}, wrap)
-}
-
-func startWith(t testing.TB, c config.Config, o api.Options, wrap func(http.RoundTripper) http.RoundTripper) *service {
-	t.Helper()
-	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s := &service{registry: account.NewRegistry(account.SourceKubeconfig), wrap: wrap}
-	source := account.NewKubeconfig(c.Kubernetes, s.registry, log)
-	if err := source.Load(); err != nil {
-		t.Fatal(err)
-	}
-	s.serve(t, c, log, o, source.Run)
-	return s
-}
-
 // javaAccounts are a cluster's settings as accounts that watch everything.
 func javaAccounts(clusters ...*localkube.Cluster) (out []config.Account) {
 	for _, c := range clusters {
@@ -124,7 +102,7 @@ func TestReadYourWrites_OnEveryReplica(t *testing.T) {
 	cfg := settings()
 	cfg.Kubernetes.Accounts = javaAccounts(c)
 	m := newDatabase(t, "utf8mb4")
-	one := &ops{startShared(t, storeOptions(t, m), cfg, nil).ready(t), c, name}
+	one := &ops{service: startShared(t, storeOptions(t, m), cfg, nil).ready(t), c: c, namespace: name}
 	two := &ops{startShared(t, storeOptions(t, m), cfg, func(next http.RoundTripper) http.RoundTripper { return heldBack{next, held} }).ready(t), c, name}
 	replicas := []*ops{one, two}
 

@@ -21,9 +21,7 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/localkube"
-	"github.com/datapunchorg/go-clouddriver/pkg/account"
-	"github.com/datapunchorg/go-clouddriver/pkg/api"
-	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	assembly "github.com/datapunchorg/go-clouddriver/pkg/service"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 )
 
@@ -81,42 +79,19 @@ func replica(input string) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	ctx := context.Background()
-	db, err := store.Open(ctx, store.Options{MySQL: in.MySQL, Path: in.Path, Timeout: 10 * time.Second, MigrationTimeout: time.Minute, MaxOpen: 10, MaxIdle: 4, Lifetime: time.Minute})
-	if err != nil {
-		return err
-	}
-	if err := db.Migrate(ctx); err != nil {
-		return err
-	}
-	s := &service{registry: account.NewRegistry(account.SourceKubeconfig)}
-	var n atomic.Int64
-	s.wrap = func(next http.RoundTripper) http.RoundTripper { return moments{next, &n, in.At, in.Stop} }
-	c := settings()
+	c := onDatabase(settings(), store.Options{MySQL: in.MySQL, Path: in.Path, Timeout: 10 * time.Second})
 	c.Tasks.Lease = replicaLease
-	c.Kubernetes = config.Kubernetes{Kubeconfig: in.Kubeconfig}
-	source := account.NewKubeconfig(c.Kubernetes, s.registry, log)
-	if err := source.Load(); err != nil {
-		return err
-	}
-	parts, err := s.wire(c, log, api.Options{}, db)
-	if err != nil {
-		return err
-	}
+	c.Kubernetes.Kubeconfig = in.Kubeconfig
+	var n atomic.Int64
+	s := &service{wrap: func(next http.RoundTripper) http.RoundTripper { return moments{next, &n, in.At, in.Stop} }}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	for _, run := range append(parts.runs, source.Run) {
-		go func() { _ = run(ctx) }()
-	}
-	// Taking over needs the clients.
-	for _, err := s.fleet.Client("none"); err != nil && len(s.fleet.Status()) == 0; {
-		time.Sleep(10 * time.Millisecond)
-	}
-	go func() { _ = parts.tasks.Run(ctx) }()
-	fmt.Println("http://" + listener.Addr().String())
-	return (&http.Server{Handler: parts.handler, ReadHeaderTimeout: time.Minute}).Serve(listener)
+	o := s.parts(log)
+	o.Listener = listener
+	o.Started = func(*assembly.Service) { fmt.Println("http://" + listener.Addr().String()) }
+	return assembly.Serve(context.Background(), &c, o)
 }
 
 // process is a replica as seen from the test.
@@ -363,7 +338,7 @@ func TestStoppedOwner_DoesNothingTwice(t *testing.T) {
 			name := "stop-" + scenario.name
 			namespace(t, name, c)
 			first := startProcess(t, replicaInput{MySQL: m, At: scenario.at, Stop: true}, c, name)
-			o := &ops{second.service, c, name}
+			o := &ops{service: second.service, c: c, namespace: name}
 			if scenario.prepare != "" {
 				apply(t, c, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: r, namespace: "+name+"}\ndata: {a: b}")
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -269,7 +270,11 @@ spec: {policyName: rows-policy, validationActions: [Deny]}
 				}
 				return nil
 			})
-			if r := o.get(t, "/kubernetes/task/"+id+"/owner"); r.body != `{"name":"test"}` {
+			host, err := os.Hostname()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := o.get(t, "/kubernetes/task/"+id+"/owner"); r.body != fmt.Sprintf(`{"name":%q}`, host) {
 				t.Error(r.body)
 			}
 			if r := o.get(t, "/kubernetes/task/nobody/owner"); r.status != 404 {
@@ -404,7 +409,7 @@ func TestChecklist_Namespaces(t *testing.T) {
 	restricted := account("restricted", nil, nil)
 	restricted.Permissions = map[string][]string{"WRITE": {"ops"}}
 	cfg.Kubernetes.Accounts = append(cfg.Kubernetes.Accounts, restricted)
-	s := &ops{start(t, cfg), o.c, o.namespace}
+	s := &ops{service: start(t, cfg), c: o.c, namespace: o.namespace}
 	manifest := func(namespace string) string {
 		return "manifests: [{apiVersion: v1, kind: ConfigMap, metadata: {name: x" + namespace + "}}]\nmoniker: {app: x}\n"
 	}

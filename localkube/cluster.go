@@ -289,6 +289,42 @@ func (c *Cluster) run(name component, args ...string) (*process, error) {
 	return p, nil
 }
 
+// Backup keeps the content as it is, for Restore. The API server is away
+// meanwhile.
+func (c *Cluster) Backup(ctx context.Context) error {
+	return c.withoutData(ctx, func() error {
+		return os.CopyFS(filepath.Join(c.dir, "backup"), os.DirFS(filepath.Join(c.dir, "etcd")))
+	})
+}
+
+// Restore brings back the content of the Backup, as an operator does after a
+// disaster: versions go backwards.
+func (c *Cluster) Restore(ctx context.Context) error {
+	return c.withoutData(ctx, func() error {
+		data := filepath.Join(c.dir, "etcd")
+		if err := os.RemoveAll(data); err != nil {
+			return err
+		}
+		return os.Rename(filepath.Join(c.dir, "backup"), data)
+	})
+}
+
+// withoutData stops the API server and etcd for a moment.
+func (c *Cluster) withoutData(ctx context.Context, do func() error) error {
+	c.KillAPIServer()
+	c.mu.Lock()
+	p := c.processes[etcd]
+	c.mu.Unlock()
+	p.kill()
+	if err := do(); err != nil {
+		return fmt.Errorf("the data of etcd: %w", err)
+	}
+	if err := c.startEtcd(ctx); err != nil {
+		return err
+	}
+	return c.StartAPIServer(ctx)
+}
+
 // Stop ends every process of the control plane and removes its files.
 func (c *Cluster) Stop() {
 	c.mu.Lock()

@@ -17,8 +17,10 @@ type Proxy struct {
 
 	mu      sync.Mutex
 	hole    bool
+	refuse  bool
 	changed chan struct{}
 	conns   map[net.Conn]struct{}
+	frozen  map[net.Conn]struct{}
 }
 
 // NewProxy listens on a free loopback port and forwards to target.
@@ -27,7 +29,7 @@ func NewProxy(target string) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the proxy: %w", err)
 	}
-	p := &Proxy{listener: l, target: target, changed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	p := &Proxy{listener: l, target: target, changed: make(chan struct{}), conns: map[net.Conn]struct{}{}, frozen: map[net.Conn]struct{}{}}
 	go p.serve()
 	return p, nil
 }
@@ -44,15 +46,44 @@ func (p *Proxy) BlackHole(on bool) {
 	p.changed = make(chan struct{})
 }
 
-// Close ends the proxy and every connection through it.
-func (p *Proxy) Close() {
-	_ = p.listener.Close()
-	p.BlackHole(false)
+// Freeze swallows what comes on the connections that are open now, as when the
+// other side is gone without a word. New ones work.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		p.frozen[c] = struct{}{}
+	}
+}
+
+// Refuse starts or ends the refusal of connections, those that are open
+// included.
+func (p *Proxy) Refuse(on bool) {
+	p.mu.Lock()
+	p.refuse = on
+	p.mu.Unlock()
+	if on {
+		p.Cut()
+	}
+}
+
+// Cut ends every connection that is open now.
+func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.conns {
 		_ = c.Close()
 	}
+	clear(p.frozen)
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Close ends the proxy and every connection through it.
+func (p *Proxy) Close() {
+	_ = p.listener.Close()
+	p.BlackHole(false)
+	p.Cut()
 }
 
 func (p *Proxy) serve() {
@@ -68,7 +99,10 @@ func (p *Proxy) serve() {
 func (p *Proxy) forward(client net.Conn) {
 	defer p.forget(client)
 	p.remember(client)
-	p.waitOpen()
+	p.waitOpen(client)
+	if p.refuses() {
+		return
+	}
 	server, err := net.Dial("tcp", p.target)
 	if err != nil {
 		return
@@ -83,7 +117,7 @@ func (p *Proxy) pump(dst, src net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := src.Read(buf)
-		p.waitOpen()
+		p.waitOpen(src)
 		if n > 0 {
 			if _, werr := dst.Write(buf[:n]); werr != nil {
 				err = werr
@@ -99,10 +133,17 @@ func (p *Proxy) pump(dst, src net.Conn) {
 	}
 }
 
-func (p *Proxy) waitOpen() {
+func (p *Proxy) refuses() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refuse
+}
+
+func (p *Proxy) waitOpen(c net.Conn) {
 	for {
 		p.mu.Lock()
-		hole, changed := p.hole, p.changed
+		_, frozen := p.frozen[c]
+		hole, changed := p.hole || frozen, p.changed
 		p.mu.Unlock()
 		if !hole {
 			return
@@ -122,4 +163,5 @@ func (p *Proxy) forget(c net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.conns, c)
+	delete(p.frozen, c)
 }

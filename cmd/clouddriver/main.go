@@ -14,11 +14,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/service"
 	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	err := run(ctx, os.Args[1:])
 	stop()
 	if err == nil || errors.Is(err, pflag.ErrHelp) {
@@ -57,11 +59,7 @@ func run(ctx context.Context, args []string) error {
 	if command == "migrate" {
 		return migrateCommand(ctx, flags.Args(), settings, log, os.Stdout)
 	}
-	service, err := newService(ctx, settings, log)
-	if err != nil {
-		return err
-	}
-	return service.run(ctx)
+	return service.Serve(ctx, settings, service.Options{Log: log, Version: version()})
 }
 
 // version is what the binary was built from.

@@ -122,9 +122,19 @@ func (a *Account) Class(kindText string) (spinnaker.Class, bool) {
 }
 
 // WatchFingerprint changes whenever the account's watches have to be set up
-// anew. It holds no readable secret.
+// anew: it is about another cluster, or about other objects of it. Credentials
+// are no part of it: they are changed under way.
 func (a *Account) WatchFingerprint() string {
-	return digest(a.Namespaces, a.OmitNamespaces, a.Kinds, a.OmitKinds, a.LabelSelector, a.DeriveNames, a.CustomResources, a.AllRelationships, fmt.Sprint(a.Invalid), a.Identity())
+	return digest(a.Namespaces, a.OmitNamespaces, a.Kinds, a.OmitKinds, a.LabelSelector, a.DeriveNames, a.CustomResources, a.AllRelationships, fmt.Sprint(a.Invalid), a.Server())
+}
+
+// Server tells apart clusters, and whom requests to them are made for.
+func (a *Account) Server() string {
+	c := a.REST
+	if c == nil {
+		return ""
+	}
+	return digest(c.Host, c.APIPath, c.ServerName, c.Impersonate)
 }
 
 // Identity tells apart who asks which server. It holds no readable secret.
@@ -134,8 +144,8 @@ func (a *Account) Identity() string {
 		return ""
 	}
 	identity := []any{
-		c.Host, c.APIPath, c.Username, c.Password, c.BearerToken, c.BearerTokenFile, c.Impersonate,
-		c.Insecure, c.ServerName, c.CertFile, c.KeyFile, c.CAFile, c.CertData, c.KeyData, c.CAData, a.Credential,
+		a.Server(), c.Username, c.Password, c.BearerToken, c.BearerTokenFile,
+		c.Insecure, c.CertFile, c.KeyFile, c.CAFile, c.CertData, c.KeyData, c.CAData, a.Credential,
 	}
 	if e := c.ExecProvider; e != nil {
 		identity = append(identity, e.Command, e.Args, e.Env, e.APIVersion, e.InteractiveMode)

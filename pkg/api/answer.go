@@ -2,8 +2,10 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -69,27 +71,66 @@ func (s *Server) cached(key string, version uint64, render func() []byte) *answe
 	})
 }
 
-// send writes an answer, in the form and only if the caller wants it.
-func (s *Server) send(w http.ResponseWriter, r *http.Request, h *watch.Health, a *answer, accounts ...string) {
-	header := w.Header()
-	markStale(header, h, accounts)
-	header.Set("Etag", a.etag)
-	if matches(r.Header.Get("If-None-Match"), a.etag) {
-		w.WriteHeader(http.StatusNotModified)
+// reply is what a handler answers.
+type reply struct {
+	status int // 0 for 200
+	// answer is the body, nil for none.
+	answer *answer
+	// mediaType is Spinnaker's JSON when empty.
+	mediaType string
+	// about are the accounts that the answer tells of, all when nil.
+	about []string
+	// open writes an answer that goes on; it has the connection.
+	open func(w http.ResponseWriter)
+}
+
+// answered is a reply with a body; about are the accounts that it tells of.
+func answered(a *answer, about ...string) reply { return reply{answer: a, about: about} }
+
+// model is a reply with a model that is not worth keeping.
+func model(m any) (reply, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{answer: &answer{body: body}}, nil
+}
+
+// send writes a reply, in the form and only if the caller wants it.
+func (s *Server) send(w http.ResponseWriter, r *request, rep reply) {
+	if rep.open != nil {
+		rep.open(w)
 		return
 	}
-	header.Set("Content-Type", contentType)
-	body := a.body
+	header := w.Header()
+	if r.route.fresh == memory || r.route.fresh == set && r.doubt != nil {
+		markStale(header, r.health, rep.about)
+	}
+	status := cmp.Or(rep.status, http.StatusOK)
+	if rep.answer == nil {
+		w.WriteHeader(status)
+		return
+	}
+	if rep.answer.etag != "" && status == http.StatusOK {
+		header.Set("Etag", rep.answer.etag)
+		if matches(r.Header.Get("If-None-Match"), rep.answer.etag) {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	header.Set("Content-Type", cmp.Or(rep.mediaType, contentType))
+	body := rep.answer.body
 	if len(body) >= leastZip {
 		header.Set("Vary", "Accept-Encoding")
 		if acceptsGzip(r.Header.Get("Accept-Encoding")) {
-			if zipped := a.gzip(); zipped != nil {
+			if zipped := rep.answer.gzip(); zipped != nil {
 				header.Set("Content-Encoding", "gzip")
 				body = zipped
 			}
 		}
 	}
 	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
 	_, _ = w.Write(body) // the caller may be gone
 }
 
@@ -109,7 +150,7 @@ func markStale(header http.Header, h *watch.Health, accounts []string) {
 		}
 	}
 	if len(names) > 0 {
-		header.Set(StaleHeader, strings.Join(names, ","))
+		header.Set(StaleHeader, strings.Join(append(header.Values(StaleHeader), names...), ","))
 	}
 }
 

@@ -1,43 +1,26 @@
 package api
 
-import (
-	"net/http"
+import "github.com/datapunchorg/go-clouddriver/pkg/view"
 
-	"github.com/datapunchorg/go-clouddriver/pkg/view"
-)
-
-func (s *Server) applications(w http.ResponseWriter, r *http.Request) {
-	h := s.await(r)
+func (s *Server) applications(*request) (reply, error) {
 	a := s.cached("applications", s.Index.Membership(), func() []byte { return view.Applications(s.Index.Applications()) })
-	s.send(w, r, h, a)
+	return answered(a), nil
 }
 
-func (s *Server) application(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "application")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	h := s.await(r)
+func (s *Server) application(r *request) (reply, error) {
+	p := r.segments("application")
 	found, ok := s.Index.Application(p[0])
 	if !ok {
-		markStale(w.Header(), h, nil)
-		s.fail(w, r, view.NotFoundError("Application does not exist (name: "+p[0]+")"))
-		return
+		return reply{}, view.NotFoundError("Application does not exist (name: " + p[0] + ")")
 	}
-	s.send(w, r, h, newAnswer(view.Application(found)))
+	return answered(newAnswer(view.Application(found))), nil
 }
 
-func (s *Server) clusterNames(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "application")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	h := s.await(r)
+func (s *Server) clusterNames(r *request) (reply, error) {
+	p := r.segments("application")
 	a := s.cached(key("clusters", p[0]), s.Index.Version(p[0]), func() []byte {
 		found, _ := s.Index.Application(p[0]) // none has no clusters
 		return view.ClusterNames(found)
 	})
-	s.send(w, r, h, a)
+	return answered(a), nil
 }

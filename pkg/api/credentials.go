@@ -1,14 +1,12 @@
 package api
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
-	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
 // credential is the short form of an account (accounts.md 1.2), with the two
@@ -70,7 +68,7 @@ func (s *Server) newFullCredential(a *account.Account) fullCredential {
 
 // credentials lists every account to every caller: Fiat reads it without a
 // user. It asks no cluster and waits for none.
-func (s *Server) credentials(w http.ResponseWriter, r *http.Request) {
+func (s *Server) credentials(r *request) (reply, error) {
 	accounts, _ := s.Accounts.List()
 	switch strings.ToLower(r.URL.Query().Get("expand")) {
 	case "true", "on", "yes", "1":
@@ -78,31 +76,21 @@ func (s *Server) credentials(w http.ResponseWriter, r *http.Request) {
 		for _, a := range accounts {
 			full = append(full, s.newFullCredential(a))
 		}
-		s.sendPlain(w, r, full)
+		return answered(newAnswer(view.Encode(full))), nil
 	default:
 		short := make([]credential, 0, len(accounts))
 		for _, a := range accounts {
 			short = append(short, s.newCredential(a))
 		}
-		s.sendPlain(w, r, short)
+		return answered(newAnswer(view.Encode(short))), nil
 	}
 }
 
-func (s *Server) credential(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "account")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
+func (s *Server) credential(r *request) (reply, error) {
+	p := r.segments("account")
 	a, ok := s.Accounts.Get(p[0])
 	if !ok {
-		s.fail(w, r, view.NotFoundError("Credentials not found (name: "+p[0]+")"))
-		return
+		return reply{}, view.NotFoundError("Credentials not found (name: " + p[0] + ")")
 	}
-	s.sendPlain(w, r, s.newFullCredential(a))
-}
-
-// sendPlain sends a model that does not depend on the clusters' health.
-func (s *Server) sendPlain(w http.ResponseWriter, r *http.Request, model any) {
-	s.send(w, r, &watch.Health{}, newAnswer(view.Encode(model)))
+	return answered(newAnswer(view.Encode(s.newFullCredential(a)))), nil
 }

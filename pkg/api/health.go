@@ -4,48 +4,63 @@ import (
 	"context"
 	"net/http"
 	"time"
-
-	"github.com/go-chi/chi/v5"
 )
 
-// probeRoutes answer whoever asks whether the service is there (read-rest.md
+// The probes answer whoever asks whether the service is there (read-rest.md
 // 3.7). Broken clusters never take it down.
-func (s *Server) probeRoutes(r chi.Router) {
-	r.Get("/health", s.health)
-	r.Get("/health/liveness", func(w http.ResponseWriter, r *http.Request) { s.json(w, r, map[string]string{"status": "UP"}) })
-	r.Get("/health/readiness", func(w http.ResponseWriter, r *http.Request) { s.probe(w, r, "OUT_OF_SERVICE") })
-	r.Get("/readyz", s.ready)
-	r.Get("/info", func(w http.ResponseWriter, r *http.Request) {
-		s.json(w, r, map[string]any{"build": map[string]string{"version": s.Version}})
-	})
-}
 
 // probeTimeout bounds the question whether the database answers.
 const probeTimeout = 2 * time.Second
 
-func (s *Server) health(w http.ResponseWriter, r *http.Request) { s.probe(w, r, "DOWN") }
+func (s *Server) health(r *request) (reply, error) { return s.probe(r, "DOWN") }
 
-func (s *Server) probe(w http.ResponseWriter, r *http.Request, down string) {
+func (s *Server) liveness(*request) (reply, error) { return model(map[string]string{"status": "UP"}) }
+
+func (s *Server) readiness(r *request) (reply, error) { return s.probe(r, "OUT_OF_SERVICE") }
+
+func (s *Server) probe(r *request, down string) (reply, error) {
 	if s.Down != nil {
 		ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
 		defer cancel()
 		if err := s.Down(ctx); err != nil {
-			w.Header().Set("Content-Type", contentType)
-			w.WriteHeader(http.StatusServiceUnavailable)
-			s.json(w, r, map[string]any{"status": down, "details": map[string]string{"reason": err.Error()}})
-			return
+			rep, failed := model(map[string]any{"status": down, "details": map[string]string{"reason": err.Error()}})
+			rep.status = http.StatusServiceUnavailable
+			return rep, failed
 		}
 	}
-	s.json(w, r, map[string]string{"status": "UP"})
+	return model(map[string]string{"status": "UP"})
+}
+
+func (s *Server) info(*request) (reply, error) {
+	return model(map[string]any{"build": map[string]string{"version": s.Version}})
 }
 
 // ready turns 200 once every account has synced or failed for the first time,
-// and stays so: a cluster that fails later must not take the replica out.
-func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+// and stays so until the service stops: a cluster that fails later must not take
+// the replica out.
+func (s *Server) ready(*request) (reply, error) {
+	if s.stopping() {
+		return reply{}, problem{status: http.StatusServiceUnavailable, message: "the service stops"}
+	}
 	select {
 	case <-s.Fleet.Settled():
-		s.json(w, r, map[string]string{"status": "UP"})
+		return model(map[string]string{"status": "UP"})
 	default:
-		s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: "accounts are being listed for the first time"})
+		return reply{}, problem{status: http.StatusServiceUnavailable, message: "accounts are being listed for the first time"}
 	}
+}
+
+// stopping says whether the service has begun to stop.
+func (s *Server) stopping() bool {
+	select {
+	case <-s.Closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// metrics hands the connection to Prometheus' own handler.
+func (s *Server) metrics(r *request) (reply, error) {
+	return reply{open: func(w http.ResponseWriter) { s.Metrics.ServeHTTP(w, r.Request) }}, nil
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -21,33 +20,26 @@ const (
 
 // history tells what was written to an application, by whom and for what, the
 // latest first.
-func (s *Server) history(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "application")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
+func (s *Server) history(r *request) (reply, error) {
+	p := r.segments("application")
 	q := r.URL.Query()
 	size, err := positive(q, "pageSize", historyPage, historyMost)
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return reply{}, err
 	}
 	before := int64(0)
 	if text := q.Get("before"); text != "" {
 		if before, err = strconv.ParseInt(text, 10, 64); err != nil || before < 1 {
-			s.fail(w, r, bad("before: %q is not the id of an entry", text))
-			return
+			return reply{}, bad("before: %q is not the id of an entry", text)
 		}
 	}
 	found, err := s.History.ApplicationHistory(r.Context(), []string{p[0], s.spelling(p[0])}, before, size)
 	if err != nil {
-		s.failTask(w, r, err)
-		return
+		return reply{}, taskProblem(err)
 	}
 	out := map[string]any{"application": p[0], "writes": found}
 	if len(found) == size {
 		out["next"] = "/applications/" + url.PathEscape(p[0]) + "/history?pageSize=" + strconv.Itoa(size) + "&before=" + strconv.FormatInt(found[len(found)-1].ID, 10)
 	}
-	s.json(w, r, out)
+	return model(out)
 }

@@ -5,23 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"sync"
 
-	"github.com/go-chi/chi/v5"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
-	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
-
-func (s *Server) instanceRoutes(r chi.Router) {
-	r.Get("/{account}/{region}/{id}", s.instance)
-	r.Get("/{account}/{region}/{id}/console", s.console)
-}
 
 func noInstance(id string) error {
 	return view.NotFoundError("Instance not found (id: " + id + ")")
@@ -29,44 +23,38 @@ func noInstance(id string) error {
 
 // instance answers for one pod, or for whatever else is called so (read-rest.md
 // 2.1).
-func (s *Server) instance(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "account", "region", "id")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
+func (s *Server) instance(r *request) (reply, error) {
+	p := r.segments("account", "region", "id")
 	kind, name, ok := spinnaker.SplitFullName(p[2])
 	a, known := s.Accounts.Get(p[0])
 	if !ok || !known {
-		s.fail(w, r, noInstance(p[2]))
-		return
+		return reply{}, noInstance(p[2])
 	}
-	h := s.await(r, p[0])
-	if found := s.Index.Find(p[0], p[1], kind, name); found != nil {
-		s.send(w, r, h, newAnswer(view.Instance(p[0], found)), p[0])
-		return
+	found, err := s.instanceAt(r, a, kind, p[1], name)
+	if err != nil {
+		return reply{}, s.notRead(r, p[0], err, noInstance(p[2]))
 	}
-	if h.NeverSynced(p[0]) && spinnaker.SameKind(kind, "pod") {
-		if pod, err := s.livePod(r.Context(), p[0], p[1], name); err == nil {
-			s.Index.Written(p[0], "pod", pod)
-			if found := s.Index.Decode(a, pod); found != nil {
-				s.send(w, r, h, newAnswer(view.Instance(p[0], found)), p[0])
-				return
-			}
-		} else if !cluster.Is(err, cluster.NotFound) {
-			s.fail(w, r, upstream(p[0], err))
-			return
-		}
-	}
-	s.fail(w, r, missing(h, p[0], noInstance(p[2]).Error()))
+	return answered(newAnswer(view.Instance(p[0], found)), p[0]), nil
 }
 
-func (s *Server) livePod(ctx context.Context, accountName, namespace, name string) (*unstructured.Unstructured, error) {
-	client, err := s.Clients.Client(accountName)
+func (s *Server) instanceAt(r *request, a *account.Account, kind, namespace, name string) (*index.Object, error) {
+	at, err := s.place(r, a, kind, namespace, name)
 	if err != nil {
 		return nil, err
 	}
-	return client.Get(ctx, podResource, namespace, name)
+	if s.inMemory(r, at) {
+		if found := s.Index.Find(a.Name, at.namespace, kind, name); found != nil {
+			return found, nil
+		}
+	}
+	live, err := s.readLive(r, at)
+	if err != nil {
+		return nil, err
+	}
+	if found := index.Decode(a, live); found != nil {
+		return found, nil
+	}
+	return nil, errNoSuchObject
 }
 
 var podResource = cluster.Resource{Version: "v1", Plural: "pods", Kind: "Pod", Namespaced: true, Watchable: true}
@@ -80,12 +68,8 @@ type containerLog struct {
 }
 
 // console answers with the logs of a pod's containers (read-rest.md 2.2).
-func (s *Server) console(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "account", "region", "id")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
+func (s *Server) console(r *request) (reply, error) {
+	p := r.segments("account", "region", "id")
 	query := r.URL.Query()
 	provider := query.Get("cloudProvider")
 	if provider == "" {
@@ -94,15 +78,13 @@ func (s *Server) console(w http.ResponseWriter, r *http.Request) {
 	kind, name, ok := spinnaker.SplitFullName(p[2])
 	a, known := s.Accounts.Get(p[0])
 	if !ok || !known || !spinnaker.SameKind(kind, "pod") || !a.AllowsNamespace(p[1]) || (provider != "" && provider != kubernetes) {
-		s.fail(w, r, noInstance(p[2]))
-		return
+		return reply{}, noInstance(p[2])
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.LogTimeout)
 	defer cancel()
 	client, err := s.Clients.Client(p[0])
 	if err != nil {
-		s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: err.Error()})
-		return
+		return reply{}, s.unavailable(r, p[0], err)
 	}
 	pod, err := client.Get(ctx, podResource, p[1], name)
 	var logs []containerLog
@@ -110,8 +92,7 @@ func (s *Server) console(w http.ResponseWriter, r *http.Request) {
 	case cluster.Is(err, cluster.NotFound):
 		logs = []containerLog{{"Error", "Failed to retrieve pod data; pod may have been deleted."}}
 	case err != nil:
-		s.fail(w, r, upstream(p[0], err))
-		return
+		return reply{}, s.unavailable(r, p[0], err)
 	default:
 		names := containersOf(pod.Object)
 		logs = make([]containerLog, len(names))
@@ -121,7 +102,7 @@ func (s *Server) console(w http.ResponseWriter, r *http.Request) {
 		}
 		reading.Wait()
 	}
-	s.send(w, r, &watch.Health{}, newAnswer(view.Encode(map[string]any{"output": logs})))
+	return answered(newAnswer(view.Encode(map[string]any{"output": logs}))), nil
 }
 
 // containersOf lists a pod's containers: those that start it, the others, and

@@ -2,32 +2,24 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
-	"github.com/go-chi/chi/v5"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
-	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/operation"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
-
-func (s *Server) jobRoutes(r chi.Router) {
-	r.Get("/applications/{application}/jobs/{account}/{location}/{id}", s.job)
-	r.Post("/applications/{application}/jobs/{account}/{location}/{id}", s.job) // as Gate asks
-	r.Delete("/applications/{application}/jobs/{account}/{location}/{id}", s.cancelJob)
-	r.Get("/applications/{application}/jobs/{account}/{location}/{id}/{container}", s.jobProperties)
-	r.Get("/applications/{application}/kubernetes/pods/{account}/{namespace}/{pod}/{container}", s.podProperties)
-}
 
 // jobRequest is a question about one job.
 type jobRequest struct {
@@ -36,11 +28,8 @@ type jobRequest struct {
 	location, name, id string
 }
 
-func (s *Server) jobOf(r *http.Request) (jobRequest, error) {
-	p, err := segments(r, "account", "location", "id")
-	if err != nil {
-		return jobRequest{}, err
-	}
+func (s *Server) jobOf(r *request) (jobRequest, error) {
+	p := r.segments("account", "location", "id")
 	q := jobRequest{location: p[1], id: p[2]}
 	kind, name, ok := spinnaker.SplitFullName(p[2])
 	q.name = name
@@ -49,10 +38,20 @@ func (s *Server) jobOf(r *http.Request) (jobRequest, error) {
 		return q, q.missing(p[0])
 	}
 	q.account = a
+	var err error
 	if q.client, err = s.Clients.Client(p[0]); err != nil {
-		return q, problem{status: http.StatusServiceUnavailable, message: err.Error()}
+		return q, s.unavailable(r, p[0], err)
 	}
 	return q, nil
+}
+
+// readJob reads the job itself.
+func (s *Server) readJob(r *request, q jobRequest) (*unstructured.Unstructured, error) {
+	at, err := s.place(r, q.account, "job", q.location, q.name)
+	if err != nil {
+		return nil, err
+	}
+	return s.object(r, at)
 }
 
 func (q jobRequest) missing(accountName string) error {
@@ -60,38 +59,34 @@ func (q jobRequest) missing(accountName string) error {
 }
 
 // job answers how a job is (read-rest.md 2.3).
-func (s *Server) job(w http.ResponseWriter, r *http.Request) {
+func (s *Server) job(r *request) (reply, error) {
 	q, err := s.jobOf(r)
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return reply{}, err
 	}
-	object, err := s.object(r, q.client, q.account, "job", q.location, q.name)
+	object, err := s.readJob(r, q)
 	var pods []view.JobPod
 	switch {
-	case cluster.Is(err, cluster.NotFound):
+	case gone(err):
 		// A job may go by its own time to live before anybody has asked how it
 		// ended.
 		object = s.Index.LastJob(q.account.Name, q.location, q.name)
 		if object == nil || view.JobStateOf(object.Object) == view.JobRunning {
-			s.fail(w, r, q.missing(q.account.Name))
-			return
+			return reply{}, q.missing(q.account.Name)
 		}
 	case err != nil:
-		s.fail(w, r, upstream(q.account.Name, err))
-		return
+		return reply{}, s.unavailable(r, q.account.Name, err)
 	default:
 		if pods, err = s.podsOfJob(r, q, object); err != nil {
-			s.fail(w, r, upstream(q.account.Name, err))
-			return
+			return reply{}, s.unavailable(r, q.account.Name, err)
 		}
 	}
-	s.send(w, r, &watch.Health{}, newAnswer(view.Encode(view.NewJob(q.account.Name, object, pods, !s.Jobs.HidePodStatus))))
+	return answered(newAnswer(view.Encode(view.NewJob(q.account.Name, object, pods, !s.Jobs.HidePodStatus)))), nil
 }
 
 // podsOfJob lists a job's pods. While the watch tells that none of them has
 // changed, they are not asked for again.
-func (s *Server) podsOfJob(r *http.Request, q jobRequest, job *unstructured.Unstructured) ([]view.JobPod, error) {
+func (s *Server) podsOfJob(r *request, q jobRequest, job *unstructured.Unstructured) ([]view.JobPod, error) {
 	name := q.account.Name
 	watched, versions := s.Index.Instances(name, string(job.GetUID()))
 	// The error goes with the pods: whoever shares the reading shares it, too.
@@ -103,7 +98,8 @@ func (s *Server) podsOfJob(r *http.Request, q jobRequest, job *unstructured.Unst
 		err  error
 	}
 	read := func() answer {
-		all, err := livePods(r.Context(), q.client, job)
+		// The first who asks may go, the others want the answer.
+		all, err := livePods(context.WithoutCancel(r.Context()), q.client, job)
 		out := answer{told: err == nil, err: err}
 		for _, pod := range all {
 			out.pods = append(out.pods, view.NewJobPod(pod.Object))
@@ -112,7 +108,8 @@ func (s *Server) podsOfJob(r *http.Request, q jobRequest, job *unstructured.Unst
 		}
 		return out
 	}
-	if s.await(r, name).IsStale(name) || !s.Index.Follows(name, "pod", q.location) {
+	pods := watch.Cover{Kinds: func(kindText string) bool { return kindText == "pod" }, Namespace: q.location}
+	if r.health.Unproved(name, pods) != nil {
 		found := read()
 		return found.pods, found.err
 	}
@@ -138,30 +135,59 @@ func livePods(ctx context.Context, client Cluster, job *unstructured.Unstructure
 	return client.List(ctx, podResource, job.GetNamespace(), labels.SelectorFromSet(match).String())
 }
 
-// cancelJob deletes a job and its pods (read-rest.md 2.6).
-func (s *Server) cancelJob(w http.ResponseWriter, r *http.Request) {
+// cancelWait is how long a cancelled job is waited for; its task goes on.
+const cancelWait = 10 * time.Second
+
+// cancelJob deletes a job and its pods, by an operation and its task like every
+// other write (read-rest.md 2.6).
+func (s *Server) cancelJob(r *request) (reply, error) {
 	q, err := s.jobOf(r)
 	if err == nil && s.Jobs.KeepOnCancel {
 		err = bad("jobs.cancelDeletes is off: jobs are not deleted when they are cancelled")
 	}
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return reply{}, err
 	}
-	resource := cluster.Resource{Group: "batch", Version: "v1", Plural: "jobs", Kind: "Job", Namespaced: true}
-	live, err := q.client.Get(r.Context(), resource, q.location, q.name)
-	if err == nil {
-		uid, background := live.GetUID(), metav1.DeletePropagationBackground
-		err = q.client.Delete(r.Context(), resource, q.location, q.name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &background})
-		if err == nil {
-			s.Index.Gone(q.account.Name, "job", q.location, q.name, string(uid))
+	body, err := json.Marshal(map[string]any{
+		"account": q.account.Name, "location": q.location, "manifestName": spinnaker.FullName("job", q.name),
+		"options": map[string]any{"cascading": "background"}, "moniker": map[string]string{"app": r.path["application"]},
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	requests := []operation.Request{{Name: "deleteManifest", Body: body}}
+	if _, err = s.validated(r, kubernetes, requests); err != nil {
+		return reply{}, err
+	}
+	id, err := s.Tasks.Submit(r.Context(), contextOf(r), requests)
+	if err != nil {
+		return reply{}, taskProblem(err)
+	}
+	return reply{}, s.awaitTask(r, id)
+}
+
+// awaitTask waits for a task's end; the error is that with which it failed.
+func (s *Server) awaitTask(r *request, id string) error {
+	deadline := time.After(cancelWait)
+	const every = 50 * time.Millisecond
+	for {
+		t, err := s.Tasks.Get(r.Context(), id)
+		switch {
+		case err != nil:
+			return taskProblem(err)
+		case t.Status.Failed:
+			return problem{status: http.StatusServiceUnavailable, message: t.Status.Status}
+		case t.Status.Completed:
+			return nil
+		}
+		select {
+		case <-r.Context().Done():
+			return r.Context().Err()
+		case <-deadline:
+			return nil
+		case <-time.After(every):
 		}
 	}
-	if err != nil && !cluster.Is(err, cluster.NotFound) && !cluster.Is(err, cluster.Conflict) {
-		s.fail(w, r, upstream(q.account.Name, err))
-		return
-	}
-	w.WriteHeader(http.StatusOK)
 }
 
 // propertiesMost is how much of a log is read for properties.
@@ -169,28 +195,27 @@ const propertiesMost = 50 << 20
 
 // jobProperties reads what a container of a job says to the pipeline in its
 // log (read-rest.md 2.4). Orca takes every failure for "nothing".
-func (s *Server) jobProperties(w http.ResponseWriter, r *http.Request) {
-	found := map[string]any{}
-	defer func() { s.json(w, r, found) }()
+func (s *Server) jobProperties(r *request) (reply, error) {
+	return model(s.propertiesOfJob(r))
+}
+
+func (s *Server) propertiesOfJob(r *request) map[string]any {
+	none := map[string]any{}
 	q, err := s.jobOf(r)
 	if err != nil {
-		return
-	}
-	p, err := segments(r, "container")
-	if err != nil {
-		return
+		return none
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.LogTimeout)
 	defer cancel()
-	job, err := s.object(r, q.client, q.account, "job", q.location, q.name)
+	job, err := s.readJob(r, q)
 	if err != nil {
-		return
+		return none
 	}
 	pods, err := livePods(ctx, q.client, job)
 	if err != nil || len(pods) == 0 {
-		return
+		return none
 	}
-	found = s.properties(ctx, q.client, q.location, bestPod(pods), p[0])
+	return s.properties(ctx, q.client, q.location, bestPod(pods), r.path["container"])
 }
 
 // bestPod is the newest pod that has succeeded, else the newest.
@@ -208,24 +233,20 @@ func bestPod(pods []*unstructured.Unstructured) string {
 }
 
 // podProperties is the same for a pod (read-rest.md 2.5).
-func (s *Server) podProperties(w http.ResponseWriter, r *http.Request) {
-	found := map[string]any{}
-	defer func() { s.json(w, r, found) }()
-	p, err := segments(r, "account", "namespace", "pod", "container")
-	if err != nil {
-		return
-	}
+func (s *Server) podProperties(r *request) (reply, error) {
+	p := r.segments("account", "namespace", "pod", "container")
+	none := map[string]any{}
 	a, known := s.Accounts.Get(p[0])
 	if !known || !a.AllowsNamespace(p[1]) {
-		return
+		return model(none)
 	}
 	client, err := s.Clients.Client(p[0])
 	if err != nil {
-		return
+		return model(none)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.LogTimeout)
 	defer cancel()
-	found = s.properties(ctx, client, p[1], p[2], p[3])
+	return model(s.properties(ctx, client, p[1], p[2], p[3]))
 }
 
 func (s *Server) properties(ctx context.Context, client Cluster, namespace, pod, container string) map[string]any {

@@ -6,70 +6,78 @@ import (
 	"slices"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
-func (s *Server) applicationLoadBalancers(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "application")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	h := s.await(r)
+func (s *Server) applicationLoadBalancers(r *request) (reply, error) {
+	p := r.segments("application")
 	a := s.cached(key("loadBalancers", p[0]), s.Index.Version(p[0]), func() []byte {
 		all := s.elements("loadBalancers", p[0], index.Balancers, view.LoadBalancers)
 		slices.SortStableFunc(all, func(a, b view.Element) int { return cmp.Compare(a.Key, b.Key) })
 		return view.Join(all)
 	})
-	s.send(w, r, h, a)
+	return answered(a), nil
 }
 
-// provider refuses every cloud provider but ours; Gate asks for aws by
+// onlyKubernetes refuses every cloud provider but ours; Gate asks for aws by
 // default.
-func (s *Server) provider(r *http.Request) error {
-	p, err := segments(r, "provider")
-	if err == nil && p[0] != kubernetes {
-		err = problem{status: http.StatusBadRequest, message: "No cloud provider named " + p[0] + " found"}
+func onlyKubernetes(r *request) error {
+	if name := r.path["provider"]; name != kubernetes {
+		return problem{status: http.StatusBadRequest, message: "No cloud provider named " + name + " found"}
 	}
-	return err
+	return nil
 }
 
 // loadBalancers is the list by account of other providers' forms; Kubernetes
 // has none.
-func (s *Server) loadBalancers(w http.ResponseWriter, r *http.Request) {
-	if err := s.provider(r); err != nil {
-		s.fail(w, r, err)
-		return
+func (s *Server) loadBalancers(r *request) (reply, error) {
+	if err := onlyKubernetes(r); err != nil {
+		return reply{}, err
 	}
-	s.send(w, r, s.await(r), newAnswer([]byte("[]")))
+	return answered(newAnswer([]byte("[]"))), nil
 }
 
-func (s *Server) loadBalancersByName(w http.ResponseWriter, r *http.Request) {
-	if err := s.provider(r); err != nil {
-		s.fail(w, r, err)
-		return
+func (s *Server) loadBalancersByName(r *request) (reply, error) {
+	if err := onlyKubernetes(r); err != nil {
+		return reply{}, err
 	}
-	s.fail(w, r, view.NotFoundError("Not a valid operation for the Kubernetes provider"))
+	return reply{}, view.NotFoundError("Not a valid operation for the Kubernetes provider")
 }
 
-func (s *Server) loadBalancer(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "account", "region", "name")
-	if err == nil {
-		err = s.provider(r)
+func (s *Server) loadBalancer(r *request) (reply, error) {
+	if err := onlyKubernetes(r); err != nil {
+		return reply{}, err
 	}
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	h := s.await(r, p[0])
+	p := r.segments("account", "region", "name")
 	models := []view.LoadBalancer{}
-	n := normalName(p[2])
-	if found, ok := s.Index.FindBalancer(p[0], p[1], n.kind, n.name); ok {
-		models = append(models, view.NewLoadBalancer(p[0], found))
+	b, err := s.balancer(r, p[0], p[1], normalName(p[2]))
+	switch {
+	case err == nil:
+		models = append(models, view.NewLoadBalancer(p[0], b))
+	case !gone(err):
+		return reply{}, s.unavailable(r, p[0], err)
 	}
-	if len(models) == 0 && h.NeverSynced(p[0]) {
-		s.fail(w, r, missing(h, p[0], ""))
-		return
+	return answered(newAnswer(view.Encode(models)), p[0]), nil
+}
+
+func (s *Server) balancer(r *request, accountName, namespace string, n fullName) (index.Balancer, error) {
+	at, err := s.ofClass(r, spinnaker.LoadBalancers, accountName, namespace, n)
+	if err != nil {
+		return index.Balancer{}, err
 	}
-	s.send(w, r, h, newAnswer(view.Encode(models)), p[0])
+	if s.groupsInMemory(r, at) {
+		if b, ok := s.Index.FindBalancer(accountName, at.namespace, n.kind, n.name); ok {
+			return b, nil
+		}
+	}
+	live, err := s.readLive(r, at)
+	if err != nil {
+		return index.Balancer{}, err
+	}
+	o := index.Decode(at.account, live)
+	if o == nil {
+		return index.Balancer{}, errNoSuchObject
+	}
+	return s.Index.BalancerOf(accountName, o), nil
 }

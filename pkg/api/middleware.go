@@ -2,11 +2,9 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -90,6 +88,11 @@ func method(r *http.Request) string {
 	return "other"
 }
 
+// unrouted is the row of what fails before its route is known.
+var unrouted = &route{fresh: constant}
+
+// recover answers a request whose handler panicked. What it was is for the log:
+// a cause may carry a stack trace.
 func (s *Server) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -98,37 +101,9 @@ func (s *Server) recover(next http.Handler) http.Handler {
 					panic(cause)
 				}
 				s.Log.Error("a request panicked", "path", r.URL.Path, "cause", cause, "stack", string(debug.Stack()))
-				s.fail(w, r, problem{status: http.StatusInternalServerError, message: fmt.Sprint("internal: ", cause)})
+				s.fail(w, &request{Request: r, route: unrouted}, problem{status: http.StatusInternalServerError, message: "internal error; the service's log has the cause"})
 			}
 		}()
 		next.ServeHTTP(w, r)
-	})
-}
-
-type slotKey struct{}
-
-// freeSlot gives back a request's place among those that are served at once.
-func freeSlot(r *http.Request) {
-	if free, ok := r.Context().Value(slotKey{}).(func()); ok {
-		free()
-	}
-}
-
-// shed refuses requests beyond the limit at once instead of slowing all down.
-func (s *Server) shed(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case s.inFlight <- struct{}{}:
-			free := func() { <-s.inFlight }
-			if s.Fallback != nil {
-				free = sync.OnceFunc(free)
-				r = r.WithContext(context.WithValue(r.Context(), slotKey{}, free))
-			}
-			defer free()
-			next.ServeHTTP(w, r)
-		default:
-			w.Header().Set("Retry-After", "1")
-			s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: "too many requests at once"})
-		}
 	})
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	_ "embed"
-	"net/http"
 	"sync"
 
 	"sigs.k8s.io/yaml"
@@ -17,12 +16,10 @@ var OpenAPI []byte
 // openAPIJSON spares clients YAML's anchors.
 var openAPIJSON = sync.OnceValues(func() ([]byte, error) { return yaml.YAMLToJSON(OpenAPI) })
 
-func (s *Server) openAPI(w http.ResponseWriter, r *http.Request) {
+func (s *Server) openAPI(*request) (reply, error) {
 	body, err := openAPIJSON()
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return reply{}, err
 	}
-	w.Header().Set("Content-Type", contentType)
-	_, _ = w.Write(body) // the caller may be gone
+	return reply{answer: &answer{body: body}}, nil
 }

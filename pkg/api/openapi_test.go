@@ -38,8 +38,11 @@ func TestOpenAPI_DescribesEveryRoute(t *testing.T) {
 			described[method+" "+path] = true
 		}
 	}
-	router := newRouter(Options{Limits: config.Server{MaxInFlight: 1, MaxStreams: 1}, Metrics: http.NotFoundHandler()})
-	err := chi.Walk(router, func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+	router, err := newRouter(Options{Limits: config.Server{MaxInFlight: 1, MaxStreams: 1}, Metrics: http.NotFoundHandler()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = chi.Walk(router, func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		pattern = strings.TrimSuffix(strings.Replace(pattern, "/*", "/{object}", 1), "/")
 		route := method + " " + pattern
 		if !described[route] {

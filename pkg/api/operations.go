@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
@@ -41,7 +39,7 @@ type Cluster interface {
 	Events(ctx context.Context, namespace, kind, name string) ([]*unstructured.Unstructured, error)
 	Logs(ctx context.Context, namespace, pod, container string) (io.ReadCloser, error)
 	Metrics(ctx context.Context, namespace, pod string) (*unstructured.Unstructured, error)
-	Delete(ctx context.Context, r cluster.Resource, namespace, name string, options metav1.DeleteOptions) error
+	Rediscover(ctx context.Context) (*cluster.Catalog, error)
 }
 
 // Clients gives the client of an account.
@@ -64,19 +62,6 @@ func (f ClientFunc) Client(accountName string) (Cluster, error) {
 // bodyLimit bounds a request of operations: Orca sends its whole stage context.
 const bodyLimit = 64 << 20
 
-func (s *Server) operationRoutes(r chi.Router) {
-	r.Post("/{provider}/ops", s.operate)
-	r.Post("/{provider}/ops/{name}", s.operate)
-	r.Post("/ops", s.operate)
-	r.Post("/ops/{name}", s.operate)
-	r.Get("/task", s.tasks)
-	r.Get("/task/{id}", s.task)
-	r.Post("/task/{id}", s.resume)
-	r.Patch("/{provider}/task/{id}", s.markTask)
-	r.Post("/{provider}/task/{id}/restart", s.restartTask)
-	r.Get("/{provider}/task/{id}/owner", s.taskOwner)
-}
-
 // refused is a request that does not hold up to validation.
 func refused(errs []string) error {
 	return problem{status: http.StatusBadRequest, message: "Validation Failed", errors: errs}
@@ -88,51 +73,34 @@ func bad(format string, args ...any) error {
 
 // operate accepts a request of operations: everything that can be refused is
 // refused here, and what goes wrong later is a failed task (operations.md 1).
-func (s *Server) operate(w http.ResponseWriter, r *http.Request) {
+func (s *Server) operate(r *request) (reply, error) {
 	requests, ops, err := s.requested(r)
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return reply{}, err
 	}
 	c := contextOf(r)
 	c.ClientRequestID = r.URL.Query().Get("clientRequestId")
 	const longest = 255
 	if len(c.ClientRequestID) > longest {
-		s.fail(w, r, bad("clientRequestId: %d characters are more than %d", len(c.ClientRequestID), longest))
-		return
+		return reply{}, bad("clientRequestId: %d characters are more than %d", len(c.ClientRequestID), longest)
 	}
 	if boolean(r.URL.Query(), "dryRun", false) {
-		s.dryRun(w, r, c, ops)
-		return
+		return s.dryRun(r, c, ops)
 	}
 	id, err := s.Tasks.Submit(r.Context(), c, requests)
 	if err != nil {
-		s.failTask(w, r, err)
-		return
+		return reply{}, taskProblem(err)
 	}
-	s.answerTask(w, r, id)
+	return answerTask(id)
 }
 
-func (s *Server) answerTask(w http.ResponseWriter, r *http.Request, id string) {
-	s.json(w, r, map[string]string{"id": id, "resourceUri": "/task/" + id})
+func answerTask(id string) (reply, error) {
+	return model(map[string]string{"id": id, "resourceUri": "/task/" + id})
 }
 
-// json writes a model that is not worth caching.
-func (s *Server) json(w http.ResponseWriter, r *http.Request, model any) {
-	body, err := json.Marshal(model)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	w.Header().Set("Content-Type", contentType)
-	_, _ = w.Write(body) // the caller may be gone
-}
-
-func (s *Server) requested(r *http.Request) ([]operation.Request, []operation.Operation, error) {
-	p, err := segments(r, "provider", "name")
-	if err != nil {
-		return nil, nil, err
-	}
+// requested takes the operations of a request apart and validates them.
+func (s *Server) requested(r *request) ([]operation.Request, []operation.Operation, error) {
+	p := r.segments("provider", "name")
 	provider, name := p[0], p[1]
 	if provider != "" && provider != kubernetes {
 		return nil, nil, bad("cloudProvider: %q is not supported, only kubernetes", provider)
@@ -147,6 +115,13 @@ func (s *Server) requested(r *http.Request) ([]operation.Request, []operation.Op
 			return nil, nil, bad("%v", err)
 		}
 	}
+	ops, err := s.validated(r, provider, requests)
+	return requests, ops, err
+}
+
+// validated decodes operations and refuses what can be refused before anything
+// acts. Without a provider each operation names its own.
+func (s *Server) validated(r *request, provider string, requests []operation.Request) ([]operation.Operation, error) {
 	ops := []operation.Operation{}
 	for _, request := range requests {
 		said := provider
@@ -158,15 +133,15 @@ func (s *Server) requested(r *http.Request) ([]operation.Request, []operation.Op
 			said = d.CloudProvider
 		}
 		if said != kubernetes {
-			return nil, nil, bad("cloudProvider: %q is not supported, only kubernetes", said)
+			return nil, bad("cloudProvider: %q is not supported, only kubernetes", said)
 		}
 		op, err := operation.Decode(request)
 		var finding operation.FindingError
 		if errors.As(err, &finding) {
-			return nil, nil, refused([]string{finding.Error()})
+			return nil, refused([]string{finding.Error()})
 		}
 		if err != nil {
-			return nil, nil, bad("%v", err)
+			return nil, bad("%v", err)
 		}
 		ops = append(ops, op)
 	}
@@ -175,7 +150,7 @@ func (s *Server) requested(r *http.Request) ([]operation.Request, []operation.Op
 	for _, op := range ops {
 		a, ok := s.Accounts.Get(op.AccountName())
 		if !ok {
-			return nil, nil, bad("credentials not found (name: %s)", op.AccountName())
+			return nil, bad("credentials not found (name: %s)", op.AccountName())
 		}
 		if !allowed(a, r) {
 			findings = append(findings, "Access denied to account "+a.Name)
@@ -187,14 +162,14 @@ func (s *Server) requested(r *http.Request) ([]operation.Request, []operation.Op
 		findings = append(findings, op.Validate(&operation.Validation{Account: a, Namespaced: scopes[a.Name]})...)
 	}
 	if len(findings) > 0 {
-		return nil, nil, refused(slices.Compact(findings))
+		return nil, refused(slices.Compact(findings))
 	}
-	return requests, ops, nil
+	return ops, nil
 }
 
 // allowed is the rule while there is no Fiat: who may use a restricted account
 // is said by Gate (accounts.md 8.8).
-func allowed(a *account.Account, r *http.Request) bool {
+func allowed(a *account.Account, r *request) bool {
 	if !a.Restricted() {
 		return true
 	}
@@ -231,7 +206,7 @@ func (s *Server) namespaced(ctx context.Context, accountName string) func(string
 	}
 }
 
-func contextOf(r *http.Request) task.Context {
+func contextOf(r *request) task.Context {
 	h := r.Header
 	return task.Context{
 		User: h.Get("X-Spinnaker-User"), Application: h.Get("X-Spinnaker-Application"), RequestID: h.Get("X-Spinnaker-Request-Id"),
@@ -239,160 +214,126 @@ func contextOf(r *http.Request) task.Context {
 	}
 }
 
-// failTask maps the errors of tasks. 500 would end Orca's stage at once, 503
+// taskProblem maps the errors of tasks. 500 would end Orca's stage at once, 503
 // makes it ask again (operations.md 0.1).
-func (s *Server) failTask(w http.ResponseWriter, r *http.Request, err error) {
-	switch {
-	case errors.Is(err, task.ErrNotFound):
-		err = problem{status: http.StatusNotFound, message: err.Error()}
-	case errors.Is(err, task.ErrNotRetryable):
-		err = bad("%v", err)
-	case errors.Is(err, store.ErrTooLarge):
-		err = problem{status: http.StatusRequestEntityTooLarge, message: "the request is " + err.Error() + ": raise that, or deploy in parts"}
-	case errors.Is(err, task.ErrRunning):
-		err = problem{status: http.StatusConflict, message: err.Error()}
-	default:
-		w.Header().Set("Retry-After", "5")
-		message := err.Error()
-		if errors.Is(err, store.ErrUnavailable) {
-			message = "the database of tasks cannot be used: " + message
-		}
-		err = problem{status: http.StatusServiceUnavailable, message: message}
+func taskProblem(err error) error {
+	if p := problemOf(err); p.status != http.StatusInternalServerError {
+		return p
 	}
-	s.fail(w, r, err)
+	message := err.Error()
+	if errors.Is(err, store.ErrUnavailable) {
+		message = "the database of tasks cannot be used: " + message
+	}
+	return problem{status: http.StatusServiceUnavailable, message: message}
 }
 
-func (s *Server) tasks(w http.ResponseWriter, r *http.Request) {
+func (s *Server) tasks(r *request) (reply, error) {
 	running, err := s.Tasks.Running(r.Context())
 	if err != nil {
-		s.failTask(w, r, err)
-		return
+		return reply{}, taskProblem(err)
 	}
-	s.json(w, r, running)
+	return model(running)
 }
 
-func (s *Server) task(w http.ResponseWriter, r *http.Request) {
-	if t, ok := s.taskOf(w, r, "id"); ok {
-		s.json(w, r, t)
+func (s *Server) task(r *request) (reply, error) {
+	t, err := s.taskOf(r)
+	if err != nil {
+		return reply{}, err
 	}
+	return model(t)
 }
 
-func (s *Server) taskOf(w http.ResponseWriter, r *http.Request, parameter string) (task.Task, bool) {
-	p, err := segments(r, parameter)
+func (s *Server) taskOf(r *request) (task.Task, error) {
+	t, err := s.Tasks.Get(r.Context(), r.path["id"])
 	if err != nil {
-		s.fail(w, r, err)
-		return task.Task{}, false
+		return t, taskProblem(err)
 	}
-	t, err := s.Tasks.Get(r.Context(), p[0])
-	if err != nil {
-		s.failTask(w, r, err)
-		return task.Task{}, false
-	}
-	return t, true
+	return t, nil
 }
 
 // resume is POST /task/{id}:resume; the router sees one segment.
-func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "id")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	id, ok := strings.CutSuffix(p[0], ":resume")
+func (s *Server) resume(r *request) (reply, error) {
+	id, ok := strings.CutSuffix(r.path["id"], ":resume")
 	if !ok {
-		s.fail(w, r, problem{status: http.StatusNotFound, message: "No handler found for POST " + r.URL.Path})
-		return
+		return reply{}, problem{status: http.StatusNotFound, message: "No handler found for POST " + r.URL.Path}
 	}
 	if err := s.Tasks.Resume(r.Context(), id); err != nil {
-		s.failTask(w, r, err)
-		return
+		return reply{}, taskProblem(err)
 	}
-	s.answerTask(w, r, id)
+	return answerTask(id)
 }
 
 // own refuses task routes of other providers.
-func own(r *http.Request) (id string, err error) {
-	p, err := segments(r, "provider", "id")
-	if err != nil {
-		return "", err
+func own(r *request) error {
+	if r.path["provider"] != kubernetes {
+		return bad("cloudProvider: %q is not supported, only kubernetes", r.path["provider"])
 	}
-	if p[0] != kubernetes {
-		return "", bad("cloudProvider: %q is not supported, only kubernetes", p[0])
-	}
-	return p[1], nil
+	return nil
 }
 
-func (s *Server) markTask(w http.ResponseWriter, r *http.Request) {
-	id, err := own(r)
-	if err != nil {
-		s.fail(w, r, err)
-		return
+func (s *Server) markTask(r *request) (reply, error) {
+	if err := own(r); err != nil {
+		return reply{}, err
 	}
 	var body struct {
 		Retry *bool `json:"retry"`
 	}
 	const most = 1 << 20
 	if err := json.NewDecoder(io.LimitReader(r.Body, most)).Decode(&body); err != nil || body.Retry == nil {
-		s.fail(w, r, bad(`the body must be {"retry": true} or {"retry": false}`))
-		return
+		return reply{}, bad(`the body must be {"retry": true} or {"retry": false}`)
 	}
-	if err := s.Tasks.Mark(r.Context(), id, *body.Retry); err != nil {
-		s.failTask(w, r, err)
-		return
+	if err := s.Tasks.Mark(r.Context(), r.path["id"], *body.Retry); err != nil {
+		return reply{}, taskProblem(err)
 	}
-	s.answerTask(w, r, id)
+	return answerTask(r.path["id"])
 }
 
 // restartTask runs the operations of a task again under its request.
-func (s *Server) restartTask(w http.ResponseWriter, r *http.Request) {
-	if _, err := own(r); err != nil {
-		s.fail(w, r, err)
-		return
+func (s *Server) restartTask(r *request) (reply, error) {
+	if err := own(r); err != nil {
+		return reply{}, err
 	}
-	t, ok := s.taskOf(w, r, "id")
-	if !ok {
-		return
+	t, err := s.taskOf(r)
+	if err != nil {
+		return reply{}, err
 	}
 	if !t.Restartable {
-		s.failTask(w, r, task.ErrNotRetryable)
-		return
+		return reply{}, taskProblem(task.ErrNotRetryable)
 	}
 	requests, _, err := s.requested(r)
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return reply{}, err
 	}
 	c := contextOf(r)
 	c.ClientRequestID = t.RequestID
 	id, err := s.Tasks.Submit(r.Context(), c, requests)
 	if err != nil {
-		s.failTask(w, r, err)
-		return
+		return reply{}, taskProblem(err)
 	}
-	s.answerTask(w, r, id)
+	return answerTask(id)
 }
 
-func (s *Server) taskOwner(w http.ResponseWriter, r *http.Request) {
-	if _, err := own(r); err != nil {
-		s.fail(w, r, err)
-		return
+func (s *Server) taskOwner(r *request) (reply, error) {
+	if err := own(r); err != nil {
+		return reply{}, err
 	}
-	if t, ok := s.taskOf(w, r, "id"); ok {
-		_, host, _ := strings.Cut(t.OwnerID, "@")
-		s.json(w, r, map[string]string{"name": host})
+	t, err := s.taskOf(r)
+	if err != nil {
+		return reply{}, err
 	}
+	_, host, _ := strings.Cut(t.OwnerID, "@")
+	return model(map[string]string{"name": host})
 }
 
 const dryRunTimeout = time.Minute
 
 // dryRun answers what a request would do.
-func (s *Server) dryRun(w http.ResponseWriter, r *http.Request, c task.Context, ops []operation.Operation) {
+func (s *Server) dryRun(r *request, c task.Context, ops []operation.Operation) (reply, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), dryRunTimeout)
 	defer cancel()
 	previews, err := s.Tasks.DryRun(ctx, c, ops)
 	if err != nil {
-		s.fail(w, r, bad("%v", err))
-		return
+		return reply{}, bad("%v", err)
 	}
-	s.json(w, r, map[string]any{"dryRun": true, "operations": previews})
+	return model(map[string]any{"dryRun": true, "operations": previews})
 }

@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
+	"github.com/datapunchorg/go-clouddriver/pkg/task"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
@@ -19,28 +22,65 @@ type problem struct {
 	message string
 	// errors are the findings of a validation.
 	errors []string
+	// retryAfter is in seconds, 0 for none; 503 has one in any case.
+	retryAfter int
 }
 
 func (p problem) Error() string { return p.message }
 
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p := problem{status: http.StatusInternalServerError, message: err.Error()}
+// problemOf makes a problem of any error, in one place.
+func problemOf(err error) problem {
+	var p problem
 	var notFound view.NotFoundError
-	if !errors.As(err, &p) && errors.As(err, &notFound) {
-		p = problem{status: http.StatusNotFound, message: notFound.Error()}
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &notFound):
+		return problem{status: http.StatusNotFound, message: notFound.Error()}
+	case errors.Is(err, task.ErrNotFound):
+		return problem{status: http.StatusNotFound, message: err.Error()}
+	case errors.Is(err, task.ErrNotRetryable):
+		return problem{status: http.StatusBadRequest, message: err.Error()}
+	case errors.Is(err, store.ErrTooLarge):
+		return problem{status: http.StatusRequestEntityTooLarge, message: "the request is " + err.Error() + ": raise that, or deploy in parts"}
+	case errors.Is(err, task.ErrRunning):
+		return problem{status: http.StatusConflict, message: err.Error()}
 	}
-	reason := http.StatusText(p.status)
+	return problem{status: http.StatusInternalServerError, message: err.Error()}
+}
+
+// fail answers with an error, in the shape of the route.
+func (s *Server) fail(w http.ResponseWriter, r *request, err error) {
+	p := problemOf(err)
+	fields := map[string]any{}
+	mediaType := contentType
+	if r.route.errors == providerAPI {
+		p, mediaType = providerProblem(err), contentTypeV1
+		fields["error"] = p.message
+	} else {
+		fields = map[string]any{"error": http.StatusText(p.status), "message": p.message, "status": p.status, "timestamp": time.Now().UnixMilli()}
+		if p.errors != nil {
+			fields["errors"] = p.errors
+		}
+	}
 	if p.status >= http.StatusInternalServerError {
 		id := uuid.NewString()
-		reason += " (error ID: " + id + ")"
+		if r.route.errors == spinnakers {
+			fields["error"] = http.StatusText(p.status) + " (error ID: " + id + ")"
+		}
 		s.Log.Warn("request failed", "path", r.URL.Path, "status", p.status, "error", p.message, "errorID", id)
 	}
-	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(p.status)
-	fields := map[string]any{"error": reason, "message": p.message, "status": p.status, "timestamp": time.Now().UnixMilli()}
-	if p.errors != nil {
-		fields["errors"] = p.errors
+	header := w.Header()
+	if r.health != nil && r.route.fresh == memory {
+		markStale(header, r.health, nil)
 	}
+	if p.retryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(p.retryAfter))
+	} else if p.status == http.StatusServiceUnavailable {
+		header.Set("Retry-After", "5")
+	}
+	header.Set("Content-Type", mediaType)
+	w.WriteHeader(p.status)
 	body, err := json.Marshal(fields)
 	if err == nil {
 		_, _ = w.Write(body) // the caller may be gone

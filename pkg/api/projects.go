@@ -18,32 +18,24 @@ type Front50 interface {
 }
 
 // projectClusters answers Deck's project dashboard (read-rest.md 3.3).
-func (s *Server) projectClusters(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "project")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
+func (s *Server) projectClusters(r *request) (reply, error) {
+	p := r.segments("project")
 	unknown := view.NotFoundError("Project not found: (name: " + p[0] + ")")
 	if s.Front50 == nil {
-		s.fail(w, r, unknown)
-		return
+		return reply{}, unknown
 	}
 	project, err := s.Front50.Project(r.Context(), p[0])
 	switch {
 	case errors.Is(err, front50.ErrNotFound):
-		s.fail(w, r, unknown)
-		return
+		return reply{}, unknown
 	case err != nil:
-		s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: err.Error()})
-		return
+		return reply{}, problem{status: http.StatusServiceUnavailable, message: err.Error()}
 	}
-	h := s.await(r)
 	out := []view.ProjectCluster{}
 	for _, c := range project.Config.Clusters {
 		out = append(out, view.NewProjectCluster(project, c, func(application string) []index.Group {
 			return s.Index.Part(application, c.Account, index.Groups).Groups
 		}))
 	}
-	s.send(w, r, h, newAnswer(view.Encode(out)))
+	return answered(newAnswer(view.Encode(out))), nil
 }

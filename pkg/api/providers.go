@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
@@ -54,16 +53,6 @@ type permissions struct {
 // maxProvider bounds a body; the fields have their own bounds.
 const maxProvider = 8 << 20
 
-func (s *Server) providerRoutes(r chi.Router) {
-	r.Get("/", s.listProviders)
-	r.Post("/", s.createProvider)
-	r.Put("/", s.putProvider)
-	r.Get("/{name}", s.getProvider)
-	r.Delete("/{name}", s.deleteProvider)
-	r.Put("/{name}/resources", s.loadResources)
-	r.Delete("/{name}/resources", s.deleteResources)
-}
-
 func wireProvider(p store.Provider) provider {
 	return provider{
 		Name: p.Name, Host: p.Host, CAData: p.CAData, TokenProvider: p.TokenProvider, Namespaces: p.Namespaces,
@@ -78,35 +67,29 @@ func (p provider) stored() store.Provider {
 	}
 }
 
-func (s *Server) listProviders(w http.ResponseWriter, r *http.Request) {
+func (s *Server) listProviders(r *request) (reply, error) {
 	all, err := s.Providers.List(r.Context())
 	if err != nil {
-		s.failV1(w, r, err)
-		return
+		return reply{}, err
 	}
 	out := make([]provider, 0, len(all))
 	for _, p := range all {
 		out = append(out, wireProvider(p))
 	}
-	s.answerV1(w, r, http.StatusOK, out)
+	return answerV1(http.StatusOK, out)
 }
 
-func (s *Server) getProvider(w http.ResponseWriter, r *http.Request) {
-	name, err := segments(r, "name")
-	if err != nil {
-		s.failV1(w, r, err)
-		return
-	}
+func (s *Server) getProvider(r *request) (reply, error) {
+	name := r.segments("name")
 	p, err := s.Providers.Get(r.Context(), name[0])
 	if err != nil {
-		s.failV1(w, r, err)
-		return
+		return reply{}, err
 	}
-	s.answerV1(w, r, http.StatusOK, wireProvider(p))
+	return answerV1(http.StatusOK, wireProvider(p))
 }
 
-func (s *Server) createProvider(w http.ResponseWriter, r *http.Request) {
-	p, err := decodeProvider(w, r)
+func (s *Server) createProvider(r *request) (reply, error) {
+	p, err := decodeProvider(r)
 	if err == nil {
 		// Taken names are refused before anything else is looked at; a database
 		// that fails here fails again below.
@@ -131,14 +114,13 @@ func (s *Server) createProvider(w http.ResponseWriter, r *http.Request) {
 		err = s.Providers.Create(r.Context(), p.stored())
 	}
 	if err != nil {
-		s.failV1(w, r, err)
-		return
+		return reply{}, err
 	}
-	s.answerV1(w, r, http.StatusCreated, p)
+	return answerV1(http.StatusCreated, p)
 }
 
-func (s *Server) putProvider(w http.ResponseWriter, r *http.Request) {
-	p, err := decodeProvider(w, r)
+func (s *Server) putProvider(r *request) (reply, error) {
+	p, err := decodeProvider(r)
 	if err == nil {
 		if p.Namespace != nil {
 			p = p.withNamespace()
@@ -149,10 +131,9 @@ func (s *Server) putProvider(w http.ResponseWriter, r *http.Request) {
 		err = s.Providers.Put(r.Context(), p.stored())
 	}
 	if err != nil {
-		s.failV1(w, r, err)
-		return
+		return reply{}, err
 	}
-	s.answerV1(w, r, http.StatusOK, p)
+	return answerV1(http.StatusOK, p)
 }
 
 // withNamespace moves the deprecated single namespace to the list.
@@ -161,9 +142,9 @@ func (p provider) withNamespace() provider {
 	return p
 }
 
-func decodeProvider(w http.ResponseWriter, r *http.Request) (provider, error) {
+func decodeProvider(r *request) (provider, error) {
 	var p provider
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxProvider)).Decode(&p); err != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxProvider)).Decode(&p); err != nil {
 		return p, problem{status: http.StatusBadRequest, message: err.Error()}
 	}
 	if p.Namespace != nil && strings.TrimSpace(*p.Namespace) == "" {
@@ -172,28 +153,18 @@ func decodeProvider(w http.ResponseWriter, r *http.Request) (provider, error) {
 	return p, nil
 }
 
-func (s *Server) deleteProvider(w http.ResponseWriter, r *http.Request) {
-	name, err := segments(r, "name")
-	if err == nil {
-		err = s.Providers.Delete(r.Context(), name[0])
+func (s *Server) deleteProvider(r *request) (reply, error) {
+	if err := s.Providers.Delete(r.Context(), r.path["name"]); err != nil {
+		return reply{}, err
 	}
-	if err != nil {
-		s.failV1(w, r, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
+	return reply{status: http.StatusNoContent}, nil
 }
 
-func (s *Server) deleteResources(w http.ResponseWriter, r *http.Request) {
-	name, err := segments(r, "name")
-	if err == nil {
-		err = s.Resources.DeleteResources(r.Context(), name[0])
+func (s *Server) deleteResources(r *request) (reply, error) {
+	if err := s.Resources.DeleteResources(r.Context(), r.path["name"]); err != nil {
+		return reply{}, err
 	}
-	if err != nil {
-		s.failV1(w, r, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
+	return reply{status: http.StatusNoContent}, nil
 }
 
 // resource is a row as the provider API shows it (accounts.md 3.4).
@@ -220,27 +191,17 @@ var loadedKinds = map[string]string{
 // loadResources records what the cluster holds. The older rewrite lists the
 // cluster for it; here the index is the truth already, so that no request is
 // made, and the rows are for that rewrite.
-func (s *Server) loadResources(w http.ResponseWriter, r *http.Request) {
-	name, err := segments(r, "name")
-	if err != nil {
-		s.failV1(w, r, err)
-		return
-	}
+func (s *Server) loadResources(r *request) (reply, error) {
+	name := r.segments("name")
 	if _, err := s.Providers.Get(r.Context(), name[0]); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			err = errors.New("internal: error getting kubernetes provider " + name[0] + ": record not found")
 		}
-		s.failV1(w, r, err)
-		return
-	}
-	if health := s.await(r, name[0]); health.NeverSynced(name[0]) {
-		s.failV1(w, r, errors.New("the cluster of account "+name[0]+" could not be listed yet; the log says why"))
-		return
+		return reply{}, err
 	}
 	rows := recorded(name[0], s.Index)
 	if err := s.Resources.ReplaceResources(r.Context(), name[0], rows); err != nil {
-		s.failV1(w, r, err)
-		return
+		return reply{}, err
 	}
 	out := make([]resource, 0, len(rows))
 	for _, row := range rows {
@@ -249,7 +210,7 @@ func (s *Server) loadResources(w http.ResponseWriter, r *http.Request) {
 			row.Resource, row.Version, row.Kind, row.SpinnakerApp,
 		})
 	}
-	s.answerV1(w, r, http.StatusOK, out)
+	return answerV1(http.StatusOK, out)
 }
 
 func recorded(accountName string, ix *index.Index) []store.Resource {
@@ -276,22 +237,17 @@ func recorded(accountName string, ix *index.Index) []store.Resource {
 	return rows
 }
 
-// answerV1 writes an answer of the provider API.
-func (s *Server) answerV1(w http.ResponseWriter, r *http.Request, status int, model any) {
-	body, err := json.Marshal(model)
-	if err != nil {
-		s.failV1(w, r, err)
-		return
-	}
-	w.Header().Set("Content-Type", contentTypeV1)
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // the caller may be gone
-}
-
 const contentTypeV1 = "application/json; charset=utf-8"
 
-// failV1 writes an error in the shape of the provider API.
-func (s *Server) failV1(w http.ResponseWriter, r *http.Request, err error) {
+// answerV1 is an answer of the provider API.
+func answerV1(status int, m any) (reply, error) {
+	out, err := model(m)
+	out.status, out.mediaType = status, contentTypeV1
+	return out, err
+}
+
+// providerProblem makes a problem of an error as the provider API does.
+func providerProblem(err error) problem {
 	p := problem{status: http.StatusInternalServerError, message: err.Error()}
 	var invalid account.InvalidError
 	switch {
@@ -304,10 +260,6 @@ func (s *Server) failV1(w http.ResponseWriter, r *http.Request, err error) {
 		p = problem{status: http.StatusNotFound, message: "provider not found"}
 	case errors.Is(err, store.ErrUnavailable):
 		p.status = http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", "5")
 	}
-	if p.status >= http.StatusInternalServerError {
-		s.Log.Warn("request failed", "path", r.URL.Path, "status", p.status, "error", p.message)
-	}
-	s.answerV1(w, r, p.status, map[string]string{"error": p.message})
+	return p
 }

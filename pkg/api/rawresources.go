@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/http"
 	"regexp"
 	"slices"
 
@@ -12,13 +11,8 @@ import (
 
 // rawResources answers Deck's Kubernetes tab of an application (read-rest.md
 // 4.1).
-func (s *Server) rawResources(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "application")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	h := s.await(r)
+func (s *Server) rawResources(r *request) (reply, error) {
+	p := r.segments("application")
 	var all []view.Element
 	for _, held := range s.Index.Holdings(p[0]) {
 		a, known := s.Accounts.Get(held.Account)
@@ -29,7 +23,7 @@ func (s *Server) rawResources(w http.ResponseWriter, r *http.Request) {
 		objects = slices.DeleteFunc(objects, func(o *index.Object) bool { return !shownRaw(a, o.Kind.Text) })
 		all = append(all, view.RawResources(held.Account, objects)...)
 	}
-	s.send(w, r, h, newAnswer(view.Join(all)))
+	return answered(newAnswer(view.Join(all))), nil
 }
 
 // shownRaw says whether an account's settings let a kind be among the raw

@@ -7,20 +7,34 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
-// segments decodes path parameters by name.
-func segments(r *http.Request, names ...string) ([]string, error) {
-	out := make([]string, len(names))
-	for i, name := range names {
-		decoded, err := url.PathUnescape(chi.URLParam(r, name))
+// request is what a handler answers: its path is decoded.
+type request struct {
+	*http.Request
+	route *route
+	path  map[string]string
+	// health is how the accounts were before anything was read.
+	health *watch.Health
+	// doubt is why a set may lack something, nil when it is proved.
+	doubt error
+}
+
+// decoded takes a request apart. The error names a parameter that is none.
+func decoded(rt *route, r *http.Request) (*request, error) {
+	out := &request{Request: r, route: rt, path: map[string]string{}, health: &watch.Health{}}
+	params := chi.RouteContext(r.Context()).URLParams
+	for i, name := range params.Keys {
+		text, err := url.PathUnescape(params.Values[i])
 		if err != nil {
 			return nil, problem{status: http.StatusBadRequest, message: "path parameter '" + name + "' is not percent-encoded correctly"}
 		}
-		if !utf8.ValidString(decoded) || strings.ContainsRune(decoded, 0) {
+		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 			return nil, problem{status: http.StatusBadRequest, message: "path parameter '" + name + "' is not valid UTF-8 text"}
 		}
-		out[i] = decoded
+		out.path[name] = text
 	}
 	return out, nil
 }
@@ -45,4 +59,21 @@ func list(q url.Values, name string) (values []string, present bool) {
 		}
 	}
 	return values, q.Has(name)
+}
+
+// segments are path parameters by name, "" for one that the route has not.
+func (r *request) segments(names ...string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = r.path[name]
+	}
+	return out
+}
+
+// accountName is the account that the path names, "" for none.
+func (r *request) accountName() string {
+	if r.route.errors == providerAPI {
+		return r.path["name"]
+	}
+	return r.path["account"]
 }

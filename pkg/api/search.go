@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
-	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
 const (
@@ -24,29 +24,42 @@ const (
 )
 
 // search finds objects, applications, clusters and projects (read-rest.md 3.2).
-func (s *Server) search(w http.ResponseWriter, r *http.Request) {
+func (s *Server) search(r *request) (reply, error) {
 	query := r.URL.Query()
 	types, given := list(query, "type")
 	if !given {
-		s.fail(w, r, bad("Required request parameter 'type' is not present"))
-		return
+		return reply{}, bad("Required request parameter 'type' is not present")
 	}
 	page, size, err := searchPaging(query)
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return reply{}, err
 	}
 	out := view.SearchResults{PageNumber: page, PageSize: size, Platform: "aws", Query: query.Get("q"), Results: []any{}}
 	platform := query.Get("platform")
 	if platform == kubernetes {
 		out.Platform = kubernetes
 	}
-	h := &watch.Health{}
 	if other := query.Get("cloudProvider"); (platform == "" || platform == kubernetes || platform == "front50") && (other == "" || other == kubernetes) {
-		h = s.await(r)
 		out.Results, out.TotalMatches = s.found(r, types, platform, out.Query, (page-1)*size, size)
 	}
-	s.send(w, r, h, newAnswer(view.Encode([]view.SearchResults{out})))
+	return answered(newAnswer(view.Encode([]view.SearchResults{out}))), nil
+}
+
+// askForHits asks another Clouddriver for all hits that may be its own: they come
+// after all of ours, wherever those end.
+func askForHits(q fallback.Question, r *http.Request) *http.Request {
+	if account := q.Query.Get("account"); account != "" && q.IsOurs(account) {
+		return nil
+	}
+	if _, _, err := searchPaging(q.Query); err != nil {
+		return nil // we say what is wrong
+	}
+	query := r.URL.Query()
+	query.Set("page", "1")
+	query.Set("pageSize", strconv.Itoa(searchPage))
+	out := r.Clone(r.Context())
+	out.URL.RawQuery = query.Encode()
+	return out
 }
 
 func searchPaging(query url.Values) (page, size int, err error) {
@@ -71,7 +84,7 @@ func positive(q url.Values, name string, byDefault, most int) (int, error) {
 // found is a page of the results, and how many there are: first what is
 // logical, then objects, the best first of each. The platforms are this service
 // and Front50; "" is both.
-func (s *Server) found(r *http.Request, types []string, platform, text string, skip, most int) ([]any, int) {
+func (s *Server) found(r *request, types []string, platform, text string, skip, most int) ([]any, int) {
 	q := index.Search{Text: text, Account: r.URL.Query().Get("account"), Namespace: cmp.Or(r.URL.Query().Get("namespace"), r.URL.Query().Get("region"))}
 	var logical []map[string]any
 	slices.SortStableFunc(types, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
@@ -137,7 +150,7 @@ func ranked(hits []map[string]any, text string) []map[string]any {
 
 // foundApplications are those that are deployed, in one account when it is
 // given, and those that Front50 knows. Without Front50 there are only the former.
-func (s *Server) foundApplications(r *http.Request, platform, text, accountName string) []map[string]any {
+func (s *Server) foundApplications(r *request, platform, text, accountName string) []map[string]any {
 	known := map[string]map[string]any{}
 	if s.Front50 != nil && platform != kubernetes {
 		ctx, cancel := context.WithTimeout(r.Context(), front50Wait)
@@ -189,7 +202,7 @@ func (s *Server) foundClusters(text, accountName string) []map[string]any {
 	return out
 }
 
-func (s *Server) foundProjects(r *http.Request, text string) []map[string]any {
+func (s *Server) foundProjects(r *request, text string) []map[string]any {
 	if s.Front50 == nil {
 		return nil
 	}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
 // unread is a caller that keeps nothing.
@@ -38,12 +38,12 @@ func BenchmarkSearch(b *testing.B) {
 			{Version: "v1", Plural: "pods", Kind: "Pod", Namespaced: true, Watchable: true}, {Group: "apps", Version: "v1", Plural: "replicasets", Kind: "ReplicaSet", Namespaced: true, Watchable: true},
 			{Version: "v1", Plural: "services", Kind: "Service", Namespaced: true, Watchable: true},
 		} {
-			decode, stream := open.Stream(kind, "")
+			decode, stream := open.Open(kind, &watch.Stream{Kind: kind.KindText()})
 			for i := range 8_400 {
 				app := fmt.Sprintf("app%d", r.IntN(50))
 				text := fmt.Sprintf(`{"metadata":{"name":"%s-%x-%d","namespace":"team-%d","uid":"%d-%s-%d","resourceVersion":"%d","annotations":{"moniker.spinnaker.io/application":%q,"moniker.spinnaker.io/cluster":"deployment %s"}}}`,
 					app, r.IntN(1<<20), i, r.IntN(20), a, kind.Kind, i, i+1, app, app)
-				o, err := decode(func(v any) error { return json.Unmarshal([]byte(text), v) })
+				o, err := decode([]byte(text))
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -1,28 +1,14 @@
 package api
 
 import (
-	"net/http"
-
-	"github.com/go-chi/chi/v5"
-
-	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
-func (s *Server) securityGroupRoutes(r chi.Router) {
-	r.Get("/securityGroups", s.allSecurityGroups)
-	r.Get("/securityGroups/{account}", s.accountSecurityGroups)
-	r.Get("/securityGroups/{account}/{provider}", s.providerSecurityGroups)
-	r.Get("/securityGroups/{account}/{provider}/{name}", s.namedSecurityGroups)
-	r.Get("/securityGroups/{account}/{provider}/{region}/{name}", s.securityGroup)
-}
-
 // allSecurityGroups never fails: Deck would do without firewalls in every
 // application (read-rest.md 3.1).
-func (s *Server) allSecurityGroups(w http.ResponseWriter, r *http.Request) {
-	h := s.await(r)
+func (s *Server) allSecurityGroups(*request) (reply, error) {
 	out := map[string]any{}
 	accounts, _ := s.Accounts.List()
 	for _, a := range accounts {
@@ -30,11 +16,11 @@ func (s *Server) allSecurityGroups(w http.ResponseWriter, r *http.Request) {
 			out[a.Name] = map[string]any{kubernetes: found}
 		}
 	}
-	s.send(w, r, h, newAnswer(view.Encode(out)))
+	return answered(newAnswer(view.Encode(out))), nil
 }
 
 // inRegion is the list of one namespace when the query names one.
-func inRegion(r *http.Request, all map[string][]view.Summary) any {
+func inRegion(r *request, all map[string][]view.Summary) any {
 	q := r.URL.Query()
 	if !q.Has("region") {
 		return all
@@ -45,38 +31,23 @@ func inRegion(r *http.Request, all map[string][]view.Summary) any {
 	return []view.Summary{}
 }
 
-func (s *Server) accountSecurityGroups(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "account")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	h := s.await(r, p[0])
+func (s *Server) accountSecurityGroups(r *request) (reply, error) {
+	p := r.segments("account")
 	found := view.Summaries(s.Index.OfClass(p[0], spinnaker.SecurityGroups))
-	s.send(w, r, h, newAnswer(view.Encode(map[string]any{kubernetes: inRegion(r, found)})), p[0])
+	return answered(newAnswer(view.Encode(map[string]any{kubernetes: inRegion(r, found)})), p[0]), nil
 }
 
-func (s *Server) providerSecurityGroups(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "account", "provider")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	h := s.await(r, p[0])
+func (s *Server) providerSecurityGroups(r *request) (reply, error) {
+	p := r.segments("account", "provider")
 	found := map[string][]view.Summary{}
 	if p[1] == kubernetes { // Gate asks for aws by default
 		found = view.Summaries(s.Index.OfClass(p[0], spinnaker.SecurityGroups))
 	}
-	s.send(w, r, h, newAnswer(view.Encode(inRegion(r, found))), p[0])
+	return answered(newAnswer(view.Encode(inRegion(r, found))), p[0]), nil
 }
 
-func (s *Server) namedSecurityGroups(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "account", "provider", "name")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	h := s.await(r, p[0])
+func (s *Server) namedSecurityGroups(r *request) (reply, error) {
+	p := r.segments("account", "provider", "name")
 	wanted := normalName(p[2])
 	var found []*index.Object
 	for _, o := range s.Index.OfClass(p[0], spinnaker.SecurityGroups) {
@@ -84,40 +55,26 @@ func (s *Server) namedSecurityGroups(w http.ResponseWriter, r *http.Request) {
 			found = append(found, o)
 		}
 	}
-	s.send(w, r, h, newAnswer(view.Encode(view.Summaries(found))), p[0])
+	return answered(newAnswer(view.Encode(view.Summaries(found))), p[0]), nil
 }
 
-func (s *Server) securityGroup(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "account", "provider", "region", "name")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
+func (s *Server) securityGroup(r *request) (reply, error) {
+	p := r.segments("account", "provider", "region", "name")
 	absent := view.NotFoundError("Security group '" + p[3] + "' does not exist")
-	a, known := s.Accounts.Get(p[0])
-	n := normalName(p[3])
-	if !known || p[1] != kubernetes || n.kind == "" {
-		s.fail(w, r, absent)
-		return
+	if p[1] != kubernetes {
+		return reply{}, absent
 	}
-	h := s.await(r, p[0])
-	found := s.Index.Find(p[0], p[2], n.kind, n.name)
-	if found == nil || found.Kind.Class != spinnaker.SecurityGroups {
-		s.fail(w, r, missing(h, p[0], string(absent)))
-		return
-	}
-	client, err := s.Clients.Client(p[0])
+	at, err := s.ofClass(r, spinnaker.SecurityGroups, p[0], p[2], normalName(p[3]))
 	if err != nil {
-		s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: err.Error()})
-		return
+		return reply{}, s.notRead(r, p[0], err, absent)
 	}
-	manifest, err := s.object(r, client, a, n.kind, p[2], n.name)
-	switch {
-	case cluster.Is(err, cluster.NotFound):
-		s.fail(w, r, absent)
-	case err != nil:
-		s.fail(w, r, upstream(p[0], err))
-	default:
-		s.send(w, r, h, newAnswer(view.Encode(view.NewSecurityGroup(p[0], found, manifest))), p[0])
+	manifest, err := s.object(r, at)
+	if err != nil {
+		return reply{}, s.notRead(r, p[0], err, absent)
 	}
+	found := index.Decode(at.account, manifest)
+	if found == nil {
+		return reply{}, absent
+	}
+	return answered(newAnswer(view.Encode(view.NewSecurityGroup(p[0], found, manifest))), p[0]), nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
@@ -18,7 +20,10 @@ import (
 
 // Fleet says how the accounts are; watch.Fleet is one.
 type Fleet interface {
-	Await(ctx context.Context, accounts ...string) *watch.Health
+	Health() *watch.Health
+	Changed() <-chan struct{}
+	Await(ctx context.Context) *watch.Health
+	AwaitAccount(ctx context.Context, account string) *watch.Health
 	Settled() <-chan struct{}
 	Refresh(ctx context.Context, account string) error
 	Status() []watch.Status
@@ -34,12 +39,19 @@ type Options struct {
 	Providers Providers
 	Resources Resources
 	History   History
-	// Tasks and Clients are the write side. Ledger is nil where there are no
-	// other replicas.
+	// Tasks and Clients are the write side, and Live reads objects that memory
+	// does not prove. Ledger is nil where there are no other replicas.
 	Tasks   Tasks
 	Clients Clients
+	Live    Live
 	Ledger  Ledger
 	Limits  config.Server
+	// GiveUpAfter is how long a cluster may say nothing before whoever waits for
+	// it is told to give up; 0 for ever.
+	GiveUpAfter time.Duration
+	// Closing is closed when the service begins to stop, and Ending when event
+	// streams have to end.
+	Closing, Ending <-chan struct{}
 	// Version is the build's.
 	Version string
 	// Down says why the service cannot do its work, nil when it can.
@@ -74,114 +86,98 @@ type Jobs struct {
 // Server answers the API.
 type Server struct {
 	Options
-	inFlight chan struct{}
-	streams  chan struct{}
-	// lastParts are parts of lists that the fallback had when it last answered.
-	lastParts sync.Map
+	places map[budget]chan struct{}
 }
 
-// New makes the handler of all routes.
-func New(o Options) http.Handler { return oneSlash(newRouter(o)) }
+// New makes the handler of all routes. It fails on a route that does not say
+// what holds for it.
+func New(o Options) (http.Handler, error) {
+	router, err := newRouter(o)
+	if err != nil {
+		return nil, err
+	}
+	return oneSlash(router), nil
+}
 
-func newRouter(o Options) chi.Router {
-	s := &Server{Options: o, inFlight: make(chan struct{}, o.Limits.MaxInFlight), streams: make(chan struct{}, o.Limits.MaxStreams)}
+func newRouter(o Options) (chi.Router, error) {
+	s := &Server{Options: o, places: map[budget]chan struct{}{
+		reads: make(chan struct{}, o.Limits.MaxInFlight), writes: make(chan struct{}, o.Limits.MaxInFlight),
+		logs: make(chan struct{}, o.Limits.MaxInFlight), streams: make(chan struct{}, o.Limits.MaxStreams),
+	}}
 	r := chi.NewRouter()
 	r.Use(s.observe, s.recover)
 	if o.VerboseRequests {
 		r.Use(s.verbose)
 	}
-	limits := []func(http.Handler) http.Handler{s.shed, identify}
-	if o.Fallback != nil {
-		limits = append(limits, s.handOver(r))
-	}
-	r.NotFound(chi.Chain(limits...).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, problem{status: http.StatusNotFound, message: "No handler found for " + r.Method + " " + r.URL.Path})
-	}).ServeHTTP)
-	r.MethodNotAllowed(chi.Chain(limits...).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, problem{status: http.StatusMethodNotAllowed, message: "Request method '" + r.Method + "' not supported"})
-	}).ServeHTTP)
-	s.probeRoutes(r)
-	r.Get("/openapi.json", s.openAPI)
-	r.Method(http.MethodGet, "/metrics", o.Metrics)
-	r.Get("/applications/{application}/stream", s.stream) // for as long as it takes
-	r.Group(func(r chi.Router) {
-		r.Use(limits...)
-		s.routes(r)
-	})
-	return r
-}
-
-func (s *Server) routes(r chi.Router) {
-	r.Get("/applications", s.applications)
-	r.Get("/applications/{application}", s.application)
-	r.Get("/applications/{application}/clusters", s.clusterNames)
-	r.Get("/applications/{application}/clusters/{account}", s.clusterSummaries)
-	r.Route("/applications/{application}/clusters/{account}/{cluster}", func(r chi.Router) {
-		r.Get("/", s.clusterArray)
-		r.Get("/{type}", s.cluster)
-		r.Get("/{type}/serverGroups", s.clusterServerGroups)
-		r.Get("/{type}/serverGroups/{name}", s.clusterServerGroup)
-		r.Get("/{type}/{scope}/serverGroups/target/{target}", s.target)
-		r.Get("/{type}/{scope}/serverGroups/target/{target}/{summary}", s.targetSummary)
-	})
-	r.Get("/applications/{application}/serverGroups", s.applicationServerGroups)
-	r.Get("/applications/{application}/serverGroups/{account}/{region}/{name}", s.serverGroup)
-	r.Get("/applications/{application}/serverGroupManagers", s.serverGroupManagers)
-	r.Get("/applications/{application}/loadBalancers", s.applicationLoadBalancers)
-	r.Get("/serverGroups", s.serverGroups)
-	r.Get("/serverGroups/{account}/{region}/{name}", s.serverGroup)
-	r.Get("/{provider}/loadBalancers", s.loadBalancers)
-	r.Get("/{provider}/loadBalancers/{name}", s.loadBalancersByName)
-	r.Get("/{provider}/loadBalancers/{account}/{region}/{name}", s.loadBalancer)
-	r.Route("/manifests", s.manifestRoutes)
-	r.Route("/instances", s.instanceRoutes)
-	s.jobRoutes(r)
-	s.securityGroupRoutes(r)
-	r.Get("/search", s.search)
-	r.Get("/projects/{project}/clusters", s.projectClusters)
-	r.Get("/applications/{application}/rawResources", s.rawResources)
-	r.Get("/applications/{application}/history", s.history)
-	s.staticRoutes(r)
-	s.artifactRoutes(r)
-	s.operationRoutes(r)
-	r.Route("/v1/kubernetes/providers", s.providerRoutes)
-	r.Get("/credentials", s.credentials)
-	r.Get("/credentials/{account}", s.credential)
-}
-
-// Ledger brings what other replicas wrote to this one's readers; ledger.Ledger
-// is one.
-type Ledger interface {
-	CatchUp(ctx context.Context, account string) error
-}
-
-// caughtUp is await for answers that Orca decides on: they show everything
-// that this installation has written to the account. Without the database the
-// account is listed anew.
-func (s *Server) caughtUp(r *http.Request, accountName string) (*watch.Health, error) {
-	h := s.await(r, accountName)
-	if s.Ledger == nil {
-		return h, nil
-	}
-	within := func(do func(context.Context, string) error) error {
-		ctx, cancel := context.WithTimeout(r.Context(), s.Limits.NotSyncedDeadline)
-		defer cancel()
-		return do(ctx, accountName)
-	}
-	if err := within(s.Ledger.CatchUp); err != nil {
-		s.Log.Warn("the record of writes cannot be asked; listing the account anew", "account", accountName, "error", err)
-		if err := within(s.Fleet.Refresh); err != nil {
-			return h, problem{status: http.StatusServiceUnavailable, message: "account " + accountName + ": it cannot be told what was written to it, nor can it be listed anew: " + err.Error()}
+	r.Use(identify)
+	for _, row := range routes() {
+		if err := row.check(); err != nil {
+			return nil, err
 		}
-		h = s.await(r, accountName)
+		r.Method(row.method, row.pattern, s.serve(&row))
 	}
-	return h, nil
+	nowhere := func(status int, text func(*http.Request) string) http.HandlerFunc {
+		row := &route{fresh: constant, budget: reads, side: theirs, handle: func(_ *Server, r *request) (reply, error) {
+			return reply{}, problem{status: status, message: text(r.Request)}
+		}}
+		return s.serve(row).ServeHTTP
+	}
+	r.NotFound(nowhere(http.StatusNotFound, func(r *http.Request) string { return "No handler found for " + r.Method + " " + r.URL.Path }))
+	wrongMethod := nowhere(http.StatusMethodNotAllowed, func(r *http.Request) string { return "Request method '" + r.Method + "' not supported" })
+	r.MethodNotAllowed(s.otherMethods(r, wrongMethod))
+	return r, nil
 }
 
-// await waits for accounts whose first list is running, within the deadline
-// of the settings.
-func (s *Server) await(r *http.Request, accounts ...string) *watch.Health {
-	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.NotSyncedDeadline)
-	defer cancel()
-	return s.Fleet.Await(ctx, accounts...)
+// serve answers one row of the table.
+func (s *Server) serve(row *route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, plain *http.Request) {
+		r, err := decoded(row, plain)
+		if err != nil {
+			s.fail(w, &request{Request: plain, route: row}, err)
+			return
+		}
+		if s.Fallback != nil && !fallback.Passed(plain) && s.elsewhere(w, r) {
+			return
+		}
+		rep, done, err := s.answer(r)
+		defer done()
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		s.send(w, r, rep)
+	})
+}
+
+// answer asks the handler once what its route needs is there. done gives back
+// the place that the answer takes until it is sent.
+func (s *Server) answer(r *request) (rep reply, done func(), err error) {
+	done, err = s.take(r.route.budget)
+	if err != nil {
+		return rep, done, err
+	}
+	if err = s.freshen(r); err == nil {
+		rep, err = r.route.handle(s, r)
+	}
+	return rep, done, err
+}
+
+// take takes a place. Requests beyond the limit are refused at once instead of
+// slowing all down.
+func (s *Server) take(b budget) (free func(), err error) {
+	places, bounded := s.places[b]
+	if !bounded {
+		return func() {}, nil
+	}
+	select {
+	case places <- struct{}{}:
+		return sync.OnceFunc(func() { <-places }), nil
+	default:
+	}
+	busy := problem{status: http.StatusServiceUnavailable, message: "too many requests at once", retryAfter: 1}
+	if b == streams {
+		const later = 30
+		busy.message, busy.retryAfter = fmt.Sprintf("%d streams are open; more than server.maxStreams are not served", cap(places)), later
+	}
+	return func() {}, busy
 }

@@ -1,13 +1,19 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
@@ -27,6 +33,9 @@ func (s *Server) elements(name, application string, what index.What, render func
 			bytes := 0
 			for _, e := range elements {
 				bytes += len(e.JSON) + len(e.Key) + len(e.Cluster)
+				if e.LeftOut != "" {
+					s.Log.Error("an object cannot be rendered and is left out of a list", "list", name, "application", application, "account", held.Account, "object", e.LeftOut)
+				}
 			}
 			return elements, bytes
 		})...)
@@ -42,28 +51,21 @@ func (s *Server) groupElements(application string, expand bool) []view.Element {
 	return s.elements(name, application, index.Groups, func(p index.Part) []view.Element { return view.ServerGroups(p, expand) })
 }
 
-func (s *Server) applicationServerGroups(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "application")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	h := s.await(r)
+func (s *Server) applicationServerGroups(r *request) (reply, error) {
+	p := r.segments("application")
 	query := r.URL.Query()
 	expand := boolean(query, "expand", false)
 	clusters, narrowed := list(query, "clusters")
 	if other := query.Get("cloudProvider"); !narrowed && other != "" && !strings.EqualFold(other, kubernetes) {
-		s.send(w, r, h, newAnswer([]byte("[]")))
-		return
+		return answered(newAnswer([]byte("[]"))), nil
 	}
 	if narrowed {
-		s.send(w, r, h, newAnswer(view.Join(within(s.groupElements(p[0], expand), clusters))))
-		return
+		return answered(newAnswer(view.Join(within(s.groupElements(p[0], expand), clusters)))), nil
 	}
 	a := s.cached(key("serverGroups", p[0], strconv.FormatBool(expand)), s.Index.Version(p[0]), func() []byte {
 		return view.Join(s.groupElements(p[0], expand))
 	})
-	s.send(w, r, h, a)
+	return answered(a), nil
 }
 
 // within keeps the elements of the given clusters, each "account:cluster";
@@ -84,24 +86,21 @@ func within(all []view.Element, clusters []string) []view.Element {
 	return out
 }
 
-func (s *Server) serverGroups(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serverGroups(r *request) (reply, error) {
 	query := r.URL.Query()
 	ids, byID := list(query, "ids")
 	applications, byApplication := list(query, "applications")
 	if byID == byApplication {
-		s.fail(w, r, problem{status: http.StatusBadRequest, message: "Provide either 'applications' or 'ids' parameter (but not both)"})
-		return
+		return reply{}, problem{status: http.StatusBadRequest, message: "Provide either 'applications' or 'ids' parameter (but not both)"}
 	}
 	if byApplication {
-		h := s.await(r)
 		var all []view.Element
 		if other := query.Get("cloudProvider"); other == "" || strings.EqualFold(other, kubernetes) {
 			for _, application := range applications {
 				all = append(all, s.groupElements(application, false)...)
 			}
 		}
-		s.send(w, r, h, newAnswer(view.Join(all)))
-		return
+		return answered(newAnswer(view.Join(all))), nil
 	}
 	var invalid, accounts []string
 	var parsed [][]string
@@ -114,10 +113,8 @@ func (s *Server) serverGroups(w http.ResponseWriter, r *http.Request) {
 		parsed, accounts = append(parsed, parts), append(accounts, parts[0])
 	}
 	if len(invalid) > 0 {
-		s.fail(w, r, problem{status: http.StatusBadRequest, message: "Expected ids in the format <account>:<region>:<name> but got invalid ids: " + strings.Join(invalid, ", ")})
-		return
+		return reply{}, problem{status: http.StatusBadRequest, message: "Expected ids in the format <account>:<region>:<name> but got invalid ids: " + strings.Join(invalid, ", ")}
 	}
-	h := s.await(r, accounts...)
 	var found []view.Element
 	for _, id := range parsed {
 		n := normalName(id[2])
@@ -125,7 +122,7 @@ func (s *Server) serverGroups(w http.ResponseWriter, r *http.Request) {
 			found = append(found, view.Element{JSON: view.ShortServerGroup(id[0], g)})
 		}
 	}
-	s.send(w, r, h, newAnswer(view.Join(found)), accounts...)
+	return answered(newAnswer(view.Join(found)), accounts...), nil
 }
 
 // fullName is a full name taken apart; both parts are empty when it is none.
@@ -136,35 +133,77 @@ func normalName(text string) fullName {
 	return fullName{kind, name}
 }
 
-func (s *Server) serverGroup(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "account", "region", "name")
+func (s *Server) serverGroup(r *request) (reply, error) {
+	p := r.segments("account", "region", "name")
+	absent := view.NotFoundError(fmt.Sprintf("Server group not found (account: %s, region: %s, name: %s)", p[0], p[1], p[2]))
+	g, err := s.group(r, p[0], p[1], normalName(p[2]))
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return reply{}, s.notRead(r, p[0], err, absent)
 	}
-	h, err := s.caughtUp(r, p[0])
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	n := normalName(p[2])
-	found, ok := s.Index.FindGroup(p[0], p[1], n.kind, n.name)
-	if !ok {
-		s.fail(w, r, missing(h, p[0], fmt.Sprintf("Server group not found (account: %s, region: %s, name: %s)", p[0], p[1], p[2])))
-		return
-	}
-	s.send(w, r, h, newAnswer(view.Encode(view.NewServerGroup(p[0], found))), p[0])
+	return answered(newAnswer(view.Encode(view.NewServerGroup(p[0], g))), p[0]), nil
 }
 
-func (s *Server) serverGroupManagers(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "application")
-	if err != nil {
-		s.fail(w, r, err)
-		return
+// ofClass finds where an object is whose kind has a class; an error with the
+// reason NotFound when there can be none.
+func (s *Server) ofClass(r *request, class spinnaker.Class, accountName, namespace string, n fullName) (place, error) {
+	a, known := s.Accounts.Get(accountName)
+	if !known {
+		return place{}, errNoSuchObject
 	}
-	h := s.await(r)
+	if is, ok := a.Class(n.kind); !ok || is != class || n.name == "" {
+		return place{}, errNoSuchObject
+	}
+	return s.place(r, a, n.kind, namespace, n.name)
+}
+
+var errNoSuchObject = &cluster.Error{Reason: cluster.NotFound, Err: errors.New("there can be no such object")}
+
+// group is a server group with its instances and load balancers.
+func (s *Server) group(r *request, accountName, namespace string, n fullName) (index.Group, error) {
+	at, err := s.ofClass(r, spinnaker.ServerGroups, accountName, namespace, n)
+	if err != nil {
+		return index.Group{}, err
+	}
+	if s.groupsInMemory(r, at) {
+		if g, ok := s.Index.FindGroup(accountName, at.namespace, n.kind, n.name); ok {
+			return g, nil
+		}
+	}
+	live, err := s.readLive(r, at)
+	if err != nil {
+		return index.Group{}, err
+	}
+	o := index.Decode(at.account, live)
+	if o == nil {
+		return index.Group{}, errNoSuchObject
+	}
+	pods, err := livePods(r.Context(), at.client, live)
+	if err != nil {
+		return index.Group{}, err
+	}
+	instances := []*index.Object{}
+	for _, pod := range pods {
+		owned := slices.ContainsFunc(pod.GetOwnerReferences(), func(w metav1.OwnerReference) bool { return w.UID == live.GetUID() })
+		if i := index.Decode(at.account, pod); owned && i != nil {
+			instances = append(instances, i)
+		}
+	}
+	slices.SortFunc(instances, index.Compare)
+	return s.Index.GroupOf(accountName, o, instances), nil
+}
+
+// groupsInMemory says whether a server group or load balancer and all that its
+// answer shows of others is proved.
+func (s *Server) groupsInMemory(r *request, at place) bool {
+	return s.proved(r, at.account.Name, groupCover(at.account), func(w store.Write) bool {
+		return w.Name == at.name && w.Namespace == at.namespace
+	})
+}
+
+func (s *Server) serverGroupManagers(r *request) (reply, error) {
+	p := r.segments("application")
 	a := s.cached(key("managers", p[0]), s.Index.Version(p[0]), func() []byte {
 		return view.Join(s.elements("managers", p[0], index.Managers, view.Managers))
 	})
-	s.send(w, r, h, a)
+	return answered(a), nil
 }

@@ -3,12 +3,8 @@ package api
 import (
 	"encoding/json"
 	"io"
-	"net/http"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/go-chi/chi/v5"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/operation"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
@@ -45,49 +41,32 @@ var absences = map[string]string{
 	"/v1/data/adhoc/{id}/{bucket}/*": "No data available (groupId: {id})",
 }
 
-// isStatic says whether a route belongs to other providers.
-func isStatic(pattern string) bool {
-	_, absent := absences[pattern]
-	return absent || slices.ContainsFunc(statics, func(s static) bool { return s.pattern == pattern })
+// answer implements a handler.
+func (c static) answer(*Server, *request) (reply, error) {
+	if c.body == nothing {
+		return reply{}, nil
+	}
+	return reply{answer: &answer{body: []byte(c.body)}}, nil
 }
 
-func (s *Server) staticRoutes(r chi.Router) {
-	for _, route := range statics {
-		r.Get(route.pattern, func(w http.ResponseWriter, _ *http.Request) {
-			if route.body != nothing {
-				w.Header().Set("Content-Type", contentType)
-			}
-			_, _ = io.WriteString(w, route.body) // the caller may be gone
-		})
+func absent(text string) handler {
+	return func(_ *Server, r *request) (reply, error) {
+		p := r.segments("id", "provider")
+		return reply{}, view.NotFoundError(strings.NewReplacer("{id}", p[0], "{provider}", p[1]).Replace(text))
 	}
-	for pattern, text := range absences {
-		r.Get(pattern, func(w http.ResponseWriter, r *http.Request) {
-			p, err := segments(r, "id", "provider")
-			if err == nil {
-				err = view.NotFoundError(strings.NewReplacer("{id}", p[0], "{provider}", p[1]).Replace(text))
-			}
-			s.fail(w, r, err)
-		})
-	}
-	for _, pattern := range []string{"/cloudMetrics/{provider}/{account}/{region}", "/cloudMetrics/{provider}/{account}/{region}/{metric}/statistics"} {
-		r.Get(pattern, func(w http.ResponseWriter, r *http.Request) {
-			p, err := segments(r, "provider")
-			if err == nil {
-				err = bad("No provider found named '%s' that supports cloud metrics", p[0])
-			}
-			s.fail(w, r, err)
-		})
-	}
-	r.Get("/installedPlugins", func(w http.ResponseWriter, r *http.Request) { s.json(w, r, []any{}) })
-	r.Get("/features/stages", s.features)
-	r.Get("/cache/introspection", s.introspection)
-	r.Get("/cache/{provider}/{type}", func(w http.ResponseWriter, r *http.Request) { s.json(w, r, []any{}) })
-	r.Post("/cache/{provider}/{type}", s.refreshCache)
+}
+
+func constantly(answer any) handler {
+	return func(*Server, *request) (reply, error) { return model(answer) }
+}
+
+func (s *Server) noCloudMetrics(r *request) (reply, error) {
+	return reply{}, bad("No provider found named '%s' that supports cloud metrics", r.path["provider"])
 }
 
 // features lists the operations. Orca looks for an enabled upsertEntityTags,
 // which must not be there (read-rest.md 3.4).
-func (s *Server) features(w http.ResponseWriter, r *http.Request) {
+func (s *Server) features(*request) (reply, error) {
 	type stage struct {
 		Name    string `json:"name"`
 		Enabled bool   `json:"enabled"`
@@ -96,25 +75,24 @@ func (s *Server) features(w http.ResponseWriter, r *http.Request) {
 	for _, name := range operation.Names() {
 		out = append(out, stage{name, true})
 	}
-	s.json(w, r, out)
+	return model(out)
 }
 
 // refreshCache answers what callers of polled caches wait for: that nothing is
 // pending. What is shown here is never behind what was written (read-rest.md
 // 3.5).
-func (s *Server) refreshCache(w http.ResponseWriter, r *http.Request) {
+func (s *Server) refreshCache(r *request) (reply, error) {
 	const most = 1 << 20
 	var body map[string]any
 	if err := json.NewDecoder(io.LimitReader(r.Body, most)).Decode(&body); err != nil || body == nil {
-		s.fail(w, r, bad("the body must be a JSON object"))
-		return
+		return reply{}, bad("the body must be a JSON object")
 	}
-	s.json(w, r, map[string]any{"cachedIdentifiersByType": map[string]any{}})
+	return model(map[string]any{"cachedIdentifiersByType": map[string]any{}})
 }
 
 // introspection tells of every watch as Java Clouddriver tells of its caching
 // agents.
-func (s *Server) introspection(w http.ResponseWriter, r *http.Request) {
+func (s *Server) introspection(*request) (reply, error) {
 	type agent struct {
 		ID                      string `json:"id"`
 		Provider                string `json:"provider"`
@@ -134,5 +112,5 @@ func (s *Server) introspection(w http.ResponseWriter, r *http.Request) {
 			})
 		}
 	}
-	s.json(w, r, out)
+	return model(out)
 }

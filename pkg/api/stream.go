@@ -26,24 +26,17 @@ const (
 // events. A client that comes back with the id of the last event that it has
 // seen is sent what came after; one that is too far behind is told so and has
 // to load the lists again.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
-	p, err := segments(r, "application")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	select {
-	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
-	default:
-		w.Header().Set("Retry-After", "30")
-		s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: fmt.Sprintf("%d streams are open; more than server.maxStreams are not served", cap(s.streams))})
-		return
-	}
-	feed := s.Index.Follow(p[0])
+func (s *Server) stream(r *request) (reply, error) {
+	return reply{open: func(w http.ResponseWriter) { s.streamTo(w, r) }}, nil
+}
+
+func (s *Server) streamTo(w http.ResponseWriter, r *request) {
+	application := r.path["application"]
+	feed := s.Index.Follow(application)
 	defer feed.Unfollow()
 	out := &eventWriter{w: w, to: http.NewResponseController(w), epoch: feed.Epoch}
 	header := w.Header()
+	markStale(header, r.health, nil)
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // nginx would hold events back
@@ -55,21 +48,45 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	} else {
 		out.event(at, "reset", []byte(`{"reason":"the events after the last one that was seen are not kept any more: load the lists again"}`))
 	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	stopped := make(chan struct{})
+	go func() {
+		select {
+		case <-s.Ending:
+			close(stopped)
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	stale := header.Get(StaleHeader)
 	for out.flush() == nil {
-		ctx, cancel := context.WithTimeout(r.Context(), streamBeat)
-		changes, err := feed.Next(ctx, at, streamBatch)
-		cancel()
+		changed := s.Fleet.Changed()
+		if now := s.staleNow(); now != stale {
+			stale = now
+			out.event(at, "stale", view.Encode(map[string]string{"accounts": stale}))
+			continue
+		}
+		beat, done := context.WithTimeout(ctx, streamBeat)
+		changes, err := feed.Next(beat, at, streamBatch, changed)
+		done()
+		select {
+		case <-stopped:
+			out.event(at, "closing", []byte(`{"reason":"the service stops: connect again"}`))
+			_ = out.flush() // it goes in any case
+			return
+		default:
+		}
 		switch {
 		case r.Context().Err() != nil:
 			return
 		case errors.Is(err, index.ErrBehind):
-			s.Log.Info("a stream's client is too slow and is dropped", "application", p[0], "client", r.RemoteAddr)
+			s.Log.Info("a stream's client is too slow and is dropped", "application", application, "client", r.RemoteAddr)
 			out.event(at, "dropped", []byte(`{"reason":"too slow: events were lost, load the lists again"}`))
 			_ = out.flush() // it goes in any case
 			return
 		case err != nil:
 			out.comment()
-			continue
 		}
 		for _, c := range changes {
 			name := "changed"
@@ -80,7 +97,14 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 			at = c.Seq
 		}
 	}
-	s.Log.Info("a stream's client does not take what it is sent and is dropped", "application", p[0], "client", r.RemoteAddr)
+	s.Log.Info("a stream's client does not take what it is sent and is dropped", "application", application, "client", r.RemoteAddr)
+}
+
+// staleNow is the header's value for all accounts at this moment.
+func (s *Server) staleNow() string {
+	header := http.Header{}
+	markStale(header, s.Fleet.Health(), nil)
+	return header.Get(StaleHeader)
 }
 
 // resumed is the number of the last event that a client has seen, if what came

@@ -33,11 +33,18 @@ func bare(t testing.TB, limits config.Server) (*index.Index, http.Handler) {
 	t.Cleanup(cache.Close)
 	ix := index.New(cache)
 	registry := account.NewRegistry()
-	return ix, New(Options{
-		Index: ix, Cache: cache, Accounts: registry, Fleet: watch.NewFleet(registry, ix, watch.Options{Log: slog.New(slog.DiscardHandler)}),
-		Limits: limits, Metrics: http.NotFoundHandler(),
+	fleet := watch.NewFleet(registry, ix, watch.Options{Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { _ = fleet.Run(ctx) }()
+	t.Cleanup(cancel)
+	handler, err := New(Options{
+		Index: ix, Cache: cache, Accounts: registry, Fleet: fleet, Limits: limits, Metrics: http.NotFoundHandler(),
 		Observe: func(string, string, int, time.Duration) {}, Log: slog.New(slog.DiscardHandler),
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ix, handler
 }
 
 // streamed is a server over an index that the test fills as a watch does.
@@ -51,12 +58,12 @@ func streamed(t *testing.T, streams int) (server *httptest.Server, change func(n
 	}
 	server.Start()
 	t.Cleanup(server.Close)
-	decode, stream := ix.Open(&account.Account{Name: "prod", DeriveNames: true}).Stream(cluster.Resource{Group: "apps", Version: "v1", Plural: "replicasets", Kind: "ReplicaSet", Namespaced: true, Watchable: true}, "")
+	decode, stream := ix.Open(&account.Account{Name: "prod", DeriveNames: true}).Open(cluster.Resource{Group: "apps", Version: "v1", Plural: "replicasets", Kind: "ReplicaSet", Namespaced: true, Watchable: true}, &watch.Stream{})
 	feed := ix.Follow("web")
 	t.Cleanup(feed.Unfollow)
 	return server, func(n int) {
 		text := fmt.Sprintf(`{"metadata":{"name":"web-v%03d","namespace":"ns","uid":"u%d","resourceVersion":"%d","annotations":{"moniker.spinnaker.io/application":"web","moniker.spinnaker.io/cluster":"replicaSet web"}},"spec":{"replicas":%d}}`, n%5, n%5, n, n)
-		o, err := decode(func(v any) error { return json.Unmarshal([]byte(text), v) })
+		o, err := decode([]byte(text))
 		if err != nil {
 			t.Error(err)
 			return

@@ -3,49 +3,41 @@ package api
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
 // siblings lists the objects of a kind that belong to a cluster (read-rest.md
 // 1.8).
-func (s *Server) siblings(w http.ResponseWriter, r *http.Request) {
+func (s *Server) siblings(r *request) (reply, error) {
 	_, found, err := s.clusterMembers(r)
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return reply{}, err
 	}
-	s.send(w, r, &watch.Health{}, newAnswer(view.Siblings(found)))
+	return answered(newAnswer(view.Siblings(found))), nil
 }
 
 // dynamicTarget picks one of them (read-rest.md 1.7).
-func (s *Server) dynamicTarget(w http.ResponseWriter, r *http.Request) {
-	criteria, err := segments(r, "criteria")
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
+func (s *Server) dynamicTarget(r *request) (reply, error) {
+	criteria := r.segments("criteria")
 	if !view.IsCriteria(criteria[0]) {
-		s.fail(w, r, bad("criteria: %q is none of oldest, newest, second_newest, smallest, largest", criteria[0]))
-		return
+		return reply{}, bad("criteria: %q is none of oldest, newest, second_newest, smallest, largest", criteria[0])
 	}
 	q, found, err := s.clusterMembers(r)
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return reply{}, err
 	}
 	picked, ok := view.Pick(criteria[0], found)
 	if !ok {
-		s.fail(w, r, view.NotFoundError(fmt.Sprintf("No manifests matching (account: %s, location: %s, kind: %s, app %s, cluster: %s, criteria: %s) found",
-			q.account, q.location, q.kind, q.application, q.cluster, criteria[0])))
-		return
+		return reply{}, view.NotFoundError(fmt.Sprintf("No manifests matching (account: %s, location: %s, kind: %s, app %s, cluster: %s, criteria: %s) found",
+			q.account, q.location, q.kind, q.application, q.cluster, criteria[0]))
 	}
-	s.send(w, r, &watch.Health{}, newAnswer(view.Encode(picked)))
+	return answered(newAnswer(view.Encode(picked))), nil
 }
 
 // liveList is how long a list of a cluster may take, all its pages together.
@@ -55,48 +47,33 @@ type membersRequest struct{ account, location, kind, application, cluster string
 
 // clusterMembers finds the objects of a kind whose annotations name the
 // application and the cluster. A sibling that is missed keeps its traffic, so
-// they come from memory only where it holds everything.
-func (s *Server) clusterMembers(r *http.Request) (membersRequest, []view.Sibling, error) {
-	p, err := segments(r, "account", "location", "kind", "application", "cluster")
-	if err != nil {
-		return membersRequest{}, nil, err
-	}
+// they come from memory only where it holds everything and proves it.
+func (s *Server) clusterMembers(r *request) (membersRequest, []view.Sibling, error) {
+	p := r.segments("account", "location", "kind", "application", "cluster")
 	q := membersRequest{account: p[0], location: locationOf(p[1]), kind: p[2], application: p[3], cluster: p[4]}
 	none := view.NotFoundError(fmt.Sprintf("No manifests matching (account: %s, location: %s, kind: %s, app %s, cluster: %s) found", q.account, q.location, q.kind, q.application, q.cluster))
 	a, known := s.Accounts.Get(q.account)
 	if !known {
 		return q, nil, none
 	}
-	client, err := s.Clients.Client(q.account)
-	if err != nil {
-		return q, nil, problem{status: http.StatusServiceUnavailable, message: err.Error()}
-	}
-	resource, err := resourceOf(r.Context(), client, q.kind)
-	if cluster.Is(err, cluster.NotFound) {
+	at, err := s.place(r, a, q.kind, q.location, "")
+	switch {
+	case cluster.Is(err, cluster.NoKind):
 		return q, nil, nil // there are no objects of a kind that is not served
+	case cluster.Is(err, cluster.NotFound):
+		return q, nil, none // the namespace is not the account's
+	case err != nil:
+		return q, nil, s.unavailable(r, q.account, err)
 	}
-	if err != nil {
-		return q, nil, upstream(q.account, err)
+	text := at.resource.KindText()
+	if (text == "replicaSet" || text == "statefulSet") && s.Index.Complete(q.account, text) && s.setInMemory(r, at) {
+		return q, view.SiblingsOf(s.Index.Objects(q.account, text), at.namespace, q.application, q.cluster), nil
 	}
-	location := inNamespace(a, resource, q.location)
-	if !a.AllowsNamespace(location) {
-		return q, nil, none
-	}
-	text := resource.KindText()
-	if a.LabelSelector == "" && (text == "replicaSet" || text == "statefulSet") {
-		if h, err := s.caughtUp(r, q.account); err == nil && !h.IsStale(q.account) && !h.NeverSynced(q.account) && s.Index.Follows(q.account, text, location) {
-			return q, view.SiblingsOf(s.Index.Objects(q.account, text), location, q.application, q.cluster), nil
-		}
-	}
-	within := liveList
-	if s.await(r, q.account).NeverSynced(q.account) {
-		within = s.Limits.NotSyncedDeadline
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), within)
+	ctx, cancel := context.WithTimeout(r.Context(), liveList)
 	defer cancel()
-	all, err := client.List(ctx, resource, location, "")
+	all, err := at.client.List(ctx, at.resource, at.namespace, "")
 	if err != nil {
-		return q, nil, upstream(q.account, err)
+		return q, nil, s.unavailable(r, q.account, err)
 	}
 	var out []view.Sibling
 	for _, o := range all {
@@ -106,4 +83,11 @@ func (s *Server) clusterMembers(r *http.Request) (membersRequest, []view.Sibling
 		}
 	}
 	return q, view.SortSiblings(out), nil
+}
+
+// setInMemory says whether what is held of a kind in a namespace is proved.
+func (s *Server) setInMemory(r *request, at place) bool {
+	text := at.resource.KindText()
+	cover := watch.Cover{Kinds: func(kindText string) bool { return kindText == text }, Namespace: at.namespace}
+	return s.proved(r, at.account.Name, cover, func(w store.Write) bool { return spinnaker.SameKind(w.Kind, text) })
 }

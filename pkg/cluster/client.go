@@ -7,16 +7,18 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/transport"
-	"k8s.io/client-go/util/connrotation"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/flight"
 )
 
 // Options bound what a client does.
@@ -39,24 +41,26 @@ type Options struct {
 // a long list never waits behind them: an API server takes about 100 streams
 // on one HTTP/2 connection.
 type Client struct {
-	base     *url.URL
-	requests *http.Client
-	watches  *http.Client
-	close    func()
-	timeout  time.Duration
-	catalog  atomic.Pointer[Catalog]
-	disk     *diskCache
+	base      *url.URL
+	transport Options
+	timeout   time.Duration
+	catalog   atomic.Pointer[Catalog]
+	disk      *diskCache
+	discovery flight.Group[struct{}, *Catalog]
+	answered  moment // when the server last said anything
+
+	current atomic.Pointer[connections]
+	mu      sync.Mutex
+	retired []*connections
+	closed  bool
 }
 
-const (
-	dialTimeout = 5 * time.Second
-	tlsTimeout  = 5 * time.Second
-	// idleTimeout is short since net/http remembers a closed HTTP/2 connection
-	// for as long, and between two discoveries there is nothing to reuse.
-	idleTimeout = 10 * time.Second
-	// userAgent is what audit logs of the cluster show.
-	userAgent = "go-clouddriver"
-)
+// userAgent is what audit logs of the cluster show.
+const userAgent = "go-clouddriver"
+
+// discoverAtMost is how often a cluster is asked what it serves for callers who
+// look for a kind.
+const discoverAtMost = time.Second
 
 // New makes a client; nothing is sent yet.
 func New(c *rest.Config, o Options) (*Client, error) {
@@ -64,102 +68,74 @@ func New(c *rest.Config, o Options) (*Client, error) {
 	if err != nil {
 		return nil, &Error{Reason: Invalid, Err: fmt.Errorf("server address %q: %w", c.Host, err)}
 	}
-	requests, closeRequests, err := newTransport(c, o)
+	first, err := newConnections(c, o)
 	if err != nil {
 		return nil, err
 	}
-	watches, closeWatches, err := newTransport(c, o)
-	if err != nil {
-		return nil, err
-	}
-	out := &Client{
-		base:     base,
-		requests: &http.Client{Transport: requests},
-		watches:  &http.Client{Transport: watches},
-		timeout:  o.RequestTimeout,
-		close:    func() { closeRequests(); closeWatches() },
-	}
+	out := &Client{base: base, transport: o, timeout: o.RequestTimeout, discovery: flight.Group[struct{}, *Catalog]{Every: discoverAtMost}}
+	out.current.Store(first)
 	if o.CacheDir != "" && o.Identity != "" {
 		out.disk = newDiskCache(o.CacheDir, o.Identity)
 	}
 	return out, nil
 }
 
-// Close ends every connection, those of running requests too.
-func (c *Client) Close() { c.close() }
-
-func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) {
-	settings, err := c.TransportConfig()
+// Rotate uses other credentials for the same server from now on. Watches that
+// are open go on with the old ones until they end by themselves.
+func (c *Client) Rotate(to *rest.Config) error {
+	next, err := newConnections(to, c.transport)
 	if err != nil {
-		return nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
+		return err
 	}
-	tlsConfig, err := transport.TLSConfigFor(settings)
-	if err != nil {
-		return nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("certificates: %w", err)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		next.close()
+		return nil
 	}
-	dial := (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
-	if settings.DialHolder != nil && settings.DialHolder.Dial != nil {
-		dial = settings.DialHolder.Dial // an exec plugin's, which closes connections when its certificate turns
-	}
-	connections := connrotation.NewDialer(dial)
-	proxy := http.ProxyFromEnvironment
-	if settings.Proxy != nil {
-		proxy = settings.Proxy
-	}
-	base := &http.Transport{
-		Proxy:                 proxy,
-		DialContext:           connections.DialContext,
-		TLSClientConfig:       tlsConfig,
-		TLSHandshakeTimeout:   tlsTimeout,
-		ResponseHeaderTimeout: o.RequestTimeout,
-		IdleConnTimeout:       idleTimeout,
-		MaxIdleConnsPerHost:   25,
-		ForceAttemptHTTP2:     true,
-		// The server would spend more time on compressing a list than a local
-		// network on carrying it.
-		DisableCompression: true,
-		HTTP2:              &http.HTTP2Config{SendPingTimeout: o.PingAfter, PingTimeout: max(o.PingAfter/2, time.Second)},
-	}
-	wrapped, err := transport.HTTPWrappersForConfig(settings, base)
-	if err != nil {
-		return nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
-	}
-	if c.ExecProvider != nil {
-		wrapped = abandoning{wrapped}
-	}
-	if o.WrapTransport != nil {
-		wrapped = o.WrapTransport(wrapped)
-	}
-	// Closing only the idle ones would leave those whose last stream is just
-	// being cancelled, each with its goroutines.
-	return wrapped, func() { base.CloseIdleConnections(); connections.CloseAll() }, nil
+	old := c.current.Swap(next)
+	c.retired = append(c.retired, old)
+	time.AfterFunc(retireAfter, func() { c.retire(old) })
+	return nil
 }
 
-// abandoning leaves a request when its context is over: a credential plugin that
-// hangs does not look at it.
-type abandoning struct{ next http.RoundTripper }
+// retireAfter is longer than a watch lasts.
+const retireAfter = 15 * time.Minute
 
-func (a abandoning) RoundTrip(r *http.Request) (*http.Response, error) {
-	type answer struct {
-		res *http.Response
-		err error
+func (c *Client) retire(old *connections) {
+	old.close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retired = slices.DeleteFunc(c.retired, func(r *connections) bool { return r == old })
+}
+
+// Close ends every connection, those of running requests too.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.current.Load().close()
+	for _, old := range c.retired {
+		old.close()
 	}
-	answered := make(chan answer, 1)
-	go func() {
-		res, err := a.next.RoundTrip(r) //nolint:bodyclose // whoever takes the answer closes it
-		answered <- answer{res, err}
-	}()
-	select {
-	case got := <-answered:
-		return got.res, got.err
-	case <-r.Context().Done():
-		go func() {
-			if late := <-answered; late.err == nil {
-				_ = late.res.Body.Close()
-			}
-		}()
-		return nil, r.Context().Err()
+	c.retired = nil
+}
+
+// Answered is when the server last said anything, the zero time for never.
+func (c *Client) Answered() time.Time { return c.answered.at() }
+
+func (c *Client) do(req *http.Request, watching bool) (*http.Response, error) {
+	at := c.current.Load()
+	client := at.requests
+	if watching {
+		client = at.watches
 	}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, &Error{Reason: Unavailable, Err: err}
+	}
+	c.answered.now()
+	return res, nil
 }
 
 // Open sends a GET and returns the body once the server has said yes. The
@@ -184,23 +160,71 @@ func (c *Client) open(ctx context.Context, path string, query url.Values, watchi
 	u := *c.base
 	u.Path = strings.TrimSuffix(u.Path, "/") + path
 	u.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	// The body lasts longer than the answer may be waited for.
+	ctx, cancel := context.WithCancelCause(ctx)
+	late := time.AfterFunc(c.timeout, func() {
+		cancel(fmt.Errorf("the server has not answered within %s", c.timeout))
+	})
+	defer late.Stop()
+	var line atomic.Pointer[connection]
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { line.Store(connectionOf(info.Conn)) },
+	}), http.MethodGet, u.String(), nil)
 	if err != nil {
+		cancel(nil)
 		return nil, &Error{Reason: Invalid, Err: err}
 	}
 	req.Header.Set("Accept", accept)
 	req.Header.Set("User-Agent", userAgent)
-	client := c.requests
-	if watching {
-		client = c.watches
+	res, err := c.do(req, watching)
+	if err == nil {
+		err = answered(res)
 	}
-	res, err := client.Do(req)
+	if err == nil && !late.Stop() {
+		err = &Error{Reason: Unavailable, Err: context.Cause(ctx)}
+	}
 	if err != nil {
-		return nil, &Error{Reason: Unavailable, Err: err}
-	}
-	if err := answered(res); err != nil {
-		_ = res.Body.Close()
+		if cause := context.Cause(ctx); cause != nil && Is(err, Unavailable) {
+			err = &Error{Reason: Unavailable, Err: cause}
+		}
+		if res != nil {
+			_ = res.Body.Close()
+		}
+		cancel(nil)
 		return nil, err
 	}
-	return res.Body, nil
+	return &Body{ReadCloser: res.Body, end: func() { cancel(nil) }, line: line.Load(), pinged: res.ProtoMajor > 1, client: c}, nil
+}
+
+// Body is what a server sends for as long as it is read.
+type Body struct {
+	io.ReadCloser
+	end    func()
+	line   *connection
+	pinged bool
+	client *Client
+}
+
+func (b *Body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.client.answered.now()
+	}
+	return n, err
+}
+
+// Close ends the request.
+func (b *Body) Close() error {
+	err := b.ReadCloser.Close()
+	b.end()
+	return err
+}
+
+// Heard is when its connection last brought anything, answers to pings
+// included; ok is false where nobody pings, so that silence means nothing.
+func (b *Body) Heard() (at time.Time, ok bool) {
+	if b.line == nil || !b.pinged {
+		return time.Time{}, false
+	}
+	return b.line.heard.at(), true
 }

@@ -77,13 +77,22 @@ func (c *Client) Discover(ctx context.Context) (*Catalog, error) {
 	return catalog, nil
 }
 
+// Rediscover asks the cluster which kinds it serves now, together with all who
+// want to know at the moment. It may wait a second, so that a kind that nobody
+// knows cannot be used to keep a cluster busy.
+func (c *Client) Rediscover(ctx context.Context) (*Catalog, error) {
+	return c.discovery.Do(ctx, struct{}{}, func() (*Catalog, error) {
+		return c.Discover(context.WithoutCancel(ctx)) // it has a deadline of its own
+	})
+}
+
 // Catalog is what the cluster serves as far as known, from the cache of an
 // earlier process if there is one; it asks the cluster when nothing is.
 func (c *Client) Catalog(ctx context.Context) (*Catalog, error) {
 	if known := c.Known(); known != nil {
 		return known, nil
 	}
-	return c.Discover(ctx)
+	return c.Rediscover(ctx)
 }
 
 // Known is what is known without asking the cluster, nil for nothing.
@@ -127,6 +136,24 @@ func (c *Catalog) Exact(apiVersion, kind string) (Resource, bool) {
 	for _, r := range c.resources {
 		if r.Kind == kind && r.APIVersion() == apiVersion {
 			return r, true
+		}
+	}
+	return Resource{}, false
+}
+
+// has says whether a resource is served as it is.
+func (c *Catalog) has(r Resource) bool {
+	return slices.ContainsFunc(c.resources, func(served Resource) bool {
+		return served.Group == r.Group && served.Version == r.Version && served.Plural == r.Plural
+	})
+}
+
+// moved finds the version in which a kind is served now, the preferred one
+// first.
+func (c *Catalog) moved(r Resource) (Resource, bool) {
+	for _, served := range c.resources {
+		if served.Group == r.Group && served.Kind == r.Kind && served.Plural == r.Plural && served.Gettable {
+			return served, true
 		}
 	}
 	return Resource{}, false
@@ -184,9 +211,9 @@ func (c *Client) discover(ctx context.Context, path string) (*groupList, error) 
 	}
 	req.Header.Set("Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json")
 	req.Header.Set("User-Agent", userAgent)
-	res, err := c.requests.Do(req)
+	res, err := c.do(req, false)
 	if err != nil {
-		return nil, &Error{Reason: Unavailable, Err: err}
+		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	if err := answered(res); err != nil {
@@ -210,6 +237,7 @@ const OldestVersion = "1.30"
 // resources are those of the groups. Of versions that the server knows nothing
 // of at the moment, which it says by stale, they are those of before.
 func (l groupList) resources(before *Catalog) (out []Resource, stale bool) {
+	known := map[Resource]bool{} // an API server has been seen to list a group twice
 	for _, group := range l.Items {
 		seen := map[string]bool{}
 		for _, version := range group.Versions { // the preferred one comes first
@@ -226,10 +254,14 @@ func (l groupList) resources(before *Catalog) (out []Resource, stale bool) {
 			for _, r := range version.Resources {
 				watchable := !seen[r.Resource] && slices.Contains(r.Verbs, "list") && slices.Contains(r.Verbs, "watch")
 				seen[r.Resource] = seen[r.Resource] || watchable
-				out = append(out, Resource{
-					Group: group.Metadata.Name, Version: version.Version, Plural: r.Resource, Kind: r.ResponseKind.Kind,
-					Namespaced: r.Scope == "Namespaced", Watchable: watchable, Gettable: slices.Contains(r.Verbs, "get"),
-				})
+				key := Resource{Group: group.Metadata.Name, Version: version.Version, Plural: r.Resource}
+				if known[key] {
+					continue
+				}
+				known[key] = true
+				key.Kind, key.Namespaced = r.ResponseKind.Kind, r.Scope == "Namespaced"
+				key.Watchable, key.Gettable = watchable, slices.Contains(r.Verbs, "get")
+				out = append(out, key)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -18,7 +19,8 @@ const (
 	Unavailable  Reason = "unavailable"  // not reached, or too slow, or not answering as Kubernetes does
 	Unauthorized Reason = "unauthorized" // the credentials are not (or no longer) accepted
 	Forbidden    Reason = "forbidden"    // the identity may not do this
-	NotFound     Reason = "notFound"     // no such kind or object
+	NotFound     Reason = "notFound"     // no such object
+	NoKind       Reason = "noKind"       // the path is not served: no such kind here, as far as is known
 	Expired      Reason = "expired"      // 410: the history asked for is gone
 	Unsupported  Reason = "unsupported"  // the server does not know what was asked for
 	Throttled    Reason = "throttled"    // 429
@@ -78,11 +80,36 @@ type Status struct {
 	Code    int    `json:"code"`
 	Reason  string `json:"reason"`
 	Message string `json:"message"`
+	Details struct {
+		Name   string `json:"name"`
+		Causes []struct {
+			Reason string `json:"reason"`
+		} `json:"causes"`
+	} `json:"details"`
+}
+
+// ahead says that the version that was asked for is still to come, which is so
+// when a cluster was restored from a backup (apimachinery, pkg/apis/meta/v1,
+// CauseTypeResourceVersionTooLarge).
+func (s Status) ahead() bool {
+	for _, c := range s.Details.Causes {
+		if c.Reason == "ResourceVersionTooLarge" {
+			return true
+		}
+	}
+	return strings.Contains(s.Message, "Too large resource version")
 }
 
 // Failure makes an error of a Status, as a watch delivers it inside the stream.
 func (s Status) Failure() error {
-	return &Error{Reason: reasonOfCode(s.Code, s.Reason), Err: fmt.Errorf("%s (%d %s)", s.Message, s.Code, s.Reason)}
+	reason := reasonOfCode(s.Code, s.Reason)
+	switch {
+	case s.ahead():
+		reason = Expired
+	case reason == NotFound && s.Details.Name == "":
+		reason = NoKind // it is the path that was not found
+	}
+	return &Error{Reason: reason, Code: s.Code, Err: fmt.Errorf("%s (%d %s)", s.Message, s.Code, s.Reason)}
 }
 
 func reasonOfCode(code int, reason string) Reason {
@@ -93,8 +120,10 @@ func reasonOfCode(code int, reason string) Reason {
 		return Unauthorized
 	case code == http.StatusForbidden:
 		return Forbidden
-	case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
+	case code == http.StatusNotFound:
 		return NotFound
+	case code == http.StatusMethodNotAllowed:
+		return NoKind
 	case code == http.StatusTooManyRequests:
 		return Throttled
 	case code == http.StatusBadRequest, code == http.StatusUnprocessableEntity, code == http.StatusNotAcceptable:
@@ -108,10 +137,23 @@ func reasonOfCode(code int, reason string) Reason {
 // nothing about objects: Kubernetes gives every answer an id for its audit log.
 func reasonOf(res *http.Response) Reason {
 	reason := reasonOfCode(res.StatusCode, "")
-	if reason == NotFound && res.Header.Get("Audit-Id") == "" {
+	switch {
+	case reason == NotFound && res.Header.Get("Audit-Id") == "":
 		return Unavailable
+	case reason == NotFound:
+		return NoKind // an object that is not there is said by a Status
 	}
 	return reason
+}
+
+// retryAfter is what a server asks for, 0 if it does not. Dates are not in use.
+func retryAfter(res *http.Response) int {
+	const most = 600
+	n, err := strconv.Atoi(res.Header.Get("Retry-After"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return min(n, most)
 }
 
 // answered turns anything but a JSON answer with success into an error.
@@ -127,10 +169,15 @@ func answered(res *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(res.Body, most)) // best effort: the code already says that it failed
 	var status Status
 	if media == "application/json" && json.Unmarshal(text, &status) == nil && status.Code != 0 {
-		return status.Failure()
+		failure := status.Failure()
+		var e *Error
+		if errors.As(failure, &e) {
+			e.RetryAfter = retryAfter(res)
+		}
+		return failure
 	}
 	if media == "text/html" {
 		text = []byte("an HTML page")
 	}
-	return &Error{Reason: reasonOf(res), Err: fmt.Errorf("the server answered %s: %s", res.Status, strings.TrimSpace(string(text)))}
+	return &Error{Reason: reasonOf(res), Code: res.StatusCode, RetryAfter: retryAfter(res), Err: fmt.Errorf("the server answered %s: %s", res.Status, strings.TrimSpace(string(text)))}
 }

@@ -57,10 +57,15 @@ func (c *Client) list(ctx context.Context, r Resource, namespace string, q url.V
 	}
 	for {
 		q.Set("limit", strconv.Itoa(most))
-		body, err := c.call(ctx, http.MethodGet, r.Path(r.scope(namespace)), q, "", nil)
+		body, err := c.served(ctx, r, func(now Resource) ([]byte, error) {
+			return c.call(ctx, http.MethodGet, now.Path(now.scope(namespace)), q, "", nil)
+		})
 		if errors.Is(err, errTooLarge) && most > 1 {
 			most = max(most/8, 1)
 			continue
+		}
+		if Is(err, NotFound) { // a set is never "not there"
+			err = &Error{Reason: Unavailable, Err: err}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("list %s in %q: %w", r.Plural, namespace, err)
@@ -107,7 +112,13 @@ func (o WriteOptions) query() url.Values {
 
 // Create makes an object that must not exist.
 func (c *Client) Create(ctx context.Context, r Resource, o *unstructured.Unstructured, options WriteOptions) (*unstructured.Unstructured, error) {
-	return c.object(ctx, http.MethodPost, r.Path(r.scope(o.GetNamespace())), options.query(), "application/json", o)
+	body, err := o.MarshalJSON()
+	if err != nil {
+		return nil, &Error{Reason: Invalid, Err: err}
+	}
+	at := r.Path(r.scope(o.GetNamespace()))
+	out, err := c.call(ctx, http.MethodPost, at, options.query(), "application/json", body)
+	return decoded(out, err, http.MethodPost, at)
 }
 
 // Update replaces an object; a resourceVersion in it must be the current one.
@@ -117,44 +128,37 @@ func (c *Client) Update(ctx context.Context, r Resource, o *unstructured.Unstruc
 
 // Patch changes an object, or one of its subresources.
 func (c *Client) Patch(ctx context.Context, r Resource, namespace, name, subresource string, kind types.PatchType, patch []byte, options WriteOptions) (*unstructured.Unstructured, error) {
-	at, err := r.at(namespace, name, subresource)
-	if err != nil {
-		return nil, err
-	}
-	body, err := c.call(ctx, http.MethodPatch, at, options.query(), string(kind), patch)
-	return decoded(body, err, http.MethodPatch, at)
+	return c.object(ctx, http.MethodPatch, r, namespace, name, subresource, options.query(), string(kind), patch)
 }
 
 // Subresource reads one, for example scale; the object itself for "".
 func (c *Client) Subresource(ctx context.Context, r Resource, namespace, name, subresource string) (*unstructured.Unstructured, error) {
-	at, err := r.at(namespace, name, subresource)
-	if err != nil {
-		return nil, err
-	}
-	return c.object(ctx, http.MethodGet, at, nil, "", nil)
+	return c.object(ctx, http.MethodGet, r, namespace, name, subresource, nil, "", nil)
 }
 
 // UpdateSubresource replaces one; the object itself for "".
 func (c *Client) UpdateSubresource(ctx context.Context, r Resource, namespace, name, subresource string, o *unstructured.Unstructured, options WriteOptions) (*unstructured.Unstructured, error) {
-	at, err := r.at(namespace, name, subresource)
+	body, err := o.MarshalJSON()
 	if err != nil {
-		return nil, err
+		return nil, &Error{Reason: Invalid, Err: err}
 	}
-	return c.object(ctx, http.MethodPut, at, options.query(), "application/json", o)
+	return c.object(ctx, http.MethodPut, r, namespace, name, subresource, options.query(), "application/json", body)
 }
 
 // Delete removes an object, with preconditions and propagation as given.
 func (c *Client) Delete(ctx context.Context, r Resource, namespace, name string, options metav1.DeleteOptions) error {
-	at, err := r.at(namespace, name, "")
-	if err != nil {
-		return err
-	}
 	options.APIVersion, options.Kind = "v1", "DeleteOptions"
 	body, err := json.Marshal(options)
 	if err != nil {
 		return err
 	}
-	_, err = c.call(ctx, http.MethodDelete, at, nil, "application/json", body)
+	_, err = c.served(ctx, r, func(now Resource) ([]byte, error) {
+		at, err := now.at(namespace, name, "")
+		if err != nil {
+			return nil, err
+		}
+		return c.call(ctx, http.MethodDelete, at, nil, "application/json", body)
+	})
 	return err
 }
 
@@ -182,16 +186,50 @@ func (r Resource) at(namespace, name, subresource string) (string, error) {
 	return r.Path(r.scope(namespace)) + "/" + name, nil
 }
 
-func (c *Client) object(ctx context.Context, method, at string, q url.Values, contentType string, in *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	var body []byte
-	if in != nil {
-		var err error
-		if body, err = in.MarshalJSON(); err != nil {
-			return nil, &Error{Reason: Invalid, Err: err}
-		}
+func (c *Client) object(ctx context.Context, method string, r Resource, namespace, name, subresource string, q url.Values, contentType string, body []byte) (*unstructured.Unstructured, error) {
+	at, err := r.at(namespace, name, subresource)
+	if err != nil {
+		return nil, err
 	}
-	out, err := c.call(ctx, method, at, q, contentType, body)
+	out, err := c.served(ctx, r, func(now Resource) ([]byte, error) {
+		if at, err = now.at(namespace, name, subresource); err != nil {
+			return nil, err
+		}
+		return c.call(ctx, method, at, q, contentType, body)
+	})
 	return decoded(out, err, method, at)
+}
+
+// served makes a call for a resource. "There is no such path" does not say that
+// there is no such object: the cluster is asked what it serves now, and the call
+// repeated where the kind is.
+func (c *Client) served(ctx context.Context, r Resource, call func(Resource) ([]byte, error)) ([]byte, error) {
+	out, err := call(r)
+	if !Is(err, NoKind) {
+		return out, err
+	}
+	catalog, failed := c.Rediscover(ctx)
+	if failed != nil {
+		return nil, &Error{Reason: Unavailable, Err: fmt.Errorf("%s is not served any more, and the cluster does not say what is: %w", r.Path(""), failed)}
+	}
+	now, ok := r, catalog.has(r)
+	if !ok {
+		now, ok = catalog.moved(r)
+	}
+	switch {
+	case ok:
+		if out, err = call(now); Is(err, NoKind) && now == r {
+			var e *Error
+			if errors.As(err, &e) {
+				// Its own API server does not say by a name what is not there.
+				return nil, &Error{Reason: NotFound, Code: e.Code, Err: e.Err}
+			}
+		}
+		return out, err
+	case catalog.Incomplete():
+		return nil, &Error{Reason: Unavailable, Err: fmt.Errorf("the cluster does not say whether it serves %s: one of its APIs does not answer", r.Path(""))}
+	}
+	return nil, &Error{Reason: NoKind, Code: http.StatusNotFound, Err: fmt.Errorf("the cluster serves no kind %s any more", r.KindText())}
 }
 
 func decoded(body []byte, err error, method, at string) (*unstructured.Unstructured, error) {
@@ -222,9 +260,9 @@ func (c *Client) call(ctx context.Context, method, at string, query url.Values, 
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	res, err := c.requests.Do(req)
+	res, err := c.do(req, false)
 	if err != nil {
-		return nil, &Error{Reason: Unavailable, Err: err}
+		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	out, err := io.ReadAll(io.LimitReader(res.Body, objectLimit+1))
@@ -242,14 +280,16 @@ func (c *Client) call(ctx context.Context, method, at string, query url.Values, 
 
 // refused makes an error of an answer that is no success.
 func refused(res *http.Response, out []byte) error {
-	failure := &Error{Reason: reasonOf(res), Code: res.StatusCode}
-	failure.RetryAfter, _ = strconv.Atoi(res.Header.Get("Retry-After")) // seconds; a date counts as none
+	failure := &Error{Reason: reasonOf(res), Code: res.StatusCode, RetryAfter: retryAfter(res)}
 	var status metav1.Status
 	if json.Unmarshal(out, &status) != nil || status.Kind != "Status" {
 		failure.Err = fmt.Errorf("the server answered %s: %.500s", res.Status, bytes.TrimSpace(out))
 		return failure
 	}
 	failure.Reason = reasonOfCode(int(status.Code), string(status.Reason))
+	if failure.Reason == NotFound && (status.Details == nil || status.Details.Name == "") {
+		failure.Reason = NoKind
+	}
 	failure.Err = errors.New(status.Message)
 	switch status.Reason {
 	case metav1.StatusReasonAlreadyExists:

@@ -33,9 +33,9 @@ func (c *Client) Logs(ctx context.Context, namespace, pod, container string) (io
 		return nil, &Error{Reason: Invalid, Err: err}
 	}
 	req.Header.Set("User-Agent", userAgent)
-	res, err := c.requests.Do(req)
+	res, err := c.do(req, false)
 	if err != nil {
-		return nil, &Error{Reason: Unavailable, Err: err}
+		return nil, err
 	}
 	if res.StatusCode < http.StatusMultipleChoices {
 		return res.Body, nil
@@ -49,8 +49,13 @@ func (c *Client) Logs(ctx context.Context, namespace, pod, container string) (io
 	return nil, refused(res, text)
 }
 
-// Metrics reads the usage of a pod's containers (metrics.k8s.io); the error is
-// NotFound where nothing measures.
+// Metrics reads the usage of a pod's containers (metrics.k8s.io). Where nothing
+// measures, the path is not served, and nobody looks whether it has moved.
 func (c *Client) Metrics(ctx context.Context, namespace, pod string) (*unstructured.Unstructured, error) {
-	return c.Get(ctx, Resource{Group: "metrics.k8s.io", Version: "v1beta1", Plural: "pods", Namespaced: true}, namespace, pod)
+	at, err := Resource{Group: "metrics.k8s.io", Version: "v1beta1", Plural: "pods", Namespaced: true}.at(namespace, pod, "")
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.call(ctx, http.MethodGet, at, nil, "", nil)
+	return decoded(out, err, http.MethodGet, at)
 }

@@ -42,7 +42,9 @@ type Server struct {
 	MaxStreams        int           `koanf:"maxStreams" default:"1000" doc:"streams of changes served at once"`
 	NotSyncedDeadline time.Duration `koanf:"notSyncedDeadline" default:"5s" doc:"how long a read waits for an account whose first list is still running"`
 	LogTimeout        time.Duration `koanf:"logTimeout" default:"30s" doc:"how long logs of containers are read, for the console and for property files"`
-	ShutdownTimeout   time.Duration `koanf:"shutdownTimeout" default:"20s" doc:"how long requests under way may take after a stop signal"`
+	ShutdownGrace     time.Duration `koanf:"shutdownGrace" default:"5s" doc:"how long after a stop signal requests are still answered, so that load balancers see that the service is not ready any more"`
+	ShutdownTimeout   time.Duration `koanf:"shutdownTimeout" default:"20s" doc:"how long requests under way may take after that"`
+	ReusePort         bool          `koanf:"reusePort" default:"false" doc:"let a successor listen on the same port before this process has let it go (SO_REUSEPORT)"`
 }
 
 // Kubernetes is which clusters there are.
@@ -143,7 +145,10 @@ func (c CustomResource) Priority() int {
 type Watch struct {
 	StartConcurrency int           `koanf:"startConcurrency" default:"32" doc:"initial lists that run at once over all accounts"`
 	RequestTimeout   time.Duration `koanf:"requestTimeout" default:"30s" doc:"deadline of one page of a list and of discovery"`
-	StuckAfter       time.Duration `koanf:"stuckAfter" default:"3m" doc:"a watch without an event or bookmark for this long is opened anew; API servers send a bookmark about every minute"`
+	StuckAfter       time.Duration `koanf:"stuckAfter" default:"3m" doc:"a kind whose watch brings no event or bookmark for this long is listed anew; API servers send a bookmark about every minute"`
+	MaxListBytes     int64         `koanf:"maxListBytes" default:"2147483648" doc:"a list that is longer is broken off, and its kind is out of touch"`
+	StartWithin      time.Duration `koanf:"startWithin" default:"2m" doc:"an account whose first lists take longer counts as failed: readiness does not wait for it any more"`
+	GiveUpAfter      time.Duration `koanf:"giveUpAfter" default:"2m" doc:"when a cluster has said nothing for so long, routes that Orca decides on answer 500 with the cluster's error, which ends a stage, instead of 503, which Orca repeats without end"`
 	PingAfter        time.Duration `koanf:"pingAfter" default:"10s" doc:"a silent connection is pinged after this long and dropped when the ping is not answered in half of it"`
 }
 
@@ -318,7 +323,8 @@ func (c *Config) Validate() error {
 		"server.logTimeout":      int64(c.Server.LogTimeout),
 		"server.shutdownTimeout": int64(c.Server.ShutdownTimeout), "watch.startConcurrency": int64(c.Watch.StartConcurrency),
 		"watch.requestTimeout": int64(c.Watch.RequestTimeout), "watch.stuckAfter": int64(c.Watch.StuckAfter),
-		"watch.pingAfter": int64(c.Watch.PingAfter), "cache.bytes": c.Cache.Bytes,
+		"watch.pingAfter": int64(c.Watch.PingAfter), "watch.maxListBytes": c.Watch.MaxListBytes,
+		"watch.startWithin": int64(c.Watch.StartWithin), "watch.giveUpAfter": int64(c.Watch.GiveUpAfter), "cache.bytes": c.Cache.Bytes,
 	} {
 		if n <= 0 {
 			bad(key, "must be more than 0")
@@ -363,6 +369,9 @@ func (c *Config) Validate() error {
 	}
 	if b := c.Kubernetes.ArtifactBinding.DockerImage; b != "match-name-and-tag" && b != matchNameOnly {
 		bad("kubernetes.artifactBinding.dockerImage", "%q is neither match-name-and-tag nor match-name-only", b)
+	}
+	if c.Server.ShutdownGrace < 0 {
+		bad("server.shutdownGrace", "must not be negative")
 	}
 	if c.Admin.Tasks.ShutdownWaitSeconds < 0 {
 		bad("admin.tasks.shutdownWaitSeconds", "must not be negative")

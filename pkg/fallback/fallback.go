@@ -38,6 +38,7 @@ type Fallback struct {
 
 	mu     sync.Mutex
 	routes map[string]*route
+	parts  map[string]keptPart // of lists that are kept
 }
 
 // route is how the other was when it was last asked for a list.
@@ -81,7 +82,7 @@ func New(base string, o Options) (*Fallback, error) {
 		MaxConnsPerHost: 2 * o.MaxInFlight, MaxIdleConns: 100, MaxIdleConnsPerHost: 100, IdleConnTimeout: time.Minute,
 	}
 	f := &Fallback{
-		Options: o, base: to, over: make(chan struct{}, o.MaxInFlight), lists: make(chan struct{}, o.MaxInFlight), routes: map[string]*route{},
+		Options: o, base: to, over: make(chan struct{}, o.MaxInFlight), lists: make(chan struct{}, o.MaxInFlight), routes: map[string]*route{}, parts: map[string]keptPart{},
 		http: &http.Client{
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -276,4 +277,57 @@ func (f *Fallback) Down() bool {
 		}
 	}
 	return false
+}
+
+// keptFor is how long parts of lists are shown while the other does not answer.
+const keptFor = time.Hour
+
+type keptPart struct {
+	body []byte
+	at   time.Time
+}
+
+// Combine makes one body of ours, nil for none, and the other's part, which may
+// be an error; nil where nobody has anything. With an error it is what we have
+// ourselves, or have known of the other.
+func (f *Fallback) Combine(j *Join, q Question, mine []byte, part Answer, err error) (body []byte, failed error) {
+	if err == nil && part.Status == http.StatusOK {
+		if body, err = j.Merge(q, mine, part.Body); err == nil {
+			f.keep(j, q, part.Body)
+			return body, nil
+		}
+	}
+	if err == nil && part.Status == http.StatusNotFound {
+		return mine, nil
+	}
+	if err == nil {
+		err = fmt.Errorf("it answers with status %d", part.Status)
+	}
+	if kept := f.kept(j, q); kept != nil {
+		if body, merging := j.Merge(q, mine, kept); merging == nil {
+			return body, err
+		}
+	}
+	return mine, err
+}
+
+func (f *Fallback) keep(j *Join, q Question, body []byte) {
+	if j.Keep == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.parts[j.Keep(q)] = keptPart{body, time.Now()}
+}
+
+func (f *Fallback) kept(j *Join, q Question) []byte {
+	if j.Keep == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if part, ok := f.parts[j.Keep(q)]; ok && time.Since(part.at) < keptFor {
+		return part.body
+	}
+	return nil
 }

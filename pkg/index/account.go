@@ -33,8 +33,9 @@ type Account struct {
 	namespaces map[string]string // uid to name
 	interned   map[string]string
 	// gone are the UIDs of objects that were deleted through us, until the
-	// watch has said so, too.
-	gone map[string]time.Time
+	// watch has said so, too, and swept is when old ones were last forgotten.
+	gone  map[string]time.Time
+	swept time.Time
 	// finished are jobs that are gone.
 	finished map[place]finished
 }
@@ -46,8 +47,8 @@ type kindObjects struct {
 	kind    *Kind
 	objects map[place]*Object
 	table   table
-	// streams are the kind's watches by namespace, "" for all.
-	streams map[string]*stream
+	// receivers are those of the kind's watches by namespace, "" for all.
+	receivers map[string]*receiver
 	// ignored is set once an object of Spinnaker's was seen that no view may
 	// show.
 	ignored bool
@@ -87,10 +88,10 @@ func (a *Account) Wants(r cluster.Resource) bool {
 	return ok
 }
 
-// Stream implements watch.AccountSink.
-func (a *Account) Stream(r cluster.Resource, namespace string) (watch.Decode, watch.Stream) {
+// Open implements watch.AccountSink.
+func (a *Account) Open(r cluster.Resource, from *watch.Stream) (watch.Decode, watch.Receiver) {
 	if r.Group == "" && r.Kind == "Namespace" {
-		return decodeNamespace, &namespaceStream{a}
+		return decodeNamespace, &namespaceReceiver{a}
 	}
 	kind, ok := kindOf(a.account, r)
 	if !ok {
@@ -98,14 +99,17 @@ func (a *Account) Stream(r cluster.Resource, namespace string) (watch.Decode, wa
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if known := a.kinds[kind.Text]; known != nil {
-		kind = known.kind
-	} else {
-		a.kinds[kind.Text] = &kindObjects{kind: kind, objects: map[place]*Object{}, streams: map[string]*stream{}}
+	k := a.kinds[kind.Text]
+	switch {
+	case k == nil:
+		k = &kindObjects{kind: kind, objects: map[place]*Object{}, receivers: map[string]*receiver{}}
+		a.kinds[kind.Text] = k
+	case *k.kind != *kind:
+		k.kind = kind // in another version; its objects are listed anew
 	}
-	opened := &stream{a: a, kind: kind.Text, namespace: namespace}
-	a.kinds[kind.Text].streams[namespace] = opened
-	return a.decoder(kind), opened
+	opened := &receiver{a: a, kind: kind.Text, namespace: from.Namespace, from: from}
+	k.receivers[from.Namespace] = opened
+	return a.decoder(k.kind), opened
 }
 
 // Drop implements watch.AccountSink.
@@ -121,7 +125,8 @@ func (a *Account) Drop(r cluster.Resource, namespace string) {
 			a.vanish(k, o)
 		}
 	}
-	if namespace == "" {
+	delete(k.receivers, namespace)
+	if len(k.receivers) == 0 {
 		delete(a.kinds, r.KindText())
 	}
 }
@@ -139,32 +144,55 @@ func (a *Account) Close() {
 	a.index.forget(a)
 }
 
-// stream is the receiver of one kind in one namespace, or in all. It only
-// goes forward: everything up to passed has been delivered, so an event that
-// is not newer is late, and an object that is not there by then is gone.
-type stream struct {
+// NewEpoch implements watch.AccountSink.
+func (a *Account) NewEpoch() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.gone)
+	for _, k := range a.kinds {
+		for _, r := range k.receivers {
+			r.passed = ""
+		}
+	}
+}
+
+// receiver takes one kind in one namespace, or in all. It only goes forward:
+// everything up to passed has been delivered, so an event that is not newer is
+// late, and an object that is not there by then is gone.
+type receiver struct {
 	a         *Account
 	kind      string
 	namespace string
+	from      *watch.Stream
 	passed    string
 }
 
+// into is where the objects go; nil for a receiver that is not in use any more.
+// The account's lock is held.
+func (r *receiver) into() *kindObjects {
+	k := r.a.kinds[r.kind]
+	if k == nil || r.a.closed || k.receivers[r.namespace] != r {
+		return nil
+	}
+	return k
+}
+
 // late says whether an event has been overtaken, and moves on if not.
-func (s *stream) late(version string) bool {
-	if order, err := resourceversion.CompareResourceVersion(version, s.passed); err == nil && order <= 0 {
+func (r *receiver) late(version string) bool {
+	if order, err := resourceversion.CompareResourceVersion(version, r.passed); err == nil && order <= 0 {
 		return true
 	}
-	s.passed = version
+	r.passed = version
 	return false
 }
 
-// Replace implements watch.Stream.
-func (s *stream) Replace(objects []watch.Object, version string, reset bool) {
-	s.a.mu.Lock()
-	defer s.a.mu.Unlock()
-	k := s.a.kinds[s.kind]
-	if k == nil || s.a.closed {
-		return
+// Replace implements watch.Receiver.
+func (r *receiver) Replace(objects []watch.Object, version string, reset bool) {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	k := r.into()
+	if k == nil || !reset && r.passed != "" && newer(r.passed, version) {
+		return // what is held is as of a later moment
 	}
 	listed := make(map[place]struct{}, len(objects))
 	for _, o := range objects {
@@ -173,51 +201,61 @@ func (s *stream) Replace(objects []watch.Object, version string, reset bool) {
 		}
 	}
 	for where, o := range k.objects {
-		if _, ok := listed[where]; ok && !reset || !s.covers(o.Namespace) {
+		if _, ok := listed[where]; ok && !reset || !r.covers(o.Namespace) {
 			continue
 		}
 		// What is newer than the list was written after it.
 		if reset || !newer(o.version, version) {
-			s.a.remember(o)
-			s.a.vanish(k, o)
+			r.a.remember(o)
+			r.a.vanish(k, o)
 		}
 	}
 	for _, o := range objects {
-		s.a.upsert(k, o)
+		r.a.upsert(k, o)
 	}
-	s.passed = version
-	s.a.forgetGone()
+	r.passed = version
 }
 
-func (s *stream) covers(namespace string) bool { return s.namespace == "" || s.namespace == namespace }
+func (r *receiver) covers(namespace string) bool {
+	return r.namespace == "" || r.namespace == namespace
+}
 
-// Upsert implements watch.Stream.
-func (s *stream) Upsert(o watch.Object) {
-	s.a.mu.Lock()
-	defer s.a.mu.Unlock()
-	if k := s.a.kinds[s.kind]; k != nil && !s.a.closed && !s.late(o.ResourceVersion()) {
-		s.a.upsert(k, o)
+// Upsert implements watch.Receiver.
+func (r *receiver) Upsert(o watch.Object) {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	if k := r.into(); k != nil && !r.late(o.ResourceVersion()) {
+		r.a.upsert(k, o)
 	}
 }
 
-// Delete implements watch.Stream. An object also "goes" when its labels no
+// Passed implements watch.Receiver.
+func (r *receiver) Passed(version string) {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	if r.into() != nil {
+		r.late(version)
+	}
+}
+
+// Delete implements watch.Receiver. An object also "goes" when its labels no
 // longer match the selector, and may come back with a higher version.
-func (s *stream) Delete(gone watch.Object) {
-	s.a.mu.Lock()
-	defer s.a.mu.Unlock()
-	k := s.a.kinds[s.kind]
-	if k == nil || s.a.closed || s.late(gone.ResourceVersion()) {
+func (r *receiver) Delete(gone watch.Object) {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	k := r.into()
+	if k == nil || r.late(gone.ResourceVersion()) {
 		return
 	}
 	o := objectOf(gone)
-	if _, known := s.a.gone[o.UID]; known {
-		delete(s.a.gone, o.UID)
-		s.a.remember(o) // a read may have found it gone before its last event came
+	if _, known := r.a.gone[o.UID]; known {
+		delete(r.a.gone, o.UID)
+		r.a.remember(o) // a read may have found it gone before its last event came
 	}
 	cur := k.objects[place{o.Namespace, o.Name}]
 	if cur != nil && cur.UID == o.UID && !newer(cur.version, o.version) {
-		s.a.remember(o) // as it was at the end
-		s.a.vanish(k, cur)
+		r.a.remember(o) // as it was at the end
+		r.a.vanish(k, cur)
 	}
 }
 
@@ -243,7 +281,7 @@ func (a *Account) upsert(k *kindObjects, in watch.Object) {
 	}
 	where := place{o.Namespace, o.Name}
 	cur := k.objects[where]
-	if cur != nil && (newer(cur.version, o.version) || cur.UID == o.UID && cur.version == o.version) {
+	if cur != nil && (newer(cur.version, o.version) || cur.UID == o.UID && cur.version == o.version && cur.Kind == o.Kind) {
 		return
 	}
 	if _, hide := in.(hidden); hide {
@@ -279,7 +317,7 @@ func (a *Account) intern(s string) string {
 // replaceInPlace handles the commonest event, an instance whose health
 // changed, without touching its relations.
 func (a *Account) replaceInPlace(k *kindObjects, where place, cur, o *Object) bool {
-	if k.kind.Class != spinnaker.Instances || a.joins(o) || cur.owners != o.owners || len(cur.more)+len(o.more) > 0 {
+	if k.kind.Class != spinnaker.Instances || cur.Kind != o.Kind || a.joins(o) || cur.owners != o.owners || len(cur.more)+len(o.more) > 0 {
 		return false
 	}
 	k.objects[where] = o

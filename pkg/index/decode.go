@@ -99,6 +99,12 @@ type wireGroup struct {
 	} `json:"status"`
 }
 
+// wireParts is an object whose spec or status is not what its kind has there.
+type wireParts struct {
+	Spec   json.RawMessage `json:"spec,omitempty"`
+	Status json.RawMessage `json:"status,omitempty"`
+}
+
 func (w *wireGroup) fill(o *Object) {
 	g := &GroupState{Explicit: spinnaker.ExplicitLoadBalancers(w.Metadata.Annotations)}
 	desired := w.Spec.Replicas
@@ -200,12 +206,8 @@ func (a *Account) decoder(kind *Kind) watch.Decode {
 	case kind.Class == spinnaker.Instances:
 		return decode // of pods there are many, and hardly anybody asks for one
 	}
-	return func(unmarshal func(any) error) (watch.Object, error) {
-		var raw json.RawMessage
-		if err := unmarshal(&raw); err != nil {
-			return nil, err
-		}
-		o, err := decode(func(v any) error { return json.Unmarshal(raw, v) })
+	return func(raw []byte) (watch.Object, error) {
+		o, err := decode(raw)
 		if o, ok := o.(*Object); ok {
 			a.keep(o, raw)
 		}
@@ -223,9 +225,9 @@ func objectDecoder(a *account.Account, kind *Kind) watch.Decode {
 	case kind.Text == "service":
 		fresh = func() wire { return &wireService{} }
 	}
-	return func(unmarshal func(any) error) (watch.Object, error) {
-		w := fresh()
-		if err := unmarshal(w); err != nil {
+	return func(raw []byte) (watch.Object, error) {
+		w, odd, err := read(raw, fresh)
+		if err != nil {
 			return nil, err
 		}
 		m := w.meta()
@@ -238,13 +240,42 @@ func objectDecoder(a *account.Account, kind *Kind) watch.Decode {
 		o := newObject(kind, m)
 		moniker := spinnaker.MonikerOf(kind.Text, m.Name, m.Annotations, a.DeriveNames)
 		o.Stated = m.Annotations[spinnaker.AnnotationApplication] != "" && m.Annotations[spinnaker.AnnotationCluster] != ""
+		o.moniker = unique.Make(moniker)
+		w.fill(o)
 		if spinnaker.Ignored(m.Annotations) || (!a.DeriveNames && moniker.App == "") {
 			return hidden{o}, nil
 		}
-		o.moniker = unique.Make(moniker)
-		w.fill(o)
-		return o, nil
+		return o, odd
 	}
+}
+
+// read decodes an object. Custom kinds may have anything for a spec or a
+// status: odd says which of them is left out.
+func read(raw []byte, fresh func() wire) (w wire, odd, err error) {
+	w = fresh()
+	whole := json.Unmarshal(raw, w)
+	if whole == nil {
+		return w, nil, nil
+	}
+	var meta wireObject
+	if err := json.Unmarshal(raw, &meta); err != nil {
+		return nil, nil, err
+	}
+	var parts wireParts
+	if err := json.Unmarshal(raw, &parts); err != nil {
+		return nil, nil, err
+	}
+	for _, kept := range []wireParts{{Spec: parts.Spec}, {Status: parts.Status}, {}} {
+		w = fresh()
+		some, err := json.Marshal(struct {
+			wireParts
+			Metadata wireMeta `json:"metadata"`
+		}{kept, meta.Metadata})
+		if err == nil && json.Unmarshal(some, w) == nil {
+			return w, whole, nil
+		}
+	}
+	return nil, nil, whole
 }
 
 // hidden is an object that no view may show. It still takes part in the

@@ -38,9 +38,11 @@ type Feed struct {
 	// Epoch tells this feed from others of the application, before and after.
 	Epoch string
 
-	mu      sync.Mutex
-	last    uint64
-	ring    []*Change // the one with the number n is at n modulo its length
+	mu   sync.Mutex
+	last uint64
+	// ring is the latest changes, the one with the number n at n modulo its
+	// length. It grows as it is used.
+	ring    []*Change
 	more    chan struct{}
 	readers int
 	idle    time.Time
@@ -49,7 +51,8 @@ type Feed struct {
 const (
 	// feedMost is how far a reader may fall behind: at a thousand changes a
 	// second, for some seconds.
-	feedMost = 4096
+	feedMost  = 4096
+	feedLeast = 16
 	// feedFor is how long a feed outlives its last reader, who may come back.
 	feedFor = time.Minute
 )
@@ -63,6 +66,25 @@ type feeds struct {
 	active atomic.Int64 // spares a lock while nobody reads anything
 	mu     sync.Mutex
 	of     map[string]*Feed // by lower-case application
+	sweep  *time.Timer      // runs while there are any
+}
+
+// swept forgets feeds that nobody has read for a while, and comes again while
+// there are others.
+func (f *feeds) swept() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, feed := range f.of {
+		if feed.over() {
+			delete(f.of, name)
+			f.active.Add(-1)
+		}
+	}
+	if len(f.of) == 0 {
+		f.sweep = nil
+		return
+	}
+	f.sweep.Reset(feedFor)
 }
 
 // Follow opens the feed of an application; the caller closes it once with
@@ -71,20 +93,17 @@ func (ix *Index) Follow(application string) *Feed {
 	key := strings.ToLower(application)
 	ix.feeds.mu.Lock()
 	defer ix.feeds.mu.Unlock()
-	for name, f := range ix.feeds.of {
-		if f.over() {
-			delete(ix.feeds.of, name)
-			ix.feeds.active.Add(-1)
-		}
-	}
 	f := ix.feeds.of[key]
 	if f == nil {
-		f = &Feed{Epoch: rand.Text()[:8], ring: make([]*Change, feedMost), more: make(chan struct{})}
+		f = &Feed{Epoch: rand.Text()[:8], more: make(chan struct{})}
 		if ix.feeds.of == nil {
 			ix.feeds.of = map[string]*Feed{}
 		}
 		ix.feeds.of[key] = f
 		ix.feeds.active.Add(1)
+		if ix.feeds.sweep == nil {
+			ix.feeds.sweep = time.AfterFunc(feedFor, ix.feeds.swept)
+		}
 	}
 	f.mu.Lock()
 	f.readers++
@@ -121,8 +140,9 @@ func (f *Feed) Last() uint64 {
 }
 
 // Next waits for changes after a number and returns them in order, at most
-// some. ErrBehind when the first of them is not kept any more.
-func (f *Feed) Next(ctx context.Context, after uint64, most int) ([]*Change, error) {
+// some; none when wake is closed. ErrBehind when the first of them is not kept
+// any more.
+func (f *Feed) Next(ctx context.Context, after uint64, most int, wake <-chan struct{}) ([]*Change, error) {
 	for {
 		f.mu.Lock()
 		last, more := f.last, f.more
@@ -141,6 +161,8 @@ func (f *Feed) Next(ctx context.Context, after uint64, most int) ([]*Change, err
 		f.mu.Unlock()
 		select {
 		case <-more:
+		case <-wake:
+			return nil, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -152,6 +174,13 @@ func (f *Feed) add(c *Change) {
 	defer f.mu.Unlock()
 	f.last++
 	c.Seq = f.last
+	if n := len(f.ring); n < feedMost && f.last > uint64(n) {
+		grown := make([]*Change, max(2*n, feedLeast))
+		for seq := f.last - uint64(n); seq < f.last; seq++ {
+			grown[seq%uint64(len(grown))] = f.ring[seq%uint64(n)]
+		}
+		f.ring = grown
+	}
 	f.ring[f.last%uint64(len(f.ring))] = c
 	close(f.more)
 	f.more = make(chan struct{})

@@ -2,7 +2,6 @@ package index
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -15,7 +14,6 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
-	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
@@ -31,26 +29,52 @@ func (ix *Index) Find(accountName, namespace, kind, name string) *Object {
 	return a.find(namespace, kind, name)
 }
 
-// Decode makes an object of a live one, as the watch would, for an account that
-// is not followed; nil when no view may show it.
-func (ix *Index) Decode(a *account.Account, live *unstructured.Unstructured) *Object {
+// Decode makes an object of a live one, for an answer about it alone: it is shown
+// without label and annotations, too. nil when the account may not show it, or
+// nobody should.
+func Decode(a *account.Account, live *unstructured.Unstructured) *Object {
+	if spinnaker.Ignored(live.GetAnnotations()) {
+		return nil
+	}
 	gvk := live.GroupVersionKind()
-	kind, ok := kindOf(a, cluster.Resource{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind})
-	if !ok {
+	text := spinnaker.KindText(gvk.Group, gvk.Kind)
+	class, _ := a.Class(text) // none for a kind that no view has
+	raw, err := live.MarshalJSON()
+	if err != nil {
 		return nil
 	}
-	decoded, err := objectDecoder(a, kind)(func(v any) error {
-		raw, err := live.MarshalJSON()
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(raw, v)
-	})
-	o, ok := decoded.(*Object)
-	if err != nil || !ok {
+	shown := *a
+	shown.DeriveNames = true
+	decoded, _ := objectDecoder(&shown, &Kind{Text: text, APIVersion: strings.ToLower(gvk.GroupVersion().String()), Class: class})(raw)
+	if decoded == nil {
 		return nil
 	}
-	return o
+	return objectOf(decoded)
+}
+
+// GroupOf is a server group that the index need not hold, with what is held of
+// its relations and with these instances.
+func (ix *Index) GroupOf(accountName string, o *Object, instances []*Object) Group {
+	a := ix.account(accountName)
+	if a == nil {
+		return Group{Object: o, Instances: instances}
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	g := a.group(o)
+	g.Instances = instances
+	return g
+}
+
+// BalancerOf is a load balancer likewise.
+func (ix *Index) BalancerOf(accountName string, o *Object) Balancer {
+	a := ix.account(accountName)
+	if a == nil {
+		return Balancer{Object: o}
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.balancer(o)
 }
 
 // Instances are the UIDs of the instances of an object that the readers are

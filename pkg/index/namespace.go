@@ -1,6 +1,7 @@
 package index
 
 import (
+	"encoding/json"
 	"errors"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
@@ -11,9 +12,9 @@ type namespaceObject struct{ name, uid, version string }
 
 func (n namespaceObject) ResourceVersion() string { return n.version }
 
-func decodeNamespace(unmarshal func(any) error) (watch.Object, error) {
+func decodeNamespace(raw []byte) (watch.Object, error) {
 	var w wireObject
-	if err := unmarshal(&w); err != nil {
+	if err := json.Unmarshal(raw, &w); err != nil {
 		return nil, err
 	}
 	if w.Metadata.Name == "" || w.Metadata.ResourceVersion == "" {
@@ -22,10 +23,10 @@ func decodeNamespace(unmarshal func(any) error) (watch.Object, error) {
 	return namespaceObject{w.Metadata.Name, w.Metadata.UID, w.Metadata.ResourceVersion}, nil
 }
 
-// namespaceStream keeps the account's list of namespaces.
-type namespaceStream struct{ a *Account }
+// namespaceReceiver keeps the account's list of namespaces.
+type namespaceReceiver struct{ a *Account }
 
-func (s *namespaceStream) Replace(objects []watch.Object, _ string, _ bool) {
+func (s *namespaceReceiver) Replace(objects []watch.Object, _ string, _ bool) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
 	s.a.namespaces = make(map[string]string, len(objects))
@@ -35,15 +36,17 @@ func (s *namespaceStream) Replace(objects []watch.Object, _ string, _ bool) {
 	}
 }
 
-func (s *namespaceStream) Upsert(o watch.Object) {
+func (s *namespaceReceiver) Upsert(o watch.Object) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
 	n := o.(namespaceObject)
 	s.a.namespaces[n.uid] = n.name
 }
 
-func (s *namespaceStream) Delete(o watch.Object) {
+func (s *namespaceReceiver) Delete(o watch.Object) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
 	delete(s.a.namespaces, o.(namespaceObject).uid)
 }
+
+func (s *namespaceReceiver) Passed(string) {}

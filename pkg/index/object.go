@@ -1,6 +1,7 @@
 package index
 
 import (
+	"encoding/binary"
 	"unique"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
@@ -51,8 +52,9 @@ type PodState struct {
 	// HasStatus is false for a pod that has no status at all.
 	HasStatus bool
 	Phase     Phase
-	// containers are the names of the container statuses, each followed by its
-	// readiness and a NUL: nearly all pods of a server group share one value.
+	// containers are the names of the container statuses, each with its length
+	// before it and its readiness behind: nearly all pods of a server group share
+	// one value.
 	containers unique.Handle[string]
 }
 
@@ -77,13 +79,13 @@ func (p PodState) Containers() []Container {
 	if p.containers == (unique.Handle[string]{}) {
 		return nil
 	}
-	encoded := p.containers.Value()
 	var out []Container
-	for start, i := 0, 0; i < len(encoded); i++ {
-		if encoded[i] == 0 {
-			out = append(out, Container{Name: encoded[start : i-1], Ready: encoded[i-1] == '1'})
-			start = i + 1
-		}
+	for encoded := []byte(p.containers.Value()); len(encoded) > 0; {
+		// A name may hold any character: its length stands before it.
+		length, n := binary.Uvarint(encoded)
+		end := n + int(length)
+		out = append(out, Container{Name: string(encoded[n:end]), Ready: encoded[end] == '1'})
+		encoded = encoded[end+1:]
 	}
 	return out
 }
@@ -94,11 +96,12 @@ func encodeContainers(containers []Container) unique.Handle[string] {
 	}
 	var b []byte
 	for _, c := range containers {
+		b = binary.AppendUvarint(b, uint64(len(c.Name)))
 		b = append(b, c.Name...)
 		if c.Ready {
-			b = append(b, '1', 0)
+			b = append(b, '1')
 		} else {
-			b = append(b, '0', 0)
+			b = append(b, '0')
 		}
 	}
 	return unique.Make(string(b))

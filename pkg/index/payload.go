@@ -1,20 +1,18 @@
 package index
 
 import (
-	"encoding/json"
-
 	"github.com/klauspost/compress/s2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
 
 func payloadKey(account string, o *Object) string {
-	return "payload\x00" + account + "\x00" + o.UID + "\x00" + o.version
+	return "payload\x00" + account + "\x00" + o.UID + "\x00" + o.version + "\x00" + o.Kind.APIVersion
 }
 
 // keep remembers the whole manifest of a version of an object. The cache may
 // drop it at any time.
-func (a *Account) keep(o *Object, raw json.RawMessage) {
+func (a *Account) keep(o *Object, raw []byte) {
 	packed := s2.Encode(nil, raw)
 	if o.Kind.Text == "job" && o.Group != nil {
 		o.Group.packed = packed

@@ -97,25 +97,25 @@ func (c *simulated) list(kind string) []map[string]any {
 	return slices.Collect(maps.Values(c.objects[kind]))
 }
 
-type receiver struct {
+type sink struct {
 	decode watch.Decode
-	stream watch.Stream
+	stream watch.Receiver
 }
 
-func (r receiver) object(t *testing.T, o map[string]any) watch.Object {
+func (r sink) object(t *testing.T, o map[string]any) watch.Object {
 	t.Helper()
 	raw, err := json.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	decoded, err := r.decode(func(v any) error { return json.Unmarshal(raw, v) })
+	decoded, err := r.decode(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return decoded
 }
 
-func (r receiver) replace(t *testing.T, objects []map[string]any, version int, reset bool) {
+func (r sink) replace(t *testing.T, objects []map[string]any, version int, reset bool) {
 	t.Helper()
 	var decoded []watch.Object
 	for _, o := range objects {
@@ -124,12 +124,12 @@ func (r receiver) replace(t *testing.T, objects []map[string]any, version int, r
 	r.stream.Replace(decoded, strconv.Itoa(version), reset)
 }
 
-func open(ix *Index) map[string]receiver {
-	sink := ix.Open(&account.Account{Name: "a"})
-	out := map[string]receiver{}
+func open(ix *Index) map[string]sink {
+	opened := ix.Open(&account.Account{Name: "a"})
+	out := map[string]sink{}
 	for _, r := range everyKind {
-		decode, stream := sink.Stream(r, "")
-		out[r.Kind] = receiver{decode, stream}
+		decode, stream := opened.Open(r, &watch.Stream{Kind: r.KindText()})
+		out[r.Kind] = sink{decode, stream}
 	}
 	return out
 }

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"encoding/json"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -9,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
 // goneFor is how long a deletion is remembered whose event never comes, for
@@ -42,14 +42,12 @@ func (ix *Index) Written(accountName, kindText string, object *unstructured.Unst
 	if k == nil {
 		return
 	}
-	decoded, err := a.decoder(k.kind)(func(v any) error {
-		raw, err := object.MarshalJSON()
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(raw, v)
-	})
-	if err != nil || decoded == nil {
+	raw, err := object.MarshalJSON()
+	if err != nil {
+		return // it came as JSON
+	}
+	decoded, _ := a.decoder(k.kind)(raw)
+	if decoded == nil {
 		return // what the watch cannot show either
 	}
 	if !a.selects(object.GetLabels()) {
@@ -57,7 +55,7 @@ func (ix *Index) Written(accountName, kindText string, object *unstructured.Unst
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed || a.kinds[k.kind.Text] != k || k.passed(object.GetNamespace(), object.GetResourceVersion()) {
+	if a.closed || a.kinds[k.kind.Text] != k || !k.followed(object.GetNamespace()) || k.passed(object.GetNamespace(), object.GetResourceVersion()) {
 		return
 	}
 	a.upsert(k, decoded)
@@ -76,6 +74,7 @@ func (ix *Index) Gone(accountName, kindText, namespace, name, uid string) {
 	if k == nil || a.closed {
 		return
 	}
+	a.forgetGone()
 	a.gone[uid] = time.Now()
 	if cur := k.objects[place{namespace, name}]; cur != nil && cur.UID == uid {
 		a.remember(cur)
@@ -83,34 +82,37 @@ func (ix *Index) Gone(accountName, kindText, namespace, name, uid string) {
 	}
 }
 
-// Confirms says whether the readers are shown a write, or something newer. A
-// deleted object has no version.
-func (ix *Index) Confirms(accountName, kindText, namespace, name, uid, version string) bool {
-	a := ix.account(accountName)
+// Write is a write of an object as it was recorded.
+type Write struct {
+	Account, Kind, Namespace, Name, UID string
+	// Version is what readers have to be shown, or newer; "" for a deletion.
+	Version string
+}
+
+// Confirms says whether the readers are shown a write, or something newer.
+func (ix *Index) Confirms(w Write) bool {
+	a := ix.account(w.Account)
 	if a == nil {
 		return true // nothing of it is shown
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	k := a.kindOf(kindText)
-	if k == nil {
+	k := a.kindOf(w.Kind)
+	if k == nil || !k.followed(w.Namespace) {
 		return true
 	}
-	cur := k.objects[place{namespace, name}]
-	if version == "" {
-		if _, known := a.gone[uid]; known {
-			return true
-		}
+	if _, known := a.gone[w.UID]; known {
+		return true
+	}
+	if w.Version == "" {
 		// Without an end in the watch, an event from before may still come.
 		return false
 	}
-	if cur != nil && (cur.version == version || newer(cur.version, version)) {
+	cur := k.objects[place{w.Namespace, w.Name}]
+	if cur != nil && (cur.version == w.Version || newer(cur.version, w.Version)) {
 		return true
 	}
-	if _, known := a.gone[uid]; known {
-		return true
-	}
-	return k.passed(namespace, version)
+	return k.passed(w.Namespace, w.Version)
 }
 
 // UID is that of the object which the readers are shown under a name, "" for
@@ -130,9 +132,9 @@ func (ix *Index) UID(accountName, kindText, namespace, name string) string {
 	return ""
 }
 
-// Follows says whether the readers are shown every object of a kind in a
-// namespace that has Spinnaker's annotations.
-func (ix *Index) Follows(accountName, kindText, namespace string) bool {
+// Complete says whether lists of a kind leave nothing out that has Spinnaker's
+// annotations.
+func (ix *Index) Complete(accountName, kindText string) bool {
 	a := ix.account(accountName)
 	if a == nil {
 		return false
@@ -140,11 +142,15 @@ func (ix *Index) Follows(accountName, kindText, namespace string) bool {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	k := a.kindOf(kindText)
-	if k == nil || k.ignored {
-		return false
-	}
-	for _, s := range k.streams {
-		if s.covers(namespace) && s.passed != "" {
+	return k != nil && !k.ignored && a.account.LabelSelector == ""
+}
+
+// followed says whether the kind is listed in a namespace, or will be. Where it
+// may not be, nothing would ever take an object away again that was brought by
+// a write.
+func (k *kindObjects) followed(namespace string) bool {
+	for _, r := range k.receivers {
+		if r.covers(namespace) && r.from.Freshness().Phase != watch.Ended {
 			return true
 		}
 	}
@@ -153,11 +159,11 @@ func (ix *Index) Follows(accountName, kindText, namespace string) bool {
 
 // passed says whether the watch has delivered everything up to a version.
 func (k *kindObjects) passed(namespace, version string) bool {
-	for _, s := range k.streams {
-		if !s.covers(namespace) || s.passed == "" {
+	for _, r := range k.receivers {
+		if !r.covers(namespace) || r.passed == "" {
 			continue
 		}
-		if order, err := resourceversion.CompareResourceVersion(version, s.passed); err == nil && order <= 0 {
+		if order, err := resourceversion.CompareResourceVersion(version, r.passed); err == nil && order <= 0 {
 			return true
 		}
 	}
@@ -173,7 +179,13 @@ func (a *Account) selects(set map[string]string) bool {
 	return err == nil && selector.Matches(labels.Set(set))
 }
 
+// forgetGone forgets deletions whose event never came, now and then.
 func (a *Account) forgetGone() {
+	const seldom = time.Minute
+	if time.Since(a.swept) < seldom {
+		return
+	}
+	a.swept = time.Now()
 	for uid, since := range a.gone {
 		if time.Since(since) > goneFor {
 			delete(a.gone, uid)

@@ -8,12 +8,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/operation"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 )
@@ -29,39 +31,41 @@ type Store interface {
 type Index interface {
 	Written(accountName, kindText string, object *unstructured.Unstructured)
 	Gone(accountName, kindText, namespace, name, uid string)
-	Confirms(accountName, kindText, namespace, name, uid, version string) bool
+	Confirms(w index.Write) bool
 	UID(accountName, kindText, namespace, name string) string
-}
-
-// Clusters gives the client of an account.
-type Clusters interface {
-	Client(accountName string) (operation.Writer, error)
 }
 
 // Ledger follows the rows.
 type Ledger struct {
-	db       Store
-	index    Index
-	clusters Clusters
-	every    time.Duration
-	log      *slog.Logger
+	db    Store
+	index Index
+	live  *Live
+	every time.Duration
+	log   *slog.Logger
 
 	mu  sync.Mutex
 	pos position
 	// pending are the rows that readers are not shown yet, by account, and
 	// busy the accounts whose pending rows are being read.
-	pending map[string]map[int64]store.Write
+	pending map[string]map[int64]held
 	busy    map[string]bool
 	// looked are rows of the older rewrite that were read, and when.
 	looked map[string]time.Time
 }
 
+// held is a row that readers are not shown yet, and since when it is known: by
+// our own clock, since the others' may be wrong.
+type held struct {
+	store.Write
+	since time.Time
+}
+
 // New makes a ledger that looks for rows of other replicas that often; Run
 // starts it.
-func New(db Store, index Index, clusters Clusters, every time.Duration, log *slog.Logger) *Ledger {
+func New(db Store, index Index, live *Live, every time.Duration, log *slog.Logger) *Ledger {
 	return &Ledger{
-		db: db, index: index, clusters: clusters, every: every, log: log,
-		pending: map[string]map[int64]store.Write{}, busy: map[string]bool{}, looked: map[string]time.Time{},
+		db: db, index: index, live: live, every: every, log: log,
+		pending: map[string]map[int64]held{}, busy: map[string]bool{}, looked: map[string]time.Time{},
 	}
 }
 
@@ -139,7 +143,7 @@ func (l *Ledger) follow(ctx context.Context) error {
 		}
 		l.mu.Lock()
 		for _, w := range rows {
-			if !l.index.Confirms(w.Account, w.Kind, w.Namespace, w.Name, w.UID, w.ResourceVersion) {
+			if !l.confirms(w) {
 				l.hold(w)
 			}
 			l.pos.pass(w.Seq, time.Now())
@@ -159,9 +163,9 @@ func (l *Ledger) follow(ctx context.Context) error {
 
 func (l *Ledger) hold(w store.Write) {
 	if l.pending[w.Account] == nil {
-		l.pending[w.Account] = map[int64]store.Write{}
+		l.pending[w.Account] = map[int64]held{}
 	}
-	l.pending[w.Account][w.Seq] = w
+	l.pending[w.Account][w.Seq] = held{w, time.Now()}
 }
 
 // waiting are the accounts with pending rows that nobody reads. An account
@@ -179,10 +183,16 @@ func (l *Ledger) waiting() []string {
 	return out
 }
 
+// readPending brings an account's pending rows to the readers. One that cannot
+// be read stays, and keeps no other from it.
 func (l *Ledger) readPending(ctx context.Context, account string) {
-	rows := l.pendingOf(account)
-	if err := l.settle(ctx, rows); err != nil && ctx.Err() == nil {
-		l.log.Debug("writes of other replicas cannot be read yet", "account", account, "error", err)
+	for _, w := range newest(l.pendingOf(account)) {
+		if err := l.Settle(ctx, w); err != nil && ctx.Err() == nil {
+			l.log.Debug("a write of another replica cannot be read yet", "account", account, "kind", w.Kind, "namespace", w.Namespace, "name", w.Name, "error", err)
+			if time.Since(l.heldSince(w)) > giveUp {
+				l.shown(w)
+			}
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -192,108 +202,121 @@ func (l *Ledger) readPending(ctx context.Context, account string) {
 func (l *Ledger) pendingOf(account string) []store.Write {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []store.Write
-	for _, w := range l.pending[account] {
-		out = append(out, w)
+	out := make([]store.Write, 0, len(l.pending[account]))
+	for _, h := range l.pending[account] {
+		out = append(out, h.Write)
 	}
 	return out
 }
 
-// CatchUp returns when this replica's readers are shown everything that was
-// written to an account before the call. It costs one look at the ledger.
-func (l *Ledger) CatchUp(ctx context.Context, account string) error {
+// Behind lists what was written to an account before the call and is not shown
+// to this replica's readers, as far as it matters to the caller: the newest
+// write of each object. It costs one look at the ledger.
+func (l *Ledger) Behind(ctx context.Context, account string, matters func(store.Write) bool) ([]store.Write, error) {
 	if err := l.Begin(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	l.mu.Lock()
 	high, missing := l.pos.high, l.pos.missing()
 	l.mu.Unlock()
 	rows, err := l.db.AccountWritesAfter(ctx, account, high, missing)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return l.settle(ctx, append(rows, l.pendingOf(account)...))
+	rows = append(rows, l.pendingOf(account)...)
+	rows = slices.DeleteFunc(rows, func(w store.Write) bool { return !matters(w) })
+	return slices.DeleteFunc(newest(rows), l.settled), nil
 }
 
-// settle reads what the index is behind of. The newest row of an object comes
-// first: what is read for it is newer than the others ask for.
-func (l *Ledger) settle(ctx context.Context, rows []store.Write) error {
+// settled says whether readers are shown a write.
+func (l *Ledger) settled(w store.Write) bool {
+	if w.OlderID == "" {
+		return l.confirms(w)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, looked := l.looked[w.OlderID]
+	return looked
+}
+
+func (l *Ledger) confirms(w store.Write) bool {
+	return l.index.Confirms(index.Write{Account: w.Account, Kind: w.Kind, Namespace: w.Namespace, Name: w.Name, UID: w.UID, Version: w.ResourceVersion})
+}
+
+// newest keeps the newest row of each object, and every row of the older
+// rewrite, which has no number.
+func newest(rows []store.Write) []store.Write {
 	newestFirst(rows)
-	var errs []error
-	for _, w := range rows {
+	type object struct{ account, kind, namespace, name string }
+	seen := map[object]bool{}
+	return slices.DeleteFunc(rows, func(w store.Write) bool {
 		if w.OlderID != "" {
-			if err := l.look(ctx, w); err != nil {
-				errs = append(errs, err)
-			}
-			continue
+			return false
 		}
-		if !l.index.Confirms(w.Account, w.Kind, w.Namespace, w.Name, w.UID, w.ResourceVersion) {
-			if err := l.read(ctx, w); err != nil {
-				errs = append(errs, err)
-				if time.Since(w.Written) < giveUp {
-					continue
-				}
-			}
-		}
-		l.mu.Lock()
-		if held := l.pending[w.Account]; held != nil {
-			delete(held, w.Seq)
-			if len(held) == 0 {
-				delete(l.pending, w.Account)
-			}
-		}
-		l.mu.Unlock()
-	}
-	return errors.Join(errs...)
+		of := object{w.Account, w.Kind, w.Namespace, w.Name}
+		older := seen[of]
+		seen[of] = true
+		return older
+	})
 }
 
-// giveUp is when a write that cannot be read any more is left to the watch.
+// Settle brings what a row tells of to the readers.
+func (l *Ledger) Settle(ctx context.Context, w store.Write) error {
+	if !l.settled(w) {
+		if err := l.read(ctx, w); err != nil {
+			return err
+		}
+	}
+	l.shown(w)
+	return nil
+}
+
+// shown takes note that readers are shown a row. What was read is newer than all
+// rows of the object before it.
+func (l *Ledger) shown(w store.Write) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w.OlderID != "" {
+		l.looked[w.OlderID] = time.Now()
+		return
+	}
+	held := l.pending[w.Account]
+	for seq, other := range held {
+		if seq <= w.Seq && other.Kind == w.Kind && other.Namespace == w.Namespace && other.Name == w.Name {
+			delete(held, seq)
+		}
+	}
+	if len(held) == 0 {
+		delete(l.pending, w.Account)
+	}
+}
+
+func (l *Ledger) heldSince(w store.Write) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if held, ok := l.pending[w.Account][w.Seq]; ok {
+		return held.since
+	}
+	return time.Now()
+}
+
+// giveUp is when a write that cannot be read is left to the watch.
 const giveUp = 10 * time.Minute
 
 // lookedFor is how long a row of the older rewrite is known: longer than the
 // database shows it.
 const lookedFor = 2 * time.Minute
 
-// look reads the object of a row of the older rewrite, once: the row was
-// written after the object.
-func (l *Ledger) look(ctx context.Context, w store.Write) error {
-	l.mu.Lock()
-	_, known := l.looked[w.OlderID]
-	l.mu.Unlock()
-	if known {
-		return nil
-	}
-	w.UID = l.index.UID(w.Account, w.Kind, w.Namespace, w.Name)
-	w.Deleted = false // what is there now counts
-	if err := l.read(ctx, w); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	l.looked[w.OlderID] = time.Now()
-	l.mu.Unlock()
-	return nil
-}
-
 // read brings the live state of one object to the readers.
 func (l *Ledger) read(ctx context.Context, w store.Write) error {
-	if w.Deleted {
+	if w.Deleted && w.OlderID == "" {
 		l.index.Gone(w.Account, w.Kind, w.Namespace, w.Name, w.UID)
 		return nil
 	}
-	client, err := l.clusters.Client(w.Account)
-	if err != nil {
-		return nil //nolint:nilerr // the account is gone, and with it what it showed
-	}
-	catalog, err := client.Catalog(ctx)
-	if err != nil {
-		return err
-	}
-	r, ok := catalog.Find(w.Kind)
-	if !ok {
-		return nil
-	}
-	live, err := client.Get(ctx, r, w.Namespace, w.Name)
+	live, err := l.live.Get(ctx, w.Account, w.Kind, w.Namespace, w.Name)
 	switch {
+	case errors.Is(err, ErrNoAccount), cluster.Is(err, cluster.NoKind):
+		return nil // it is gone, and with it what it showed
 	case cluster.Is(err, cluster.NotFound):
 		l.index.Gone(w.Account, w.Kind, w.Namespace, w.Name, w.UID)
 		return nil
@@ -303,6 +326,5 @@ func (l *Ledger) read(ctx context.Context, w store.Write) error {
 	if string(live.GetUID()) != w.UID {
 		l.index.Gone(w.Account, w.Kind, w.Namespace, w.Name, w.UID)
 	}
-	l.index.Written(w.Account, w.Kind, live)
 	return nil
 }

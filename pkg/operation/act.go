@@ -182,10 +182,11 @@ func (a *Actor) established(ctx context.Context, s *Step, r cluster.Resource) er
 	}
 }
 
-// get returns nil for an object that is not there.
+// get returns nil for an object that is not there. What a cluster serves no kind
+// for, it holds no objects of: the kind was looked for anew.
 func (a *Actor) get(ctx context.Context, r cluster.Resource, namespace, name string) (*unstructured.Unstructured, error) {
 	o, err := retry(ctx, nil, func() (*unstructured.Unstructured, error) { return a.Client.Get(ctx, r, namespace, name) })
-	if cluster.Is(err, cluster.NotFound) {
+	if cluster.Is(err, cluster.NotFound) || cluster.Is(err, cluster.NoKind) {
 		return nil, nil
 	}
 	return o, err

@@ -78,7 +78,7 @@ func (m *Metrics) CleanedUp(rows int64) { m.cleaned.Add(float64(rows)) }
 
 // Handler serves the metrics.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, ErrorHandling: promhttp.ContinueOnError})
 }
 
 type source struct{ Source }
@@ -89,7 +89,9 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	accountState   = describe("account_state", "1 for the state that the account is in: starting, failed or synced.", "account", "state")
-	accountStale   = describe("account_stale", "1 while the account's objects may be behind its cluster.", "account")
+	accountStale   = describe("account_stale", "1 while some stream of the account is not live, so that its objects may be behind its cluster.", "account")
+	watchLive      = describe("watch_live", "1 while the stream proves what is held of its kind; phase says how it is.", "account", "kind", "namespace", "phase")
+	watchOdd       = describe("watch_odd_objects_total", "Objects that could not be read as their kind is: they are shown in part, or left out.", "account", "kind", "namespace")
 	watchSynced    = describe("watch_synced", "1 once the kind has been listed; reason says why it is not followed now.", "account", "kind", "namespace", "reason")
 	watchEvents    = describe("watch_events_total", "Events received.", "account", "kind", "namespace")
 	watchLists     = describe("watch_lists_total", "Complete lists received.", "account", "kind", "namespace")
@@ -115,6 +117,8 @@ func (s *source) Collect(ch chan<- prometheus.Metric) {
 		gauge(accountStale, bit(a.Stale), a.Account)
 		for _, k := range a.Kinds {
 			gauge(watchSynced, bit(k.Synced), a.Account, k.Kind, k.Namespace, string(k.Reason))
+			gauge(watchLive, bit(k.Phase == watch.Live), a.Account, k.Kind, k.Namespace, string(k.Phase))
+			counter(watchOdd, k.Odd, a.Account, k.Kind, k.Namespace)
 			counter(watchEvents, k.Events, a.Account, k.Kind, k.Namespace)
 			counter(watchLists, k.Lists, a.Account, k.Kind, k.Namespace)
 		}

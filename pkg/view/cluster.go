@@ -60,10 +60,16 @@ func NewCluster(application string, p index.Part, cluster string, expand bool) (
 		return out, true
 	}
 	for _, g := range groups {
-		out.ServerGroups = append(out.ServerGroups, NewServerGroup(p.Account, g))
+		row(g.Object, func() Element {
+			out.ServerGroups = append(out.ServerGroups, NewServerGroup(p.Account, g))
+			return Element{}
+		})
 	}
 	for _, b := range balancersBehind(groups) {
-		out.LoadBalancers = append(out.LoadBalancers, NewLoadBalancer(p.Account, b))
+		row(b.Object, func() Element {
+			out.LoadBalancers = append(out.LoadBalancers, NewLoadBalancer(p.Account, b))
+			return Element{}
+		})
 	}
 	return out, true
 }

@@ -19,7 +19,7 @@ func encode(v any) []byte {
 // Encode renders any of the package's models.
 func Encode(model any) []byte { return encode(model) }
 
-// Join makes a JSON array of rendered elements.
+// Join makes a JSON array of rendered elements, without those that are left out.
 func Join(elements []Element) []byte {
 	size := 2
 	for _, e := range elements {
@@ -27,8 +27,11 @@ func Join(elements []Element) []byte {
 	}
 	out := make([]byte, 0, size)
 	out = append(out, '[')
-	for i, e := range elements {
-		if i > 0 {
+	for _, e := range elements {
+		if e.JSON == nil {
+			continue
+		}
+		if len(out) > 1 {
 			out = append(out, ',')
 		}
 		out = append(out, e.JSON...)

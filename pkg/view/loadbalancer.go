@@ -41,7 +41,7 @@ func LoadBalancers(p index.Part) []Element {
 	for _, b := range p.Balancers {
 		// By lower-case name, then account, then namespace. NUL sorts first.
 		key := strings.ToLower(b.FullName()) + "\x00" + p.Account + "\x00" + b.Namespace
-		out = append(out, Element{Key: key, JSON: encode(NewLoadBalancer(p.Account, b))})
+		out = append(out, row(b.Object, func() Element { return Element{Key: key, JSON: encode(NewLoadBalancer(p.Account, b))} }))
 	}
 	return out
 }

@@ -25,10 +25,12 @@ type rawResource struct {
 func RawResources(account string, all []*index.Object) []Element {
 	var out []Element
 	for _, o := range all {
-		out = append(out, Element{Key: account, JSON: encode(rawResource{
-			Account: account, Name: o.FullName(), DisplayName: o.Name, Kind: o.Kind.Text, APIVersion: o.Kind.APIVersion, Namespace: o.Namespace, Region: o.Namespace,
-			Labels: labels(o), Moniker: o.Moniker(), CreatedTime: o.Created,
-		})})
+		out = append(out, row(o, func() Element {
+			return Element{Key: account, JSON: encode(rawResource{
+				Account: account, Name: o.FullName(), DisplayName: o.Name, Kind: o.Kind.Text, APIVersion: o.Kind.APIVersion, Namespace: o.Namespace, Region: o.Namespace,
+				Labels: labels(o), Moniker: o.Moniker(), CreatedTime: o.Created,
+			})}
+		}))
 	}
 	return out
 }

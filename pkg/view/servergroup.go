@@ -2,6 +2,7 @@ package view
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
@@ -99,7 +100,20 @@ type Element struct {
 	Key string
 	// Cluster is the cluster text, for lists that are narrowed to clusters.
 	Cluster string
+	// JSON is the element, nil for one that is left out: LeftOut says why.
 	JSON    []byte
+	LeftOut string
+}
+
+// row renders one object of a list. One that cannot be rendered costs its row
+// and not the list.
+func row(o *index.Object, render func() Element) (out Element) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			out = Element{LeftOut: fmt.Sprintf("%s in %q: %v", o.FullName(), o.Namespace, cause)}
+		}
+	}()
+	return render()
 }
 
 // ServerGroups renders the application's server groups of one account, in the
@@ -107,13 +121,15 @@ type Element struct {
 func ServerGroups(p index.Part, expand bool) []Element {
 	out := make([]Element, 0, len(p.Groups))
 	for _, g := range p.Groups {
-		e := Element{Key: p.Account, Cluster: g.Moniker().Cluster}
-		if expand {
-			e.JSON = encode(newExpanded(p.Account, g))
-		} else {
-			e.JSON = encode(newShort(p.Account, g))
-		}
-		out = append(out, e)
+		out = append(out, row(g.Object, func() Element {
+			e := Element{Key: p.Account, Cluster: g.Moniker().Cluster}
+			if expand {
+				e.JSON = encode(newExpanded(p.Account, g))
+			} else {
+				e.JSON = encode(newShort(p.Account, g))
+			}
+			return e
+		}))
 	}
 	return out
 }
@@ -125,14 +141,18 @@ func ShortServerGroup(account string, g index.Group) []byte { return encode(newS
 func Managers(p index.Part) []Element {
 	out := make([]Element, 0, len(p.Managers))
 	for _, m := range p.Managers {
-		model := serverGroupManager{common: commonOf(p.Account, m.Object), ServerGroups: []managedGroup{}}
-		model.Type = "" // the one model without it
-		for _, g := range m.Groups {
-			model.ServerGroups = append(model.ServerGroups, managedGroup{
-				Name: g.FullName(), Account: p.Account, Namespace: g.Namespace, Region: g.Namespace, Moniker: g.Moniker(),
-			})
-		}
-		out = append(out, Element{Key: p.Account, JSON: encode(model)})
+		out = append(out, row(m.Object, func() Element { return Element{Key: p.Account, JSON: encode(newManager(p.Account, m))} }))
 	}
 	return out
+}
+
+func newManager(account string, m index.Manager) serverGroupManager {
+	model := serverGroupManager{common: commonOf(account, m.Object), ServerGroups: []managedGroup{}}
+	model.Type = "" // the one model without it
+	for _, g := range m.Groups {
+		model.ServerGroups = append(model.ServerGroups, managedGroup{
+			Name: g.FullName(), Account: account, Namespace: g.Namespace, Region: g.Namespace, Moniker: g.Moniker(),
+		})
+	}
+	return model
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/flight"
 )
 
 // Options are the limits of all watchers.
@@ -19,7 +20,15 @@ type Options struct {
 	Client           cluster.Options
 	Timing           Timing
 	StartConcurrency int
-	Log              *slog.Logger
+	// StartWithin is when an account whose first lists are not through counts as
+	// failed, and is no longer waited for.
+	StartWithin time.Duration
+	// ReadsWait is how long after the service's start lists over all accounts
+	// wait for first lists.
+	ReadsWait time.Duration
+	// RefreshTimeout bounds listing an account for somebody who waits.
+	RefreshTimeout time.Duration
+	Log            *slog.Logger
 }
 
 // Sink makes the receiver of an account.
@@ -33,38 +42,37 @@ type Fleet struct {
 	sink     Sink
 	options  Options
 	slots    *Slots
+	refreshs flight.Group[*supervisor, struct{}]
 
 	mu      sync.Mutex
 	running map[string]*running
-	// revision is that of the registry which the accounts are of, and pictured
-	// is closed when there is a new health.
-	revision uint64
+	// pictured is closed when there is a new health.
 	pictured chan struct{}
 	health   atomic.Pointer[Health]
 	settled  chan struct{}
 	once     sync.Once
+	// watching is closed once the registry's accounts are taken in.
+	watching chan struct{}
+	begun    sync.Once
+	ending   sync.WaitGroup
+	// until is when lists stop to wait for the service's start.
+	until chan struct{}
 }
 
 type running struct {
 	*supervisor
-	fingerprint string
-	cancel      context.CancelFunc
-	done        chan struct{}
-}
-
-// Health is what the reads need to know of all accounts at one moment.
-type Health struct {
-	// Stale are the accounts whose objects may be behind or missing, sorted.
-	Stale    []string
-	starting []*supervisor
-	accounts map[string]*supervisor
-	registry *account.Registry
-	revision uint64
+	fingerprint, identity string
+	cancel                context.CancelFunc
+	done                  chan struct{}
 }
 
 // NewFleet makes a fleet; Run starts it.
 func NewFleet(registry *account.Registry, sink Sink, o Options) *Fleet {
-	f := &Fleet{registry: registry, sink: sink, options: o, slots: NewSlots(o.StartConcurrency), running: map[string]*running{}, settled: make(chan struct{}), pictured: make(chan struct{})}
+	o.Timing.Life = max(o.Timing.Life, o.Client.PingAfter+o.Client.PingTimeout()+time.Second)
+	f := &Fleet{
+		registry: registry, sink: sink, options: o, slots: NewSlots(o.StartConcurrency), running: map[string]*running{},
+		settled: make(chan struct{}), watching: make(chan struct{}), pictured: make(chan struct{}), until: make(chan struct{}),
+	}
 	f.health.Store(&Health{registry: registry})
 	return f
 }
@@ -72,46 +80,53 @@ func NewFleet(registry *account.Registry, sink Sink, o Options) *Fleet {
 // Run follows the registry until the context is over and every watcher has
 // ended.
 func (f *Fleet) Run(ctx context.Context) error {
+	time.AfterFunc(f.options.ReadsWait, func() { close(f.until) })
 	for {
 		accounts, revision, changed := f.registry.Snapshot()
 		f.reconcile(ctx, accounts, revision)
+		f.begun.Do(func() { close(f.watching) })
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			f.reconcile(ctx, nil, f.registry.Revision())
+			f.ending.Wait()
 			return nil
 		}
 	}
 }
 
+// reconcile watches what the registry has. An account that goes holds up no
+// other: it ends by itself.
 func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account, revision uint64) {
 	wanted := map[string]*account.Account{}
 	for _, a := range accounts {
 		wanted[a.Name] = a
 	}
 	f.mu.Lock()
-	var ended []*running
+	defer f.mu.Unlock()
 	for name, r := range f.running {
-		if a := wanted[name]; a == nil || a.WatchFingerprint() != r.fingerprint {
-			r.cancel()
-			ended = append(ended, r)
+		a := wanted[name]
+		switch {
+		case a == nil || a.WatchFingerprint() != r.fingerprint:
 			delete(f.running, name)
+			r.cancel()
+			f.ending.Go(func() {
+				<-r.done
+				r.sink.Close()
+			})
+		case a.Identity() != r.identity:
+			r.identity = a.Identity()
+			r.rotate(a)
 		}
 	}
-	f.mu.Unlock()
-	for _, r := range ended {
-		<-r.done
-		r.sink.Close()
-	}
-	f.mu.Lock()
 	for name, a := range wanted {
 		if f.running[name] != nil {
 			continue
 		}
 		watching, cancel := context.WithCancel(ctx)
 		r := &running{
-			supervisor:  newSupervisor(a, f.sink.Open(a), f.slots, f.options, f.refresh),
-			fingerprint: a.WatchFingerprint(), cancel: cancel, done: make(chan struct{}),
+			supervisor:  newSupervisor(a, f.sink.Open(a), f.slots, f.options, f.note),
+			fingerprint: a.WatchFingerprint(), identity: a.Identity(), cancel: cancel, done: make(chan struct{}),
 		}
 		f.running[name] = r
 		go func() {
@@ -119,47 +134,105 @@ func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account, revi
 			r.run(watching)
 		}()
 	}
-	f.revision = revision
-	f.mu.Unlock()
-	f.refresh()
-}
-
-// refresh takes a new picture of all accounts.
-func (f *Fleet) refresh() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	h := &Health{accounts: make(map[string]*supervisor, len(f.running)), registry: f.registry, revision: f.revision}
+	h := &Health{accounts: make(map[string]*supervisor, len(f.running)), registry: f.registry, revision: revision}
 	for name, r := range f.running {
 		h.accounts[name] = r.supervisor
-		r.mu.Lock()
-		state, stale := r.state, r.stale()
-		r.mu.Unlock()
-		if state == Starting {
-			h.starting = append(h.starting, r.supervisor)
-		}
-		if stale || state == Starting {
+		state, stale := r.condition()
+		if stale {
 			h.Stale = append(h.Stale, name)
+		}
+		if state == Starting {
+			h.starting++
 		}
 	}
 	slices.Sort(h.Stale)
+	f.publish(h)
+}
+
+func (s *supervisor) condition() (State, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, s.stale
+}
+
+// note takes a change of an account's condition into the picture. Its cost is
+// that of the accounts that are out of touch.
+func (f *Fleet) note(s *supervisor) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old := f.health.Load()
+	name := s.account.Name
+	if old.accounts[name] != s {
+		return // it goes, or is not in the picture yet
+	}
+	h := *old
+	_, stale := s.condition()
+	at, found := slices.BinarySearch(h.Stale, name)
+	switch {
+	case stale && !found:
+		h.Stale = slices.Insert(slices.Clone(h.Stale), at, name)
+	case !stale && found:
+		h.Stale = slices.Delete(slices.Clone(h.Stale), at, at+1)
+	}
+	if h.starting > 0 {
+		h.starting = 0
+		for _, r := range f.running {
+			if state, _ := r.condition(); state == Starting {
+				h.starting++
+			}
+		}
+	}
+	f.publish(&h)
+}
+
+// publish makes a health the one that is read. The lock is held.
+func (f *Fleet) publish(h *Health) {
 	f.health.Store(h)
 	close(f.pictured)
 	f.pictured = make(chan struct{})
-	if len(h.starting) == 0 {
+	if h.starting == 0 {
 		f.once.Do(func() { close(f.settled) })
 	}
 }
+
+// Watching is closed once the accounts of the start are taken in: they have
+// clients from then on.
+func (f *Fleet) Watching() <-chan struct{} { return f.watching }
 
 // Settled is closed once every account has synced or failed for the first
 // time.
 func (f *Fleet) Settled() <-chan struct{} { return f.settled }
 
-// Await waits for accounts whose first lists are running, all of them when no
-// name is given, until they are through or the context is over, and returns
-// the health then. Without such accounts it costs two reads of memory.
-func (f *Fleet) Await(ctx context.Context, names ...string) *Health {
+// Health is how the accounts are now.
+func (f *Fleet) Health() *Health { return f.health.Load() }
+
+// Changed is closed when the health is another one.
+func (f *Fleet) Changed() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pictured
+}
+
+// Await is for answers over all accounts. It waits for first lists only while
+// the service starts: later, an account that is not listed yet is marked.
+func (f *Fleet) Await(ctx context.Context) *Health {
+	select {
+	case <-f.settled:
+	case <-f.until:
+	case <-ctx.Done():
+	}
 	h := f.health.Load()
-	for !h.Current() && !h.has(names) {
+	if !h.Current() {
+		return h.withUnwatched()
+	}
+	return h
+}
+
+// AwaitAccount is for answers about one account: it waits until its first lists
+// are through, or have failed, or the context is over.
+func (f *Fleet) AwaitAccount(ctx context.Context, name string) *Health {
+	h := f.health.Load()
+	for !h.Current() && !h.has(name) {
 		f.mu.Lock()
 		pictured := f.pictured
 		f.mu.Unlock()
@@ -173,79 +246,24 @@ func (f *Fleet) Await(ctx context.Context, names ...string) *Health {
 		}
 		h = f.health.Load()
 	}
-	if len(h.starting) == 0 {
-		return h
-	}
-	for _, s := range h.starting {
-		if len(names) == 0 || slices.Contains(names, s.account.Name) {
-			s.hurry()
-		}
-	}
-	for _, s := range h.starting {
-		if len(names) > 0 && !slices.Contains(names, s.account.Name) {
-			continue
-		}
-		select {
-		case <-s.ready:
-		case <-ctx.Done():
-		}
-	}
-	return f.health.Load()
-}
-
-// IsStale says whether an account's objects may be behind or missing.
-func (h *Health) IsStale(name string) bool {
-	_, found := slices.BinarySearch(h.Stale, name)
-	return found || h.accounts[name] == nil
-}
-
-// Current says whether the health is of the accounts that there are now. While
-// one is changed, what was read of it may be nothing.
-func (h *Health) Current() bool { return h.registry == nil || h.revision == h.registry.Revision() }
-
-// withUnwatched is the health with the accounts that are not watched yet as they
-// are known.
-func (h *Health) withUnwatched() *Health {
-	out := *h
-	out.Stale = slices.Clone(h.Stale)
-	all, _ := h.registry.List()
-	for _, a := range all {
-		if !h.has([]string{a.Name}) {
-			out.Stale = append(out.Stale, a.Name)
-		}
-	}
-	slices.Sort(out.Stale)
-	out.Stale = slices.Compact(out.Stale)
-	return &out
-}
-
-// has says whether the accounts, at least one, are watched as they are known.
-func (h *Health) has(names []string) bool {
-	for _, name := range names {
-		known, there := h.registry.Get(name)
-		s := h.accounts[name]
-		if there != (s != nil) || there && known.WatchFingerprint() != s.account.WatchFingerprint() {
-			return false
-		}
-	}
-	return len(names) > 0
-}
-
-// NeverSynced says whether the account is known and nothing can be said about
-// its content yet.
-func (h *Health) NeverSynced(name string) bool {
 	s := h.accounts[name]
 	if s == nil {
-		return h.registry != nil && known(h.registry, name)
+		return h
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.state != Synced
-}
-
-func known(registry *account.Registry, name string) bool {
-	_, ok := registry.Get(name)
-	return ok
+	select {
+	case <-s.ready:
+		return f.health.Load()
+	default:
+	}
+	f.slots.promote(name)
+	for _, w := range s.content() {
+		w.reflector.nudge()
+	}
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+	}
+	return f.health.Load()
 }
 
 // Client is the one of an account, for reads and writes beside the watches. It
@@ -255,7 +273,7 @@ func (f *Fleet) Client(name string) (*cluster.Client, error) {
 	r := f.running[name]
 	f.mu.Unlock()
 	if r == nil {
-		return nil, fmt.Errorf("account %s is not there", name)
+		return nil, &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("account %s is not there", name)}
 	}
 	return r.client, r.clientErr
 }
@@ -276,49 +294,19 @@ func (f *Fleet) Status() []Status {
 	return out
 }
 
-// Relist makes every watcher of an account list anew.
-func (f *Fleet) Relist(name string) {
-	f.mu.Lock()
-	r := f.running[name]
-	f.mu.Unlock()
-	if r != nil {
-		r.relist()
-	}
-}
-
-// Refresh lists an account anew and returns when every kind has been, or with
-// the context's error.
+// Refresh lists an account as it is now, beside its watches, and returns when
+// that is in the index. One runs at a time for each account; who comes meanwhile
+// shares the next one, which begins after they came. The error has the reason
+// Forbidden when all but some kinds could be listed.
 func (f *Fleet) Refresh(ctx context.Context, name string) error {
-	f.mu.Lock()
-	r := f.running[name]
-	f.mu.Unlock()
-	if r == nil {
-		return nil
+	s := f.health.Load().accounts[name]
+	if s == nil {
+		return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("account %s is not watched yet", name)}
 	}
-	before := map[*watcher]uint64{}
-	for _, w := range r.snapshot() {
-		if !w.internal {
-			before[w] = w.lists.Load()
-		}
-	}
-	r.relist()
-	const every = 10 * time.Millisecond
-	for {
-		waiting := false
-		for w, lists := range before {
-			select {
-			case <-w.done: // forbidden, or not served any more
-			default:
-				waiting = waiting || w.lists.Load() == lists
-			}
-		}
-		if !waiting {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(every):
-		}
-	}
+	_, err := f.refreshs.Do(ctx, s, func() (struct{}, error) {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.options.RefreshTimeout)
+		defer cancel()
+		return struct{}{}, s.refresh(bounded)
+	})
+	return err
 }

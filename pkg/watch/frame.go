@@ -17,11 +17,9 @@ type frame struct {
 	object []byte
 }
 
-func (f frame) unmarshal(into any) error { return json.Unmarshal(f.object, into) }
-
 func (f frame) failure() error {
 	var status cluster.Status
-	if err := f.unmarshal(&status); err != nil {
+	if err := json.Unmarshal(f.object, &status); err != nil {
 		return undecodable(err)
 	}
 	return status.Failure()
@@ -39,7 +37,7 @@ func (b bookmark) ends() bool { return b.Metadata.Annotations["k8s.io/initial-ev
 
 func bookmarkOf(f frame) (bookmark, error) {
 	var b bookmark
-	if err := f.unmarshal(&b); err != nil {
+	if err := json.Unmarshal(f.object, &b); err != nil {
 		return b, undecodable(err)
 	}
 	if b.Metadata.ResourceVersion == "" {

@@ -3,12 +3,15 @@ package watch
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/url"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,24 +20,29 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 )
 
-// Object is what a Sink keeps; only its version matters to a Reflector.
+// Object is what a Receiver keeps; only its version matters to a Reflector.
 type Object interface {
 	ResourceVersion() string
 }
 
-// Decode makes an Object of one JSON object. unmarshal fills any value as
-// json.Unmarshal does. A nil Object with a nil error is an object that the
-// sink does not want.
-type Decode func(unmarshal func(any) error) (Object, error)
+// Decode makes an Object of one object's JSON, which it must not keep. A nil
+// Object without an error is one that the receiver does not want. An error
+// beside an Object says what could not be read of it; without one, that it is
+// left out.
+type Decode func(raw []byte) (Object, error)
 
-// Stream receives one kind's (and namespace's) objects, in the order of the
-// cluster. Its methods are called by one goroutine at a time.
-type Stream interface {
-	// Replace sets the complete content as of version. reset says that the
-	// cluster's history went backwards: nothing from before counts.
+// Receiver takes one kind's (and namespace's) objects, in the order of the
+// cluster. Replace may also be called beside the others, for a list that was
+// asked for meanwhile.
+type Receiver interface {
+	// Replace sets the complete content as of version, unless what is held is of
+	// a later one. reset says that the cluster's history went backwards: nothing
+	// from before counts.
 	Replace(objects []Object, version string, reset bool)
 	Upsert(Object)
 	Delete(Object)
+	// Passed says that everything up to a version has been delivered.
+	Passed(version string)
 }
 
 // Source opens lists and watches; cluster.Client is one.
@@ -42,31 +50,49 @@ type Source interface {
 	Open(ctx context.Context, path string, query url.Values, watching bool) (io.ReadCloser, error)
 }
 
-// Reflector keeps a Stream equal to what a cluster lists at one path.
+// Reflector keeps a Receiver equal to what a cluster lists at one path.
 type Reflector struct {
 	source   Source
 	path     string
 	selector string
 	decode   Decode
-	stream   Stream
+	receiver Receiver
+	stream   *Stream
 	slots    *Slots
 	slotOf   string
 	timing   Timing
-	report   func(error) // nil means: in touch with the cluster
+	log      *slog.Logger
+	// sameCluster says whether the cluster is still the one that was listed:
+	// errEpoch when it is not.
+	sameCluster func(ctx context.Context) error
+	// wentBack is told that the cluster's history did, and whether this list has
+	// begun anew already.
+	wentBack func(begun bool)
+	// unserved is told that the path is not served.
+	unserved func()
 
-	version   string // the last one seen; "" before the first list
-	noStreams bool   // the server cannot send a list as a watch
-	highest   string // the highest version seen; stays when version is given up
+	noStreams bool // the server cannot send a list as a watch
 	wake      chan struct{}
 	stop      atomic.Pointer[context.CancelCauseFunc]
+	named     map[string]bool // odd objects that the log has
+
+	mu      sync.Mutex
+	version string // the last one seen; "" before the first list
+	highest string // the highest version seen; stays when version is given up
+	reset   bool   // the next list begins a new epoch
+	doubted bool   // the history may have been changed since version
 }
 
 // Timing are a Reflector's limits.
 type Timing struct {
-	// RequestTimeout bounds one page of a list.
+	// RequestTimeout bounds one page of a list, and the silence within a list.
 	RequestTimeout time.Duration
-	// StuckAfter is the silence after which a watch is opened anew.
+	// StuckAfter is the silence after which a watch is given up.
 	StuckAfter time.Duration
+	// Life is how often the connection of a live watch shows a sign of life.
+	Life time.Duration
+	// MostBytes bounds a list; 0 for no bound.
+	MostBytes int64
 }
 
 const (
@@ -79,50 +105,70 @@ const (
 	// A watch is asked to end after 5 to 10 minutes, as client-go does, so that
 	// load spreads again over API servers.
 	watchLeast = 5 * time.Minute
+	// shortest is what a watch has to last to be taken for one that works.
+	shortest = time.Second
 )
 
-var errRelist = errors.New("a relist was asked for")
+var (
+	errRelist     = errors.New("it is listed anew")
+	errEarly      = errors.New("the server ended the watch")
+	errSlowReopen = errors.New("the watch ended, and opening it anew takes long")
+	errWentBack   = errors.New("the cluster's history went backwards: it was restored from a backup, or is another one")
+)
 
-// run reflects until the context is over. It returns early only when the kind
-// cannot be watched: forbidden or not served.
-func (r *Reflector) run(ctx context.Context) error {
+// run reflects until the context is over.
+func (r *Reflector) run(ctx context.Context) {
 	wait := backoffFirst
 	for ctx.Err() == nil {
-		progressed, err := r.attempt(ctx)
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the attempt ended because it was told to
-		}
-		switch reason := cluster.ReasonOf(err); {
+		err := r.attempt(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
 		case err == nil:
+			r.stream.reopening()
 			wait = backoffFirst
-			continue // the watch ended in good order: go on from its version
-		case errors.Is(err, errRelist), reason == cluster.Expired:
-			r.version = ""
-			if progressed || errors.Is(err, errRelist) {
-				wait = backoffFirst
-				continue
-			}
-		case reason == cluster.Forbidden, reason == cluster.NotFound:
-			return err // asking again would not help
+			continue // the watch ended as agreed: go on from its version
 		}
-		r.report(err)
-		if progressed {
-			wait = backoffFirst
+		if was := r.stream.Freshness(); was.Phase == Live && time.Since(was.Since) >= shortest {
+			wait = backoffFirst // it has worked
 		}
-		pause := wait/2 + rand.N(wait/2+1)
+		r.stream.broke(err)
+		r.pause(ctx, err, wait)
 		wait = min(2*wait, backoffMost)
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		case <-r.wake: // the account is asked for: try now
-		}
 	}
-	return nil
+}
+
+// pause waits between attempts.
+func (r *Reflector) pause(ctx context.Context, err error, wait time.Duration) {
+	pause := wait/2 + rand.N(wait/2+1)
+	if wait == backoffFirst && (errors.Is(err, errRelist) || errors.Is(err, errEarly)) {
+		return // nothing has failed yet
+	}
+	var e *cluster.Error
+	if errors.As(err, &e) && e.RetryAfter > 0 {
+		asked := time.Duration(e.RetryAfter) * time.Second
+		pause = max(pause, asked+rand.N(asked/4+1))
+	}
+	over := time.After(pause)
+	select { // somebody who waits does not make it more often than this
+	case <-ctx.Done():
+	case <-time.After(min(pause, shortest)):
+	}
+	wake := r.wake
+	if e != nil && e.RetryAfter > 0 {
+		wake = nil // the server has said when
+	}
+	select {
+	case <-ctx.Done():
+	case <-over:
+	case <-wake:
+	}
 }
 
 // attempt makes one connection's worth of progress: a list when there is no
-// version to go on from, and then a watch.
-func (r *Reflector) attempt(parent context.Context) (progressed bool, err error) {
+// version to go on from, and then a watch. nil means that the watch has ended
+// as agreed.
+func (r *Reflector) attempt(parent context.Context) (err error) {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	r.stop.Store(&cancel)
@@ -130,26 +176,87 @@ func (r *Reflector) attempt(parent context.Context) (progressed bool, err error)
 		if cause := context.Cause(ctx); err != nil && parent.Err() == nil && cause != nil {
 			err = cause
 		}
+		r.judge(err)
 	}()
-	if r.version == "" {
+	version, doubted := r.at()
+	if version == "" {
+		r.stream.listing()
 		if !r.noStreams {
-			err := r.streamList(ctx, cancel, &progressed)
-			if cluster.ReasonOf(err) != cluster.Unsupported || err == nil {
-				return progressed, err
+			err := r.streamList(ctx, cancel)
+			if !cluster.Is(err, cluster.Unsupported) {
+				return err
 			}
 			r.noStreams = true
 		}
 		if err := r.list(ctx); err != nil {
-			return false, err
+			return err
 		}
-		progressed = true
+	} else if doubted {
+		if err := r.verify(ctx, version); err != nil {
+			return err
+		}
 	}
-	err = r.watch(ctx, cancel, &progressed)
-	return progressed, err
+	return r.watch(ctx, cancel)
 }
 
-// relist drops the connection and lists anew.
-func (r *Reflector) relist() {
+func (r *Reflector) at() (version string, doubted bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.version, r.doubted
+}
+
+// judge decides what an attempt's end says about the version to go on from.
+func (r *Reflector) judge(err error) {
+	if err == nil {
+		return
+	}
+	r.mu.Lock()
+	r.doubted = true
+	if errors.Is(err, errRelist) || errors.Is(err, errStuck) || cluster.Is(err, cluster.Expired) {
+		r.version = ""
+	}
+	r.mu.Unlock()
+	if cluster.Is(err, cluster.NoKind) {
+		r.unserved()
+	}
+}
+
+// verify finds out whether the history that a version belongs to is still the
+// cluster's. A watch from a version that is still to come says nothing.
+func (r *Reflector) verify(ctx context.Context, version string) error {
+	if err := r.sameCluster(ctx); err != nil {
+		return err
+	}
+	q := url.Values{"limit": {"1"}}
+	if r.selector != "" {
+		q.Set("labelSelector", r.selector)
+	}
+	now, _, err := r.page(ctx, q, nil)
+	if err != nil {
+		return err
+	}
+	if older(now.version, version) {
+		r.wentBack(false)
+		return errRelist
+	}
+	r.mu.Lock()
+	r.doubted = false
+	r.mu.Unlock()
+	return nil
+}
+
+// older says whether version a is before b. What cannot be compared is of
+// another history.
+func older(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err != nil || order < 0
+}
+
+// forget makes the next list the first of a new epoch, and asks for it.
+func (r *Reflector) forget() {
+	r.mu.Lock()
+	r.version, r.highest, r.reset = "", "", true
+	r.mu.Unlock()
 	if cancel := r.stop.Load(); cancel != nil {
 		(*cancel)(errRelist)
 	}
@@ -162,51 +269,57 @@ func (r *Reflector) nudge() {
 	}
 }
 
-func (r *Reflector) watchQuery() url.Values {
-	seconds := int((watchLeast + rand.N(watchLeast)).Seconds())
+func (r *Reflector) watchQuery() (url.Values, time.Duration) {
+	lasting := watchLeast + rand.N(watchLeast)
 	q := url.Values{
 		"watch": {"true"}, "allowWatchBookmarks": {"true"},
-		"timeoutSeconds": {strconv.Itoa(seconds)},
+		"timeoutSeconds": {strconv.Itoa(int(lasting.Seconds()))},
 	}
 	if r.selector != "" {
 		q.Set("labelSelector", r.selector)
 	}
-	return q
+	return q, lasting
 }
 
 // streamList lists by a watch that begins with the current objects (KEP-3157)
 // and goes on watching on the same stream.
-func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFunc, progressed *bool) error {
-	release, err := r.slots.acquire(ctx, r.slotOf)
+func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFunc) error {
+	hold, err := r.slots.acquire(ctx, r.slotOf)
 	if err != nil {
 		return err
 	}
-	defer func() { release() }()
-	q := r.watchQuery()
+	defer hold.release()
+	q, lasting := r.watchQuery()
 	q.Set("sendInitialEvents", "true")
 	q.Set("resourceVersionMatch", "NotOlderThan")
-	body, err := r.source.Open(ctx, r.path, q, true)
+	var body io.ReadCloser
+	if waited := hold.while(ctx, func() { body, err = r.source.Open(ctx, r.path, q, true) }); err == nil {
+		err = waited
+	}
+	if body != nil {
+		defer func() { _ = body.Close() }()
+	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = body.Close() }()
 	var initial []Object
+	from := hold.reader(ctx, body)
 	listing := true
-	return r.follow(cancel, body, func(f frame) error {
+	f := newFollower(from, newSilence(r.timing.RequestTimeout, cancel, hold))
+	return f.each(lasting, func(fr frame) error {
 		if !listing {
-			return r.apply(f, progressed)
+			return r.apply(fr)
 		}
-		switch f.event {
+		switch fr.event {
 		case "ADDED", "MODIFIED":
-			obj, err := r.decode(f.unmarshal)
-			if err != nil {
-				return undecodable(err)
+			if r.timing.MostBytes > 0 && from.read > r.timing.MostBytes {
+				return r.tooLarge()
 			}
-			if obj != nil {
+			if obj := r.tolerant(fr.object); obj != nil {
 				initial = append(initial, obj)
 			}
 		case "BOOKMARK":
-			mark, err := bookmarkOf(f)
+			mark, err := bookmarkOf(fr)
 			if err != nil {
 				return err
 			}
@@ -214,44 +327,45 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 				return nil
 			}
 			r.replace(initial, mark.Metadata.ResourceVersion)
-			initial, listing, *progressed = nil, false, true
-			release()
-			release = func() {}
+			initial, listing = nil, false
+			from.through()
+			f.silence.timer.Stop()
+			f.silence = newSilence(r.timing.StuckAfter, cancel, nil)
+			r.stream.live(body)
 		case "ERROR":
-			return f.failure()
+			return fr.failure()
 		}
 		return nil
 	})
 }
 
 // watch follows changes from the last version on.
-func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc, progressed *bool) error {
-	q := r.watchQuery()
-	q.Set("resourceVersion", r.version)
+func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc) error {
+	q, lasting := r.watchQuery()
+	version, _ := r.at()
+	q.Set("resourceVersion", version)
 	body, err := r.source.Open(ctx, r.path, q, true)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = body.Close() }()
-	r.report(nil)
-	return r.follow(cancel, body, func(f frame) error { return r.apply(f, progressed) })
+	r.stream.live(body)
+	return newFollower(body, newSilence(r.timing.StuckAfter, cancel, nil)).each(lasting, r.apply)
 }
 
-func (r *Reflector) apply(f frame, progressed *bool) error {
+func (r *Reflector) apply(f frame) error {
 	switch f.event {
 	case "ADDED", "MODIFIED", "DELETED":
-		obj, err := r.decode(f.unmarshal)
-		if err != nil {
-			return undecodable(err)
-		}
-		*progressed = true
+		r.stream.events.Add(1)
+		obj := r.tolerant(f.object)
 		if obj == nil {
+			r.stream.said("")
 			return nil
 		}
 		if f.event == "DELETED" {
-			r.stream.Delete(obj)
+			r.receiver.Delete(obj)
 		} else {
-			r.stream.Upsert(obj)
+			r.receiver.Upsert(obj)
 		}
 		r.advance(obj.ResourceVersion())
 	case "BOOKMARK":
@@ -259,7 +373,7 @@ func (r *Reflector) apply(f frame, progressed *bool) error {
 		if err != nil {
 			return err
 		}
-		*progressed = true
+		r.receiver.Passed(mark.Metadata.ResourceVersion)
 		r.advance(mark.Metadata.ResourceVersion)
 	case "ERROR":
 		return f.failure()
@@ -267,69 +381,156 @@ func (r *Reflector) apply(f frame, progressed *bool) error {
 	return nil
 }
 
-func (r *Reflector) advance(version string) { r.version, r.highest = version, version }
-
-func undecodable(err error) error {
-	return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("decode an object: %w", err)}
+func (r *Reflector) advance(version string) {
+	r.mu.Lock()
+	r.version, r.highest = version, version
+	r.mu.Unlock()
+	r.stream.said(version)
 }
 
-// follow reads frames until the stream ends or nothing came for too long.
-func (r *Reflector) follow(cancel context.CancelCauseFunc, body io.Reader, handle func(frame) error) error {
-	stuck := time.AfterFunc(r.timing.StuckAfter, func() {
-		cancel(&cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("the watch said nothing for %s", r.timing.StuckAfter)})
-	})
-	defer stuck.Stop()
-	frames := frameReader{r: bufio.NewReaderSize(body, 16<<10)}
+// mostNamed bounds how many odd objects of a stream the log names.
+const mostNamed = 100
+
+// tolerant decodes an object. One that cannot be is counted and named, and
+// harms nobody else; nil for one that is not shown.
+func (r *Reflector) tolerant(raw []byte) Object {
+	obj, err := r.decode(raw)
+	if err == nil {
+		return obj
+	}
+	r.stream.odd.Add(1)
+	var o struct {
+		Metadata struct{ Namespace, Name string }
+	}
+	_ = json.Unmarshal(raw, &o) // as far as it can be read
+	name := o.Metadata.Namespace + "/" + o.Metadata.Name
+	if !r.named[name] && len(r.named) < mostNamed {
+		if r.named == nil {
+			r.named = map[string]bool{}
+		}
+		r.named[name] = true
+		r.log.Warn("an object cannot be read as its kind is", "kind", r.stream.Kind, "namespace", o.Metadata.Namespace, "name", o.Metadata.Name, "shown", obj != nil, "error", err)
+	}
+	return obj
+}
+
+func undecodable(err error) error {
+	return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("decode an event: %w", err)}
+}
+
+// errStuck is the cause of a watch that was given up for its silence.
+var errStuck = errors.New("the server said nothing")
+
+// follower reads a watch's frames and gives it up when nothing comes.
+type follower struct {
+	frames  frameReader
+	silence *silence
+}
+
+func newFollower(body io.Reader, s *silence) *follower {
+	return &follower{frames: frameReader{r: bufio.NewReaderSize(body, 16<<10)}, silence: s}
+}
+
+// each reads frames until the stream ends, which nil says if it was not before
+// the time that was agreed.
+func (f *follower) each(lasting time.Duration, handle func(frame) error) error {
+	defer func() { f.silence.timer.Stop() }()
+	began := time.Now()
 	for {
-		f, err := frames.next()
+		fr, err := f.frames.next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return endOf(time.Since(began), lasting)
 		}
 		if err != nil {
 			return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("read the watch: %w", err)}
 		}
-		stuck.Reset(r.timing.StuckAfter)
-		if err := handle(f); err != nil {
+		f.silence.timer.Reset(f.silence.within)
+		if err := handle(fr); err != nil {
 			return err
 		}
 	}
+}
+
+// silence gives a watch up when nothing comes for too long.
+type silence struct {
+	within time.Duration
+	cancel context.CancelCauseFunc
+	// hold is a list's slot: while the list waits for it, nothing can come.
+	hold  *hold
+	timer *time.Timer
+}
+
+func newSilence(within time.Duration, cancel context.CancelCauseFunc, hold *hold) *silence {
+	s := &silence{within: within, cancel: cancel, hold: hold}
+	s.timer = time.AfterFunc(time.Hour, s.over) // it may not end before it is known here
+	s.timer.Reset(within)
+	return s
+}
+
+func (s *silence) over() {
+	if s.hold != nil && s.hold.waits() {
+		s.timer.Reset(s.within)
+		return
+	}
+	s.cancel(&cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("%w for %s", errStuck, s.within)})
+}
+
+// endOf is what it means that a server has ended a watch.
+func endOf(after, agreed time.Duration) error {
+	const leeway = 10 * time.Second
+	switch {
+	case after < shortest:
+		return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("the server ended the watch after %s", after.Round(time.Millisecond))}
+	case after < agreed-leeway:
+		return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("%w after %s", errEarly, after.Round(time.Second))}
+	}
+	return nil
 }
 
 // list reads all pages and replaces the content.
 func (r *Reflector) list(ctx context.Context) error {
-	release, err := r.slots.acquire(ctx, r.slotOf)
+	hold, err := r.slots.acquire(ctx, r.slotOf)
 	if err != nil {
 		return err
 	}
-	defer release()
-	var all []Object
-	q := url.Values{"limit": {strconv.Itoa(pageSize)}}
-	if r.selector != "" {
-		q.Set("labelSelector", r.selector)
+	defer hold.release()
+	all, version, err := r.pages(ctx, hold)
+	if err != nil {
+		return err
 	}
-	for {
-		page, err := r.page(ctx, q)
-		if err != nil {
-			return err
-		}
-		all = append(all, page.objects...)
-		if page.next == "" {
-			r.replace(all, page.version)
-			return nil
-		}
-		q.Set("continue", page.next)
-	}
+	r.replace(all, version)
+	return nil
 }
 
 func (r *Reflector) replace(objects []Object, version string) {
-	reset := false
-	if old := r.highest; old != "" {
+	r.mu.Lock()
+	back := r.highest != "" && older(version, r.highest)
+	reset := r.reset || back
+	r.version, r.highest, r.reset, r.doubted = version, version, false, false
+	r.mu.Unlock()
+	if back {
 		// A consistent list older than what was seen means that the cluster was
 		// restored from a backup, or is another one.
-		order, err := resourceversion.CompareResourceVersion(version, old)
-		reset = err != nil || order < 0
+		r.wentBack(true)
 	}
-	r.stream.Replace(objects, version, reset)
-	r.version, r.highest = version, version
-	r.report(nil)
+	r.receiver.Replace(objects, version, reset)
+	r.stream.complete(version)
+}
+
+// refresh lists beside the watch, for somebody who has to know the content as
+// it is now.
+func (r *Reflector) refresh(ctx context.Context) error {
+	r.mu.Lock()
+	seen, fresh := r.highest, r.reset // the watch goes on meanwhile
+	r.mu.Unlock()
+	objects, version, err := r.pages(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if seen != "" && older(version, seen) {
+		r.wentBack(false)
+		return &cluster.Error{Reason: cluster.Unavailable, Err: errWentBack}
+	}
+	r.receiver.Replace(objects, version, fresh)
+	return nil
 }

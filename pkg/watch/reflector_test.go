@@ -2,7 +2,6 @@ package watch
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -51,21 +50,30 @@ func TestFrames_ABrokenStreamIsAnError(t *testing.T) {
 	}
 }
 
+// versions takes whatever has a version.
+func versions(raw []byte) Object {
+	o, err := decodeVersion(raw)
+	if err != nil {
+		return nil
+	}
+	return o
+}
+
 func TestDecodeList_TakesPagesAndRefusesTornOnes(t *testing.T) {
 	good := `{"kind":"PodList","metadata":{"resourceVersion":"7","continue":"c"},"items":[{"metadata":{"resourceVersion":"1"}},{"metadata":{"resourceVersion":"2"}}]}`
-	p, err := decodeList(strings.NewReader(good), decodeVersion)
+	p, err := decodeList(strings.NewReader(good), versions)
 	if err != nil || len(p.objects) != 2 || p.version != "7" || p.next != "c" {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if p, err = decodeList(strings.NewReader(`{"metadata":{"resourceVersion":"7"},"items":null}`), decodeVersion); err != nil || len(p.objects) != 0 {
+	if p, err = decodeList(strings.NewReader(`{"metadata":{"resourceVersion":"7"},"items":null}`), versions); err != nil || len(p.objects) != 0 {
 		t.Errorf("null items: %+v, %v", p, err)
 	}
 	for cut := 1; cut < len(good); cut += 7 {
-		if _, err := decodeList(strings.NewReader(good[:cut]), decodeVersion); err == nil {
+		if _, err := decodeList(strings.NewReader(good[:cut]), versions); err == nil {
 			t.Errorf("a list torn at %d was taken", cut)
 		}
 	}
-	if _, err := decodeList(strings.NewReader(`{"items":[]}`), decodeVersion); err == nil {
+	if _, err := decodeList(strings.NewReader(`{"items":[]}`), versions); err == nil {
 		t.Error("a list without a version was taken")
 	}
 }
@@ -74,53 +82,6 @@ func TestFailure_OfAStatusTellsExpiredApart(t *testing.T) {
 	f := frame{event: "ERROR", object: []byte(`{"kind":"Status","code":410,"reason":"Expired","message":"too old"}`)}
 	if got := cluster.ReasonOf(f.failure()); got != cluster.Expired {
 		t.Errorf("got %s", got)
-	}
-}
-
-func TestSlots_AnAccountThatIsWaitedForGoesFirst(t *testing.T) {
-	s := NewSlots(1)
-	hold, err := s.acquire(context.Background(), "first")
-	if err != nil {
-		t.Fatal(err)
-	}
-	order := make(chan string, 2)
-	for i, owner := range []string{"second", "urgent"} {
-		go func() {
-			release, err := s.acquire(context.Background(), owner)
-			if err == nil {
-				order <- owner
-				release()
-			}
-		}()
-		for {
-			s.mu.Lock()
-			n := len(s.waiting)
-			s.mu.Unlock()
-			if n == i+1 {
-				break
-			}
-		}
-	}
-	s.promote("urgent")
-	hold()
-	if got := <-order; got != "urgent" {
-		t.Errorf("%s went first", got)
-	}
-	if got := <-order; got != "second" {
-		t.Errorf("then %s", got)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	hold, err = s.acquire(ctx, "x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	if _, err := s.acquire(ctx, "y"); err == nil {
-		t.Error("a slot was given to a caller that had gone")
-	}
-	hold()
-	if s.free != 1 {
-		t.Errorf("%d slots are free, want 1", s.free)
 	}
 }
 
@@ -133,10 +94,10 @@ func FuzzFrames(f *testing.F) {
 			return
 		}
 		for _, fr := range frames {
-			_, _ = decodeVersion(fr.unmarshal)
+			_, _ = decodeVersion(fr.object)
 			_, _ = bookmarkOf(fr)
 			_ = fr.failure()
 		}
-		_, _ = decodeList(strings.NewReader(text), decodeVersion)
+		_, _ = decodeList(strings.NewReader(text), versions)
 	})
 }

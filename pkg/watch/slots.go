@@ -2,71 +2,194 @@ package watch
 
 import (
 	"context"
+	"io"
 	"slices"
 	"sync"
+	"time"
 )
 
-// Slots bounds how many initial lists run at once over all accounts. Lists of
-// an account that somebody waits for go first.
+// Slots bounds how many initial lists run at once over all accounts. A slot is
+// for what moves: a list whose cluster says nothing lends it to others, one that
+// takes long goes behind them for a while, and an account that has not answered
+// yet has one at the most. Lists of an account that somebody waits for go first.
 type Slots struct {
-	mu      sync.Mutex
-	free    int
-	waiting []*waiter
-	urgent  map[string]bool
+	mu       sync.Mutex
+	free     int
+	waiting  []*hold
+	urgent   map[string]bool
+	answered map[string]bool
+	holding  map[string]int
 }
 
-type waiter struct {
-	owner string
-	ready chan struct{}
-}
+const (
+	// patience is how long a list keeps its slot while nothing comes.
+	patience = 250 * time.Millisecond
+	// turn is how long a list keeps its slot while others wait.
+	turn = 5 * time.Second
+)
 
 // NewSlots makes n slots.
-func NewSlots(n int) *Slots { return &Slots{free: n, urgent: map[string]bool{}} }
+func NewSlots(n int) *Slots {
+	return &Slots{free: n, urgent: map[string]bool{}, answered: map[string]bool{}, holding: map[string]int{}}
+}
 
-// acquire waits for a slot; release gives it back and may be called once.
-func (s *Slots) acquire(ctx context.Context, owner string) (release func(), err error) {
+// hold is a list's claim to a slot. Its fields are guarded by the slots' lock.
+type hold struct {
+	slots *Slots
+	owner string
+	ready chan struct{} // closed when it has the slot; nil unless it waits
+	has   bool
+	idle  bool // it waits for its cluster
+	since time.Time
+}
+
+// acquire waits for a slot; release gives it back.
+func (s *Slots) acquire(ctx context.Context, owner string) (*hold, error) {
+	h := &hold{slots: s, owner: owner}
+	return h, h.take(ctx)
+}
+
+func (h *hold) take(ctx context.Context) error {
+	s := h.slots
 	s.mu.Lock()
-	if s.free > 0 {
-		s.free--
+	if h.has {
 		s.mu.Unlock()
-		return s.release, nil
+		return nil
 	}
-	w := &waiter{owner: owner, ready: make(chan struct{})}
-	if s.urgent[owner] {
-		s.waiting = slices.Insert(s.waiting, 0, w)
+	ready := make(chan struct{})
+	h.ready = ready
+	if s.urgent[h.owner] {
+		s.waiting = slices.Insert(s.waiting, 0, h)
 	} else {
-		s.waiting = append(s.waiting, w)
+		s.waiting = append(s.waiting, h)
 	}
+	s.give()
 	s.mu.Unlock()
 	select {
-	case <-w.ready:
-		return s.release, nil
+	case <-ready:
+		return nil
 	case <-ctx.Done():
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if i := slices.Index(s.waiting, w); i >= 0 {
-			s.waiting = slices.Delete(s.waiting, i, i+1)
-		} else {
-			s.give() // it was handed over at the same moment
-		}
-		return nil, ctx.Err()
+		h.release()
+		return ctx.Err()
 	}
 }
 
-func (s *Slots) release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// give hands free slots to those who may have one. The lock is held.
+func (s *Slots) give() {
+	for i := 0; i < len(s.waiting) && s.free > 0; {
+		h := s.waiting[i]
+		if s.holding[h.owner] > 0 && !s.answered[h.owner] {
+			i++
+			continue
+		}
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+		s.free--
+		s.holding[h.owner]++
+		h.has, h.since = true, time.Now()
+		close(h.ready)
+		h.ready = nil
+	}
+}
+
+// drop takes the slot away. The lock is held.
+func (h *hold) drop() {
+	s := h.slots
+	if !h.has {
+		return
+	}
+	h.has = false
+	s.free++
+	if s.holding[h.owner]--; s.holding[h.owner] == 0 {
+		delete(s.holding, h.owner)
+	}
 	s.give()
 }
 
-func (s *Slots) give() {
-	if len(s.waiting) == 0 {
-		s.free++
-		return
+// release ends the claim; it may be called again.
+func (h *hold) release() {
+	s := h.slots
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.waiting, h); i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+		h.ready = nil
 	}
-	w := s.waiting[0]
-	s.waiting = s.waiting[1:]
-	close(w.ready)
+	h.drop()
+}
+
+// waits says whether the list waits for a slot, and not for its cluster.
+func (h *hold) waits() bool {
+	h.slots.mu.Lock()
+	defer h.slots.mu.Unlock()
+	return h.ready != nil
+}
+
+// while lends the slot to others as long as do waits for the cluster.
+func (h *hold) while(ctx context.Context, do func()) error {
+	s := h.slots
+	s.mu.Lock()
+	h.idle = true
+	s.mu.Unlock()
+	lend := time.AfterFunc(patience, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if h.idle {
+			h.drop()
+		}
+	})
+	do()
+	lend.Stop()
+	s.mu.Lock()
+	h.idle = false
+	if h.has && time.Since(h.since) > turn && len(s.waiting) > 0 {
+		h.drop()
+	}
+	s.mu.Unlock()
+	return h.take(ctx)
+}
+
+// reader reads the list and lends its slot while nothing comes.
+func (h *hold) reader(ctx context.Context, from io.Reader) *heldReader {
+	return &heldReader{ctx: ctx, from: from, hold: h}
+}
+
+// heldReader reads a list until it is through, and then whatever comes.
+type heldReader struct {
+	ctx  context.Context
+	from io.Reader
+	hold *hold
+	read int64
+}
+
+func (r *heldReader) Read(p []byte) (n int, err error) {
+	if r.hold == nil {
+		return r.from.Read(p)
+	}
+	waited := r.hold.while(r.ctx, func() { n, err = r.from.Read(p) })
+	if n > 0 && r.read == 0 {
+		r.hold.slots.hears(r.hold.owner)
+	}
+	r.read += int64(n)
+	if err == nil {
+		err = waited
+	}
+	return n, err
+}
+
+// through ends the list: the slot is given back.
+func (r *heldReader) through() {
+	r.hold.release()
+	r.hold = nil
+}
+
+// hears takes note that an account's cluster sends lists.
+func (s *Slots) hears(owner string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.answered[owner] {
+		s.answered[owner] = true
+		s.give()
+	}
 }
 
 // promote moves the owner's lists to the front, those to come included.
@@ -77,7 +200,7 @@ func (s *Slots) promote(owner string) {
 		return
 	}
 	s.urgent[owner] = true
-	slices.SortStableFunc(s.waiting, func(a, b *waiter) int {
+	slices.SortStableFunc(s.waiting, func(a, b *hold) int {
 		switch {
 		case a.owner == owner && b.owner != owner:
 			return -1
@@ -88,9 +211,17 @@ func (s *Slots) promote(owner string) {
 	})
 }
 
-// calm ends the promotion of an account that is up or gone.
+// calm ends the promotion of an account that is up, failed or gone.
 func (s *Slots) calm(owner string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.urgent, owner)
+}
+
+// silent takes note that an account's cluster has failed: it has to answer
+// before it has more than one slot again.
+func (s *Slots) silent(owner string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.answered, owner)
 }

@@ -1,67 +1,50 @@
 package watch
 
 import (
-	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/flight"
 )
 
 // AccountSink receives what one account holds.
 type AccountSink interface {
 	// Wants says whether a kind is to be watched.
 	Wants(r cluster.Resource) bool
-	// Stream returns the receiver for one kind, in one namespace or in all ("").
-	Stream(r cluster.Resource, namespace string) (Decode, Stream)
+	// Open returns the receiver of one kind, in one namespace or in all (""). It
+	// takes the place of an earlier one of the same kind, whose objects stay
+	// until its first list.
+	Open(r cluster.Resource, s *Stream) (Decode, Receiver)
 	// Drop forgets a kind that the cluster no longer serves.
 	Drop(r cluster.Resource, namespace string)
+	// NewEpoch says that the cluster's history went backwards, or is another
+	// one's: versions from before mean nothing.
+	NewEpoch()
 	// Close forgets the account.
 	Close()
 }
 
-// State is how far an account is.
-type State string
-
-// The states of an account.
 const (
-	Starting State = "starting" // the first lists are under way
-	Failed   State = "failed"   // they failed at least once and never succeeded
-	Synced   State = "synced"   // every kind that can be listed has been
+	// discoverEvery is how often the kinds are looked up again. CRDs that come
+	// and go are seen at once.
+	discoverEvery = 5 * time.Minute
+	// settleTime is how soon a CRD is served after it says so.
+	settleTime = 300 * time.Millisecond
+	// noticeAfter keeps the log quiet about what mends itself at once.
+	noticeAfter = 2 * time.Second
 )
-
-// KindStatus is one watcher as the operator sees it.
-type KindStatus struct {
-	Kind      string `json:"kind"`
-	Namespace string `json:"namespace,omitempty"`
-	Synced    bool   `json:"synced"`
-	// Reason and Message say why the kind is not followed right now.
-	Reason  cluster.Reason `json:"reason,omitempty"`
-	Message string         `json:"message,omitempty"`
-	Events  uint64         `json:"events"`
-	Lists   uint64         `json:"lists"`
-}
-
-// Status is one account as the operator sees it.
-type Status struct {
-	Account string       `json:"account"`
-	State   State        `json:"state"`
-	Stale   bool         `json:"stale"`
-	Message string       `json:"message,omitempty"`
-	Since   time.Time    `json:"since"`
-	Kinds   []KindStatus `json:"kinds"`
-}
-
-// discoverEvery is how often the kinds are looked up again, which also gives
-// forbidden kinds another chance. CRDs that come and go are seen at once.
-const discoverEvery = 5 * time.Minute
 
 // supervisor runs the watchers of one account.
 type supervisor struct {
@@ -70,62 +53,83 @@ type supervisor struct {
 	log     *slog.Logger
 	options Options
 	slots   *Slots
-	changed func() // the account's health may have changed
+	changed func(*supervisor) // the account's health may have changed
 
 	client    *cluster.Client
 	clientErr error
+	began     time.Time
 
 	rediscover chan struct{}
 	ready      chan struct{} // closed when the state is no longer Starting
+	identity   flight.Group[struct{}, struct{}]
 
 	mu        sync.Mutex
 	state     State
+	stale     bool
 	since     time.Time
 	discovery error
 	found     bool // discovery has succeeded
+	foundOnce chan struct{}
 	watchers  map[watcherKey]*watcher
+	cluster   string // the UID of its namespace kube-system, "" if not known
+	logged    bool   // that the account is out of touch
+	notice    *time.Timer
 }
 
+// watcherKey names a watcher. The version that a kind is served in may change
+// under it.
 type watcherKey struct {
-	resource  cluster.Resource
-	namespace string
+	kind, namespace string
+	internal        bool // not part of the account's content
 }
 
-// watcher is a reflector and what became of it.
+// watcher is a reflector at work.
 type watcher struct {
+	resource  cluster.Resource
 	reflector *Reflector
+	stream    *Stream
 	cancel    context.CancelFunc
 	done      chan struct{}
-	internal  bool // not part of the account's content
-	events    atomic.Uint64
-	lists     atomic.Uint64
-
-	// Under the supervisor's lock:
-	synced bool
-	ended  bool // gave up: forbidden or not served
-	err    error
 }
 
-func newSupervisor(a *account.Account, sink AccountSink, slots *Slots, o Options, changed func()) *supervisor {
+func newSupervisor(a *account.Account, sink AccountSink, slots *Slots, o Options, changed func(*supervisor)) *supervisor {
 	s := &supervisor{
 		account: a, sink: sink, slots: slots, options: o, changed: changed,
-		log:        o.Log.With("account", a.Name),
-		rediscover: make(chan struct{}, 1), ready: make(chan struct{}),
-		state: Starting, since: time.Now(), watchers: map[watcherKey]*watcher{},
+		log: o.Log.With("account", a.Name), began: time.Now(),
+		rediscover: make(chan struct{}, 1), ready: make(chan struct{}), foundOnce: make(chan struct{}),
+		state: Starting, stale: true, since: time.Now(), watchers: map[watcherKey]*watcher{},
 	}
 	if a.Invalid != nil {
 		s.clientErr = &cluster.Error{Reason: cluster.Invalid, Err: a.Invalid}
 		return s
 	}
 	options := o.Client
-	options.Identity = a.Identity()
+	options.Identity = a.Server()
 	s.client, s.clientErr = cluster.New(a.REST, options)
 	return s
+}
+
+// rotate goes on with other credentials for the same cluster.
+func (s *supervisor) rotate(a *account.Account) {
+	if s.client == nil {
+		return
+	}
+	if err := s.client.Rotate(a.REST); err != nil {
+		s.log.Error("the account's new credentials cannot be used; it goes on with the old ones", "error", err)
+		return
+	}
+	s.log.Info("the account's credentials have changed")
+	s.poke()
+	for _, w := range s.content() {
+		w.reflector.nudge()
+	}
 }
 
 // run watches until the context is over.
 func (s *supervisor) run(ctx context.Context) {
 	defer s.slots.calm(s.account.Name)
+	late := time.AfterFunc(s.options.StartWithin, func() { s.update(nil) })
+	defer late.Stop()
 	if s.clientErr != nil {
 		s.setDiscovery(s.clientErr)
 		<-ctx.Done()
@@ -135,27 +139,27 @@ func (s *supervisor) run(ctx context.Context) {
 	defer client.Close()
 	defer s.stopAll() // before the connections close, so that none ends as an error
 	if known := client.Known(); known != nil {
-		s.reconcile(ctx, client, known.Watchable()) // while the cluster is asked what is new
+		s.reconcile(ctx, known.Watchable()) // while the cluster is asked what is new
 	}
 	wait := backoffFirst
 	for ctx.Err() == nil {
-		catalog, err := client.Discover(ctx)
+		catalog, err := client.Rediscover(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		s.setDiscovery(err)
 		next := discoverEvery
 		if err != nil {
 			next, wait = wait, min(2*wait, backoffMost)
 		} else {
 			wait = backoffFirst
-			s.reconcile(ctx, client, catalog.Watchable())
+			s.reconcile(ctx, catalog.Watchable())
+			s.learn(ctx)
 		}
+		s.setDiscovery(err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(next):
 		case <-s.rediscover:
-			// A CRD is served a moment after it says so.
 			select {
 			case <-ctx.Done():
 			case <-time.After(settleTime):
@@ -164,66 +168,83 @@ func (s *supervisor) run(ctx context.Context) {
 	}
 }
 
-const settleTime = 300 * time.Millisecond
+// poke has the kinds looked up again soon.
+func (s *supervisor) poke() {
+	select {
+	case s.rediscover <- struct{}{}:
+	default:
+	}
+}
 
 // reconcile starts and stops watchers so that they fit what the cluster
 // serves now.
-func (s *supervisor) reconcile(ctx context.Context, client *cluster.Client, resources []cluster.Resource) {
+func (s *supervisor) reconcile(ctx context.Context, resources []cluster.Resource) {
 	wanted := s.wanted(resources)
 	s.mu.Lock()
-	var gone []watcherKey
+	var ended []*watcher
+	dropped := map[watcherKey]cluster.Resource{}
 	for key, w := range s.watchers {
-		if _, ok := wanted[key]; !ok {
-			gone = append(gone, key)
-			w.cancel()
-			delete(s.watchers, key)
-			defer func() { // after the lock is released
-				<-w.done
-				if !w.internal {
-					s.sink.Drop(key.resource, key.namespace)
-				}
-			}()
-		}
-	}
-	for key, internal := range wanted {
-		if w, ok := s.watchers[key]; ok && !w.ended {
+		now, ok := wanted[key]
+		if ok && now == w.resource {
 			continue
 		}
-		w := s.newWatcher(client, key, internal)
-		if old := s.watchers[key]; old != nil {
-			w.synced, w.err = old.synced, old.err
+		// A kind that is served in another version now keeps its objects until
+		// they are listed there.
+		w.cancel()
+		ended = append(ended, w)
+		delete(s.watchers, key)
+		if !ok {
+			dropped[key] = w.resource
 		}
+	}
+	s.mu.Unlock()
+	for _, w := range ended {
+		<-w.done
+	}
+	for key, resource := range dropped {
+		s.log.Info("kind is no longer served", "kind", key.kind)
+		if !key.internal {
+			s.sink.Drop(resource, key.namespace)
+		}
+	}
+	s.mu.Lock()
+	for key, resource := range wanted {
+		if s.watchers[key] != nil {
+			continue
+		}
+		w := s.newWatcher(key, resource)
 		s.watchers[key] = w
 		watching, cancel := context.WithCancel(ctx)
 		w.cancel = cancel
-		go s.follow(watching, key, w)
+		go func() {
+			defer close(w.done)
+			w.reflector.run(watching)
+		}()
 	}
 	s.mu.Unlock()
-	for _, key := range gone {
-		s.log.Info("kind is no longer served", "kind", key.resource.KindText())
-	}
 	s.update(nil)
 }
 
-// wanted maps what to watch to whether it is for the supervisor itself.
-func (s *supervisor) wanted(resources []cluster.Resource) map[watcherKey]bool {
-	out := map[watcherKey]bool{}
-	taken := map[string]bool{}
+// wanted maps the watchers that the account needs to the resources that the
+// server prefers for them.
+func (s *supervisor) wanted(resources []cluster.Resource) map[watcherKey]cluster.Resource {
+	out := map[watcherKey]cluster.Resource{}
+	add := func(key watcherKey, r cluster.Resource) {
+		if _, taken := out[key]; !taken {
+			out[key] = r
+		}
+	}
 	for _, r := range resources {
-		if announcesKinds(r) {
-			out[watcherKey{r, ""}] = true
-			continue
-		}
-		if taken[r.KindText()] || !s.sink.Wants(r) {
-			continue
-		}
-		taken[r.KindText()] = true
-		if len(s.account.Namespaces) == 0 || !r.Namespaced {
-			out[watcherKey{r, ""}] = false
-			continue
-		}
-		for _, namespace := range s.account.Namespaces {
-			out[watcherKey{r, namespace}] = false
+		switch {
+		case announcesKinds(r):
+			add(watcherKey{kind: r.KindText(), internal: true}, r)
+		case !s.sink.Wants(r):
+		case len(s.account.Namespaces) == 0 || !r.Namespaced:
+			add(watcherKey{kind: r.KindText()}, r)
+		default:
+			for _, namespace := range s.account.Namespaces {
+				add(watcherKey{kind: r.KindText(), namespace: namespace}, r)
+			}
 		}
 	}
 	return out
@@ -236,237 +257,204 @@ func announcesKinds(r cluster.Resource) bool {
 		r.Plural == "apiservices" && r.Group == "apiregistration.k8s.io"
 }
 
-func (s *supervisor) newWatcher(client *cluster.Client, key watcherKey, internal bool) *watcher {
-	w := &watcher{done: make(chan struct{}), internal: internal}
+func (s *supervisor) newWatcher(key watcherKey, resource cluster.Resource) *watcher {
+	w := &watcher{resource: resource, done: make(chan struct{})}
+	w.stream = newStream(key.kind, key.namespace, s.options.Timing.Life, func() { s.update(nil) })
 	selector := s.account.LabelSelector
-	var source Source = client
+	var source Source = s.client
 	var decode Decode
-	var stream Stream
-	if internal {
-		decode, stream, selector = decodeVersion, &trigger{s.rediscover}, ""
-		source = cluster.Metadata{Client: client}
+	var receiver Receiver
+	if key.internal {
+		decode, receiver, selector = decodeVersion, trigger(s.poke), ""
+		source = cluster.Metadata{Client: s.client}
 	} else {
-		decode, stream = s.sink.Stream(key.resource, key.namespace)
+		decode, receiver = s.sink.Open(resource, w.stream)
 	}
-	if key.resource.Plural == "namespaces" {
+	if resource.Plural == "namespaces" {
 		selector = "" // the account's list of namespaces is not Spinnaker's alone
 	}
 	w.reflector = &Reflector{
-		source: source, path: key.resource.Path(key.namespace), selector: selector,
-		decode: decode, stream: &counting{stream, w}, slots: s.slots, slotOf: s.account.Name,
-		timing: s.options.Timing, wake: make(chan struct{}, 1),
-		report: func(err error) {
-			s.update(func() {
-				w.err = err
-				w.synced = w.synced || err == nil
-			})
-		},
+		source: source, path: resource.Path(key.namespace), selector: selector,
+		decode: decode, receiver: receiver, stream: w.stream, slots: s.slots, slotOf: s.account.Name,
+		timing: s.options.Timing, wake: make(chan struct{}, 1), log: s.log,
+		sameCluster: s.sameCluster, unserved: s.poke,
+	}
+	w.reflector.wentBack = func(begun bool) {
+		if begun {
+			s.newEpoch(w.reflector)
+		} else {
+			s.newEpoch(nil)
+		}
 	}
 	return w
 }
 
-func (s *supervisor) follow(ctx context.Context, key watcherKey, w *watcher) {
-	defer close(w.done)
-	err := w.reflector.run(ctx)
-	if err == nil || ctx.Err() != nil {
-		return
-	}
-	s.log.Warn("kind is not watched", "kind", key.resource.KindText(), "namespace", key.namespace, "reason", cluster.ReasonOf(err), "error", err)
-	s.update(func() { w.ended, w.err = true, err })
-}
-
 func (s *supervisor) stopAll() {
 	s.mu.Lock()
-	var all []*watcher
-	for _, w := range s.watchers {
-		w.cancel()
-		all = append(all, w)
-	}
+	all := slices.Collect(maps.Values(s.watchers))
 	s.mu.Unlock()
+	for _, w := range all {
+		w.cancel()
+	}
 	for _, w := range all {
 		<-w.done
 	}
 }
 
-func (s *supervisor) setDiscovery(err error) {
-	if err != nil {
-		s.log.Warn("cluster cannot be watched", "reason", cluster.ReasonOf(err), "error", err)
-	}
-	s.update(func() { s.discovery, s.found = err, s.found || err == nil })
-}
-
-// update changes a watcher's or the discovery's outcome and derives the
-// account's state from all of them.
-func (s *supervisor) update(change func()) {
-	s.mu.Lock()
-	staleBefore, stateBefore := s.stale(), s.state
-	if change != nil {
-		change()
-	}
-	if s.state != Synced {
-		s.state = s.derive()
-		if s.state != Starting && stateBefore == Starting {
-			close(s.ready)
-		}
-	}
-	state, stale := s.state, s.stale()
-	if state != stateBefore || stale != staleBefore {
-		s.since = time.Now()
-	}
-	message := s.message()
-	s.mu.Unlock()
-	if state == stateBefore && stale == staleBefore {
-		return
-	}
-	if state == Synced {
-		s.slots.calm(s.account.Name)
-	}
-	if stale {
-		s.log.Warn("account is out of touch; its last known objects are served", "state", state, "error", message)
-	} else {
-		s.log.Info("account is in touch", "state", state)
-	}
-	s.changed()
-}
-
-func (s *supervisor) derive() State {
-	failed := s.discovery != nil
-	synced := s.found && len(s.watchers) > 0
-	for _, w := range s.watchers {
-		if w.internal {
-			continue
-		}
-		synced = synced && (w.synced || w.ended)
-		failed = failed || (w.err != nil && !w.ended)
-	}
-	switch {
-	case synced:
-		return Synced
-	case failed || s.state == Failed:
-		return Failed
-	}
-	return Starting
-}
-
-// stale says whether what is known may be behind the cluster. A kind that
-// could never be listed does not count: there is nothing to be behind of.
-func (s *supervisor) stale() bool {
-	if s.state != Synced {
-		return s.state == Failed
-	}
-	for _, w := range s.watchers {
-		if w.err != nil && !w.internal && (w.synced || !w.ended) {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *supervisor) message() string {
-	if s.discovery != nil {
-		return s.discovery.Error()
-	}
-	for key, w := range s.watchers {
-		if w.err != nil && !w.ended && !w.internal {
-			return key.resource.KindText() + ": " + w.err.Error()
-		}
-	}
-	return ""
-}
-
-// status is a copy for operators and metrics.
-func (s *supervisor) status() Status {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := Status{Account: s.account.Name, State: s.state, Stale: s.stale(), Since: s.since, Message: s.message()}
-	for key, w := range s.watchers {
-		k := KindStatus{Kind: key.resource.KindText(), Namespace: key.namespace, Synced: w.synced, Events: w.events.Load(), Lists: w.lists.Load()}
-		if w.err != nil {
-			k.Reason, k.Message = cluster.ReasonOf(w.err), w.err.Error()
-		}
-		out.Kinds = append(out.Kinds, k)
-	}
-	slices.SortFunc(out.Kinds, func(a, b KindStatus) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace))
-	})
-	return out
-}
-
-// relist makes every watcher list anew.
-func (s *supervisor) relist() {
-	for _, w := range s.snapshot() {
-		w.reflector.relist()
-	}
-}
-
-// hurry moves the account's first lists to the front and ends back-off.
-func (s *supervisor) hurry() {
-	s.slots.promote(s.account.Name)
-	for _, w := range s.snapshot() {
-		w.reflector.nudge()
-	}
-}
-
-func (s *supervisor) snapshot() []*watcher {
+// content are the watchers of the account's content.
+func (s *supervisor) content() []*watcher {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make([]*watcher, 0, len(s.watchers))
-	for _, w := range s.watchers {
-		out = append(out, w)
+	for key, w := range s.watchers {
+		if !key.internal {
+			out = append(out, w)
+		}
 	}
 	return out
 }
 
-// counting counts what passes for the metrics.
-type counting struct {
-	Stream
-	w *watcher
+// sameCluster looks whether the cluster is the one that was listed. One that
+// does not say who it is, or may not be asked, is taken for the same.
+func (s *supervisor) sameCluster(ctx context.Context) error {
+	_, err := s.identity.Do(ctx, struct{}{}, func() (struct{}, error) {
+		return struct{}{}, s.identify(context.WithoutCancel(ctx))
+	})
+	return err
 }
 
-func (c *counting) Replace(objects []Object, version string, reset bool) {
-	c.w.lists.Add(1)
-	c.Stream.Replace(objects, version, reset)
+// learn finds out once which cluster this is.
+func (s *supervisor) learn(ctx context.Context) {
+	s.mu.Lock()
+	known := s.cluster != ""
+	s.mu.Unlock()
+	if !known {
+		_ = s.sameCluster(ctx) // whoever doubts it asks again
+	}
 }
 
-func (c *counting) Upsert(o Object) {
-	c.w.events.Add(1)
-	c.Stream.Upsert(o)
+var namespaceResource = cluster.Resource{Version: "v1", Plural: "namespaces", Kind: "Namespace"}
+
+func (s *supervisor) identify(ctx context.Context) error {
+	system, err := s.client.Get(ctx, namespaceResource, "", "kube-system") // within the client's deadline
+	if cluster.Is(err, cluster.Unavailable) {
+		return err
+	}
+	if err != nil {
+		return nil //nolint:nilerr // an identity that may not see it, or there is none
+	}
+	uid := string(system.GetUID())
+	s.mu.Lock()
+	before := s.cluster
+	s.cluster = uid
+	s.mu.Unlock()
+	if before == "" || before == uid {
+		return nil
+	}
+	s.newEpoch(nil)
+	return errRelist
 }
 
-func (c *counting) Delete(o Object) {
-	c.w.events.Add(1)
-	c.Stream.Delete(o)
+// newEpoch begins anew: what was known of versions means nothing any more. One
+// reflector may have begun already.
+func (s *supervisor) newEpoch(begun *Reflector) {
+	s.log.Warn("the cluster's history went backwards or is another one's: it was restored from a backup, or its address leads to another cluster; everything is listed anew")
+	s.sink.NewEpoch()
+	for _, w := range s.content() {
+		if w.reflector != begun {
+			w.reflector.forget()
+		}
+	}
+}
+
+// refreshAtOnce is how many kinds of an account are listed at once for somebody
+// who waits.
+const refreshAtOnce = 4
+
+// refresh lists the content as it is now, beside the watches.
+func (s *supervisor) refresh(ctx context.Context) error {
+	if s.clientErr != nil {
+		return s.clientErr
+	}
+	if err := s.known(ctx); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(refreshAtOnce)
+	var mu sync.Mutex
+	var hidden []string
+	for _, w := range s.content() {
+		group.Go(func() error {
+			err := w.reflector.refresh(ctx)
+			switch {
+			case cluster.Is(err, cluster.Forbidden):
+				mu.Lock()
+				defer mu.Unlock()
+				hidden = append(hidden, w.stream.Kind)
+				return nil
+			case cluster.Is(err, cluster.NoKind):
+				s.poke()
+			}
+			if err != nil {
+				return fmt.Errorf("list %s: %w", w.stream.Kind, err)
+			}
+			w.reflector.nudge() // the cluster answers
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if len(hidden) > 0 {
+		slices.Sort(hidden)
+		return &cluster.Error{Reason: cluster.Forbidden, Err: fmt.Errorf("it may not list %s: allow that, or leave the kinds out of the account by its omitKinds", strings.Join(slices.Compact(hidden), ", "))}
+	}
+	return nil
+}
+
+// known waits until it is known what the cluster serves.
+func (s *supervisor) known(ctx context.Context) error {
+	s.mu.Lock()
+	found := s.found
+	s.mu.Unlock()
+	if found {
+		return nil
+	}
+	if _, err := s.client.Rediscover(ctx); err != nil {
+		return err
+	}
+	s.poke()
+	select {
+	case <-s.foundOnce:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // trigger turns any change of the watched kind into a rediscovery.
-type trigger struct{ fire chan<- struct{} }
+type trigger func()
 
-func (t *trigger) Replace([]Object, string, bool) { t.poke() }
-func (t *trigger) Upsert(Object)                  { t.poke() }
-func (t *trigger) Delete(Object)                  { t.poke() }
-
-func (t *trigger) poke() {
-	select {
-	case t.fire <- struct{}{}:
-	default:
-	}
-}
+func (t trigger) Replace([]Object, string, bool) { t() }
+func (t trigger) Upsert(Object)                  { t() }
+func (t trigger) Delete(Object)                  { t() }
+func (t trigger) Passed(string)                  {}
 
 type versioned string
 
 func (v versioned) ResourceVersion() string { return string(v) }
 
-func decodeVersion(unmarshal func(any) error) (Object, error) {
+func decodeVersion(raw []byte) (Object, error) {
 	var o struct {
 		Metadata struct {
 			ResourceVersion string `json:"resourceVersion"`
 		} `json:"metadata"`
 	}
-	if err := unmarshal(&o); err != nil {
+	if err := json.Unmarshal(raw, &o); err != nil {
 		return nil, err
 	}
 	if o.Metadata.ResourceVersion == "" {
-		return nil, fmt.Errorf("an object without resourceVersion: %w", errors.ErrUnsupported)
+		return nil, errors.New("an object without resourceVersion")
 	}
 	return versioned(o.Metadata.ResourceVersion), nil
 }

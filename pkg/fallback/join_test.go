@@ -1,15 +1,13 @@
-package api
+package fallback
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"testing"
 )
 
 func TestMerges(t *testing.T) {
 	for name, c := range map[string]struct {
-		merge                    merge
+		merge                    func(q Question, mine, other []byte) ([]byte, error)
 		query, mine, other, want string
 		refused                  bool
 	}{
@@ -62,7 +60,7 @@ func TestMerges(t *testing.T) {
 			if c.mine != "" {
 				mine = []byte(c.mine)
 			}
-			got, err := c.merge(joint{query, func(account string) bool { return account == "k8s" }}, mine, []byte(c.other))
+			got, err := c.merge(Question{query, func(account string) bool { return account == "k8s" }}, mine, []byte(c.other))
 			if (err != nil) != c.refused || string(got) != c.want {
 				t.Errorf("%v %s\nwant %s", err, got, c.want)
 			}
@@ -70,19 +68,37 @@ func TestMerges(t *testing.T) {
 	}
 }
 
-func TestQuestion_AsksForAllHitsThatMayBeTheirs(t *testing.T) {
-	for query, want := range map[string]string{
-		"type=pod&q=x&page=3&pageSize=500": "page=1&pageSize=10000&q=x&type=pod", "type=pod&page=900&pageSize=500": "page=1&pageSize=10000&type=pod",
-		"type=pod&account=aws": "account=aws&page=1&pageSize=10000&type=pod", "type=pod&account=k8s": "", "type=pod&page=x": "",
+func TestMayHandOver_KeepsAProcessToItself(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/aws/loadBalancers": true, "/v1/data/static/x": true, "/ENV": false, "/env;x=y": false, "/health/x": false, "/": false, "/a/../env": false,
+		"/./env": false, "/v1/kubernetes/providers": false, "/;x/env": false, "/x;y/..;z/env": false,
 	} {
-		r := httptest.NewRequest(http.MethodGet, "/search?"+query, nil)
-		j := joint{r.URL.Query(), func(account string) bool { return account == "k8s" }}
-		got := ""
-		if q := j.question(r, "/search"); q != nil {
-			got = q.URL.RawQuery
+		if got := MayHandOver(path); got != want {
+			t.Errorf("%s: %v", path, got)
 		}
-		if got != want || r.URL.RawQuery != query {
-			t.Errorf("%s: %s, want %s", query, got, want)
-		}
+	}
+}
+
+func TestWhoseOperations_AllBelongToOne(t *testing.T) {
+	ours := func(name string) bool { return name == "k8s" }
+	for name, c := range map[string]struct {
+		operations []Operation
+		want       Whose
+		refused    bool
+	}{
+		"ours":                   {[]Operation{{Name: "deployManifest", Account: "k8s"}}, Ours, false},
+		"theirs":                 {[]Operation{{Name: "deployManifest", Account: "old"}}, Theirs, false},
+		"another provider":       {[]Operation{{Name: "resize", Account: "k8s", Provider: "aws"}}, Theirs, false},
+		"both":                   {[]Operation{{Account: "k8s"}, {Account: "old"}}, Ours, true},
+		"no account, ours":       {[]Operation{{Name: "deployManifest", Known: true}}, Ours, false},
+		"no account, unknown":    {[]Operation{{Name: "resizeAsg"}}, Theirs, false},
+		"no account, said to be": {[]Operation{{Name: "x", Provider: "kubernetes"}}, Ours, false},
+		"nothing":                {nil, Ours, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, err := WhoseOperations(c.operations, ours); got != c.want || (err != nil) != c.refused {
+				t.Errorf("%v %v", got, err)
+			}
+		})
 	}
 }

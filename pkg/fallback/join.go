@@ -1,4 +1,4 @@
-package api
+package fallback
 
 import (
 	"bytes"
@@ -8,54 +8,58 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
-// joint is what a merge knows of its request.
-type joint struct {
-	query url.Values
-	// isOurs says whether an account is here. What the fallback has of those is
-	// dropped: while an account moves, both may have it.
-	isOurs func(account string) bool
+// Join makes one list of ours and the other's. Its functions are pure.
+type Join struct {
+	// Merge makes one body of both, ours nil for none; nil when nothing is left.
+	// It fails on an answer of another shape.
+	Merge func(q Question, mine, other []byte) ([]byte, error)
+	// Ask is what the other is asked for its part, nil when it has none; without
+	// Ask, the same as we are.
+	Ask func(q Question, r *http.Request) *http.Request
+	// Keep names lists whose last part is shown while the other does not answer,
+	// nil for none.
+	Keep func(q Question) string
 }
 
-// merge makes one answer of ours, nil for none, and the fallback's: nil when
-// nothing is left. It fails on an answer of another shape.
-type merge func(j joint, mine, other []byte) ([]byte, error)
+// Question is what a Join knows of its request.
+type Question struct {
+	Query url.Values
+	// IsOurs says whether an account is here. What the other has of those is
+	// dropped: while an account moves, both may have it.
+	IsOurs func(account string) bool
+}
+
+// Joins of lists, by what they are sorted by or made of.
+var (
+	ByPlace      = &Join{Merge: mergeByPlace}
+	ByName       = &Join{Merge: mergeByName}
+	Unique       = &Join{Merge: mergeUnique}
+	Objects      = &Join{Merge: mergeObjects}
+	Applications = &Join{Merge: mergeApplications}
+	Projects     = &Join{Merge: mergeProjects}
+)
+
+// Accounts joins lists of accounts: Fiat and Gate load them seldom, and take one
+// that is missing for gone.
+var Accounts = &Join{Merge: mergeUnique, Keep: func(q Question) string {
+	if strings.EqualFold(q.Query.Get("expand"), "true") {
+		return "accounts in full"
+	}
+	return "accounts" // few names, since anybody may ask
+}}
+
+// Search joins result sets. The other is asked for all of its hits, since they
+// come after all of ours.
+func Search(ask func(q Question, r *http.Request) *http.Request) *Join {
+	return &Join{Merge: mergeSearch, Ask: ask}
+}
 
 var errShape = errors.New("its answer has another shape")
-
-// question is what the fallback is asked for its part; nil when it has none.
-func (j joint) question(r *http.Request, pattern string) *http.Request {
-	if pattern != "/search" {
-		return r
-	}
-	if account := j.query.Get("account"); account != "" && j.isOurs(account) {
-		return nil
-	}
-	if _, _, err := searchPaging(j.query); err != nil {
-		return nil // we say what is wrong
-	}
-	// Its hits come after all of ours, wherever those end, and some of them may
-	// be ours.
-	query := r.URL.Query()
-	query.Set("page", "1")
-	query.Set("pageSize", strconv.Itoa(searchPage))
-	out := r.Clone(r.Context())
-	out.URL.RawQuery = query.Encode()
-	return out
-}
-
-// kind names a list whose last part is kept, "" for none.
-func (j joint) kind(pattern string) string {
-	if pattern != "/credentials" {
-		return ""
-	}
-	return pattern + "?expand=" + strconv.FormatBool(boolean(j.query, "expand", false))
-}
 
 // decode reads JSON with its numbers as they are; null is of another shape.
 func decode(raw []byte, into any) error {
@@ -127,25 +131,25 @@ func joinedLists(mine, other []byte, wanted func(element) bool, order func(a, b 
 	return encodeElements(out), nil
 }
 
-func (j joint) isTheirs(e element) bool { return e.Account == "" || !j.isOurs(e.Account) }
+func (j Question) isTheirs(e element) bool { return e.Account == "" || !j.IsOurs(e.Account) }
 
 // mergeByPlace joins arrays of objects of accounts, in the order of
 // read-lists.md 2.0.
-func mergeByPlace(j joint, mine, other []byte) ([]byte, error) {
+func mergeByPlace(j Question, mine, other []byte) ([]byte, error) {
 	return joinedLists(mine, other, j.isTheirs, func(a, b element) int {
 		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
 }
 
 // mergeByName is the same in the order of load balancers.
-func mergeByName(j joint, mine, other []byte) ([]byte, error) {
+func mergeByName(j Question, mine, other []byte) ([]byte, error) {
 	return joinedLists(mine, other, j.isTheirs, func(a, b element) int {
 		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Namespace, b.Namespace))
 	})
 }
 
 // mergeUnique joins arrays of objects whose names are taken once.
-func mergeUnique(_ joint, mine, other []byte) ([]byte, error) {
+func mergeUnique(_ Question, mine, other []byte) ([]byte, error) {
 	taken := map[string]bool{}
 	own, err := elements(mine)
 	if err != nil {
@@ -158,7 +162,7 @@ func mergeUnique(_ joint, mine, other []byte) ([]byte, error) {
 }
 
 // mergeObjects joins objects: an application, and maps by account.
-func mergeObjects(j joint, mine, other []byte) ([]byte, error) {
+func mergeObjects(j Question, mine, other []byte) ([]byte, error) {
 	var more map[string]any
 	if err := decode(other, &more); err != nil {
 		return nil, err
@@ -178,11 +182,11 @@ func mergeObjects(j joint, mine, other []byte) ([]byte, error) {
 
 // strip takes accounts that are ours out of what only the fallback has; false
 // when nothing but those was there.
-func (j joint) strip(application map[string]any, key string) bool {
+func (j Question) strip(application map[string]any, key string) bool {
 	accounts, _ := application[key].(map[string]any)
 	had := len(accounts)
 	for name := range accounts {
-		if j.isOurs(name) {
+		if j.IsOurs(name) {
 			delete(accounts, name)
 		}
 	}
@@ -191,12 +195,12 @@ func (j joint) strip(application map[string]any, key string) bool {
 
 // joined adds what another object has. Texts stay as they are but for the list
 // of an application's providers.
-func (j joint) joined(out, more map[string]any) map[string]any {
+func (j Question) joined(out, more map[string]any) map[string]any {
 	for key, theirs := range more {
 		mine, both := out[key]
 		switch first := mine.(type) {
 		case map[string]any:
-			if second, ok := theirs.(map[string]any); ok && !j.isOurs(key) {
+			if second, ok := theirs.(map[string]any); ok && !j.IsOurs(key) {
 				out[key] = j.joined(first, second)
 			}
 		case string:
@@ -206,7 +210,7 @@ func (j joint) joined(out, more map[string]any) map[string]any {
 				out[key] = strings.Join(slices.Compact(providers), ",")
 			}
 		default:
-			if !both && !j.isOurs(key) {
+			if !both && !j.IsOurs(key) {
 				out[key] = theirs
 			}
 		}
@@ -215,7 +219,7 @@ func (j joint) joined(out, more map[string]any) map[string]any {
 }
 
 // mergeApplications joins the lists of applications, by name.
-func mergeApplications(j joint, mine, other []byte) ([]byte, error) {
+func mergeApplications(j Question, mine, other []byte) ([]byte, error) {
 	var out, more []map[string]any
 	if err := errors.Join(decode(mine, &out), decode(other, &more)); err != nil {
 		return nil, err
@@ -241,7 +245,7 @@ func mergeApplications(j joint, mine, other []byte) ([]byte, error) {
 
 // mergeSearch joins the one result set of each: the fallback's hits come after
 // all of ours, and a page has what falls on it. It is asked for all of them.
-func mergeSearch(j joint, mine, other []byte) ([]byte, error) {
+func mergeSearch(j Question, mine, other []byte) ([]byte, error) {
 	var out, more []view.SearchResults
 	if err := errors.Join(decode(mine, &out), decode(other, &more)); err != nil {
 		return nil, err
@@ -266,14 +270,14 @@ func mergeSearch(j joint, mine, other []byte) ([]byte, error) {
 	for _, hit := range set.Results {
 		seen[logical(hit)] = true
 	}
-	account, namespace := j.query.Get("account"), cmp.Or(j.query.Get("namespace"), j.query.Get("region"))
+	account, namespace := j.Query.Get("account"), cmp.Or(j.Query.Get("namespace"), j.Query.Get("region"))
 	all := len(theirs.Results)
 	kept := slices.DeleteFunc(theirs.Results, func(hit any) bool {
 		if _, ok := hit.(map[string]any); !ok {
 			return true // it would break its readers
 		}
 		key := logical(hit)
-		return key == "" && j.isOurs(text(hit, "account")) || key != "" && seen[key] ||
+		return key == "" && j.IsOurs(text(hit, "account")) || key != "" && seen[key] ||
 			account != "" && text(hit, "account") != account || namespace != "" && cmp.Or(text(hit, "namespace"), text(hit, "region")) != namespace
 	})
 	skip := max(0, (set.PageNumber-1)*set.PageSize-set.TotalMatches)
@@ -286,7 +290,7 @@ func mergeSearch(j joint, mine, other []byte) ([]byte, error) {
 }
 
 // mergeProjects takes the clusters of a project from whoever has the account.
-func mergeProjects(j joint, mine, other []byte) ([]byte, error) {
+func mergeProjects(j Question, mine, other []byte) ([]byte, error) {
 	out, more, err := bothElements(mine, other)
 	if err != nil {
 		return nil, err
@@ -296,7 +300,7 @@ func mergeProjects(j joint, mine, other []byte) ([]byte, error) {
 		out = more
 	case len(out) == len(more): // else the project was changed in between
 		for i := range out {
-			if !j.isOurs(out[i].Account) {
+			if !j.IsOurs(out[i].Account) {
 				out[i] = more[i]
 			}
 		}

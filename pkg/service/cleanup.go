@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 // cleanUp removes old rows of kubernetes_resources, ended tasks and old ledger
 // rows, on one replica at a time.
-func (s *service) cleanUp(ctx context.Context) error {
+func (s *Service) cleanUp(ctx context.Context) error {
 	settings := s.settings.Database.CleanUp
 	if settings.Every == 0 {
 		return nil
@@ -40,9 +40,9 @@ func (s *service) cleanUp(ctx context.Context) error {
 	}
 }
 
-func (s *service) cleanOnce(ctx context.Context, owner string) (removed int64, err error) {
+func (s *Service) cleanOnce(ctx context.Context, owner string) (removed int64, err error) {
 	const life = time.Minute
-	lease, err := s.store.Acquire(ctx, "clean-up", owner, life)
+	lease, err := s.Store.Acquire(ctx, "clean-up", owner, life)
 	if err != nil {
 		return 0, err
 	}
@@ -56,10 +56,10 @@ func (s *service) cleanOnce(ctx context.Context, owner string) (removed int64, e
 		return lease.Renew(ctx)
 	}
 	batch := s.settings.Database.CleanUp.Batch
-	if _, err := s.store.CleanTasks(ctx, s.settings.Tasks.KeepFor, s.settings.Tasks.KeepWrites, batch, keep); err != nil {
+	if _, err := s.Store.CleanTasks(ctx, s.settings.Tasks.KeepFor, s.settings.Tasks.KeepWrites, batch, keep); err != nil {
 		return 0, fmt.Errorf("tasks: %w", err)
 	}
-	err = s.store.CleanResources(ctx, store.CleanUp{
+	err = s.Store.CleanResources(ctx, store.CleanUp{
 		OlderThan: s.settings.Database.CleanUp.OlderThan, Batch: batch, Pause: 20 * time.Millisecond,
 		Removed: func(rows int64) { removed += rows; s.metrics.CleanedUp(rows) },
 	}, keep)

@@ -1,0 +1,268 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
+	"github.com/datapunchorg/go-clouddriver/pkg/operation"
+)
+
+// Fallback is another Clouddriver, which has the accounts and providers that
+// this one has not; fallback.Fallback is one.
+type Fallback interface {
+	HandOver(w http.ResponseWriter, r *http.Request, fail func(error))
+	List(r *http.Request, route string) (fallback.Answer, error)
+	Combine(j *fallback.Join, q fallback.Question, mine []byte, part fallback.Answer, err error) (body []byte, failed error)
+}
+
+// FallbackHeader says that a list goes without what the fallback has.
+const FallbackHeader = "X-Clouddriver-Fallback"
+
+// elsewhere lets the fallback answer for what this service has not, alone or
+// beside it; false when the request is ours.
+func (s *Server) elsewhere(w http.ResponseWriter, r *request) bool {
+	who, err := s.whose(r)
+	switch {
+	case err != nil:
+		s.fail(w, r, err)
+	case who == fallback.Theirs:
+		s.handOver(w, r)
+	case who == fallback.OursFirst:
+		s.oursFirst(w, r)
+	case who == fallback.Joined:
+		s.joined(w, r)
+	default:
+		return false
+	}
+	return true
+}
+
+func (s *Server) isOurs(accountName string) bool {
+	_, known := s.Accounts.Get(accountName)
+	return known
+}
+
+// whose decides by the route's row, and by the account and the provider.
+func (s *Server) whose(r *request) (fallback.Whose, error) {
+	if !fallback.MayHandOver(r.URL.Path) {
+		return fallback.Ours, nil
+	}
+	accountName, provider := r.path["account"], r.path["provider"]
+	switch r.route.side {
+	case theirs:
+		return fallback.Theirs, nil
+	case byAccount:
+		if !s.isOurs(accountName) {
+			return fallback.Theirs, nil
+		}
+	case byProvider:
+		if provider != kubernetes {
+			return fallback.Theirs, nil
+		}
+	case firstOurs:
+		if provider != "" && provider != kubernetes {
+			return fallback.Theirs, nil
+		}
+		return fallback.OursFirst, nil
+	case byOperations:
+		return s.whoseOperations(r)
+	case byBody:
+		return s.whoseBody(r)
+	case joined:
+		return fallback.Joined, nil
+	case ours:
+	}
+	return fallback.Ours, nil
+}
+
+// otherMethods answers a path that there is for other methods: it is ours if one
+// of those would be.
+func (s *Server) otherMethods(matches chi.Routes, wrong http.HandlerFunc) http.HandlerFunc {
+	rows := map[string]route{}
+	for _, row := range routes() {
+		rows[row.method+" "+row.pattern] = row
+	}
+	return func(w http.ResponseWriter, plain *http.Request) {
+		for _, method := range []string{get, post, put, del, patch} {
+			matched := chi.NewRouteContext()
+			row, ok := rows[method+" "+matches.Find(matched, method, plain.URL.RawPath)]
+			if !ok || row.side == theirs {
+				continue
+			}
+			row.errors = spinnakers
+			r := &request{Request: plain, route: &row, path: map[string]string{"account": matched.URLParam("account"), "provider": matched.URLParam("provider")}}
+			if row.side == byAccount && !s.isOurs(r.path["account"]) || r.path["provider"] != "" && r.path["provider"] != kubernetes {
+				continue
+			}
+			s.fail(w, r, problem{status: http.StatusMethodNotAllowed, message: "Request method '" + plain.Method + "' not supported"})
+			return
+		}
+		wrong(w, plain)
+	}
+}
+
+// again reads a body and puts it back.
+func again(r *http.Request, most int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
+	if err != nil {
+		return nil, bad("read the body: %v", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return body, nil
+}
+
+// whoseOperations reads a request of operations. A single one is named in the
+// path.
+func (s *Server) whoseOperations(r *request) (fallback.Whose, error) {
+	provider, single := r.path["provider"], r.path["name"]
+	if provider != "" && provider != kubernetes {
+		return fallback.Theirs, nil
+	}
+	body, err := again(r.Request, bodyLimit)
+	if err != nil {
+		return fallback.Ours, err
+	}
+	requests := []operation.Request{{Name: single, Body: body}}
+	if single == "" {
+		if requests, err = operation.Split(body); err != nil {
+			return fallback.Ours, nil //nolint:nilerr // the handler says what is wrong
+		}
+	}
+	var operations []fallback.Operation
+	for _, request := range requests {
+		var d struct{ Account, Credentials, CloudProvider string }
+		if json.Unmarshal(request.Body, &d) != nil {
+			return fallback.Ours, nil //nolint:nilerr // as above
+		}
+		bare, _, _ := strings.Cut(request.Name, "@")
+		operations = append(operations, fallback.Operation{
+			Name: request.Name, Account: cmp.Or(d.Account, d.Credentials), Provider: cmp.Or(provider, d.CloudProvider),
+			Known: slices.Contains(operation.Names(), bare),
+		})
+	}
+	who, err := fallback.WhoseOperations(operations, s.isOurs)
+	if err != nil {
+		err = bad("%v", err)
+	}
+	return who, err
+}
+
+// whoseBody gives the refresh of an object to who has its account.
+func (s *Server) whoseBody(r *request) (fallback.Whose, error) {
+	if r.path["provider"] != kubernetes {
+		return fallback.Theirs, nil
+	}
+	const most = 1 << 20
+	body, err := again(r.Request, most)
+	if err != nil {
+		return fallback.Ours, err
+	}
+	var d struct{ Account, Credentials string }
+	if json.Unmarshal(body, &d) != nil {
+		return fallback.Ours, nil //nolint:nilerr // the handler says what is wrong
+	}
+	if name := cmp.Or(d.Account, d.Credentials); name != "" && !s.isOurs(name) {
+		return fallback.Theirs, nil
+	}
+	return fallback.Ours, nil
+}
+
+// handOver takes no place of ours: one that does not answer must not use them up.
+func (s *Server) handOver(w http.ResponseWriter, r *request) {
+	s.Fallback.HandOver(w, r.Request, func(err error) {
+		s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: err.Error()})
+	})
+}
+
+// oursFirst asks the fallback where we answer 404.
+func (s *Server) oursFirst(w http.ResponseWriter, r *request) {
+	body, err := again(r.Request, bodyLimit)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	rep, done, err := s.answer(r)
+	defer done()
+	switch {
+	case err == nil:
+		s.send(w, r, rep)
+	case problemOf(err).status == http.StatusNotFound:
+		done()
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		s.handOver(w, r)
+	default:
+		s.fail(w, r, err)
+	}
+}
+
+// joined answers with what both have. Where the fallback's part is missing, a
+// list is ours alone and a header says so. What we do not know and could not ask
+// for is not said to be absent: Orca takes that for leave to delete.
+func (s *Server) joined(w http.ResponseWriter, r *request) {
+	question := fallback.Question{Query: r.URL.Query(), IsOurs: s.isOurs}
+	type part struct {
+		fallback.Answer
+		err error
+	}
+	asked := make(chan part, 1)
+	other := r.Request
+	if r.route.join.Ask != nil {
+		other = r.route.join.Ask(question, r.Request)
+	}
+	if other == nil {
+		asked <- part{Answer: fallback.Answer{Status: http.StatusNotFound}} // it has nothing to add
+	} else {
+		go func() {
+			a, err := s.Fallback.List(other, r.route.pattern)
+			asked <- part{a, err}
+		}()
+	}
+	rep, done, err := s.answer(r)
+	done() // waiting for the other takes no place
+	found := err == nil
+	if !found && problemOf(err).status != http.StatusNotFound {
+		s.fail(w, r, err)
+		return
+	}
+	var mine []byte
+	if found {
+		mine = rep.answer.body
+	}
+	theirPart := <-asked
+	body, failed := s.Fallback.Combine(r.route.join, question, mine, theirPart.Answer, theirPart.err)
+	header := w.Header()
+	for _, name := range []string{FallbackHeader, StaleHeader} {
+		for _, value := range theirPart.Header.Values(name) {
+			header.Add(name, value)
+		}
+	}
+	switch {
+	case failed == nil && body == nil: // nobody has it
+		s.fail(w, r, err)
+	case failed == nil:
+		s.send(w, r, answered(newAnswer(body), rep.about...))
+	case !found && theirPart.err == nil && theirPart.Status >= http.StatusBadRequest && theirPart.Status < http.StatusInternalServerError:
+		header.Set("Content-Type", theirPart.Header.Get("Content-Type"))
+		header.Set("Content-Length", strconv.Itoa(len(theirPart.Body)))
+		w.WriteHeader(theirPart.Status) // what it refuses
+		_, _ = w.Write(theirPart.Body)  // the caller may be gone
+	case !found:
+		s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: "not known here, and the fallback could not be asked: " + failed.Error()})
+	default:
+		if !errors.Is(failed, fallback.ErrResting) {
+			s.Log.Warn("a list goes without the fallback's part", "path", r.URL.Path, "error", failed)
+		}
+		header.Set(FallbackHeader, "unavailable")
+		s.send(w, r, answered(newAnswer(body), rep.about...))
+	}
+}

@@ -1,0 +1,167 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
+	"k8s.io/client-go/util/connrotation"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	tlsTimeout  = 5 * time.Second
+	// idleTimeout is short since net/http remembers a closed HTTP/2 connection
+	// for as long, and between two discoveries there is nothing to reuse.
+	idleTimeout = 10 * time.Second
+)
+
+// connections are those to one server with one set of credentials.
+type connections struct {
+	requests, watches *http.Client
+	close             func()
+}
+
+func newConnections(c *rest.Config, o Options) (*connections, error) {
+	requests, closeRequests, err := newTransport(c, o)
+	if err != nil {
+		return nil, err
+	}
+	watches, closeWatches, err := newTransport(c, o)
+	if err != nil {
+		closeRequests()
+		return nil, err
+	}
+	return &connections{
+		requests: &http.Client{Transport: requests}, watches: &http.Client{Transport: watches},
+		close: func() { closeRequests(); closeWatches() },
+	}, nil
+}
+
+// PingTimeout is how long the answer to a ping may take.
+func (o Options) PingTimeout() time.Duration { return max(o.PingAfter/2, time.Second) }
+
+func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) {
+	settings, err := c.TransportConfig()
+	if err != nil {
+		return nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
+	}
+	tlsConfig, err := transport.TLSConfigFor(settings)
+	if err != nil {
+		return nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("certificates: %w", err)}
+	}
+	dial := (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	if settings.DialHolder != nil && settings.DialHolder.Dial != nil {
+		dial = settings.DialHolder.Dial // an exec plugin's, which closes connections when its certificate turns
+	}
+	rotation := connrotation.NewDialer(dial)
+	proxy := http.ProxyFromEnvironment
+	if settings.Proxy != nil {
+		proxy = settings.Proxy
+	}
+	base := &http.Transport{
+		Proxy: proxy,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := rotation.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &connection{Conn: conn}, nil
+		},
+		TLSClientConfig:       tlsConfig,
+		TLSHandshakeTimeout:   tlsTimeout,
+		ResponseHeaderTimeout: o.RequestTimeout,
+		IdleConnTimeout:       idleTimeout,
+		MaxIdleConnsPerHost:   25,
+		ForceAttemptHTTP2:     true,
+		// The server would spend more time on compressing a list than a local
+		// network on carrying it.
+		DisableCompression: true,
+		HTTP2:              &http.HTTP2Config{SendPingTimeout: o.PingAfter, PingTimeout: o.PingTimeout()},
+	}
+	wrapped, err := transport.HTTPWrappersForConfig(settings, base)
+	if err != nil {
+		return nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
+	}
+	if c.ExecProvider != nil {
+		wrapped = abandoning{wrapped}
+	}
+	if o.WrapTransport != nil {
+		wrapped = o.WrapTransport(wrapped)
+	}
+	// Closing only the idle ones would leave those whose last stream is just
+	// being cancelled, each with its goroutines.
+	return wrapped, func() { base.CloseIdleConnections(); rotation.CloseAll() }, nil
+}
+
+// abandoning leaves a request when its context is over: a credential plugin that
+// hangs does not look at it.
+type abandoning struct{ next http.RoundTripper }
+
+func (a abandoning) RoundTrip(r *http.Request) (*http.Response, error) {
+	type answer struct {
+		res *http.Response
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		res, err := a.next.RoundTrip(r) //nolint:bodyclose // whoever takes the answer closes it
+		answered <- answer{res, err}
+	}()
+	select {
+	case got := <-answered:
+		return got.res, got.err
+	case <-r.Context().Done():
+		go func() {
+			if late := <-answered; late.err == nil {
+				_ = late.res.Body.Close()
+			}
+		}()
+		return nil, r.Context().Err()
+	}
+}
+
+// connection remembers when it last brought anything.
+type connection struct {
+	net.Conn
+	heard moment
+}
+
+func (c *connection) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.heard.now()
+	}
+	return n, err
+}
+
+// connectionOf finds ours beneath TLS; nil when it is not there.
+func connectionOf(conn net.Conn) *connection {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	ours, _ := conn.(*connection)
+	return ours
+}
+
+// moment is a time that many set and read. It keeps the monotonic clock, so
+// that a jump of the other one means nothing.
+type moment struct{ since atomic.Int64 }
+
+var process = time.Now()
+
+func (m *moment) now() { m.since.Store(int64(time.Since(process)) + 1) }
+
+func (m *moment) at() time.Time {
+	since := m.since.Load()
+	if since == 0 {
+		return time.Time{}
+	}
+	return process.Add(time.Duration(since))
+}

@@ -1,0 +1,126 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
+)
+
+// Serve runs a service until the context is over, and then lets it end in order:
+//
+//  1. readiness turns false, and no operation is taken any more;
+//  2. tasks that run are waited for, and load balancers have the time of
+//     server.shutdownGrace to send nothing more;
+//  3. event streams end with an event, requests under way are answered by what
+//     is still whole, and others with 503;
+//  4. the watches and the database end, and the port is let go.
+func Serve(ctx context.Context, c *config.Config, o Options) error {
+	listener := o.Listener
+	if listener == nil {
+		var err error
+		if listener, err = listen(ctx, c.Server); err != nil {
+			return err
+		}
+	}
+	door := newFront()
+	server := &http.Server{
+		Handler:           door,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	defer func() { _ = server.Close() }() // after the last answer
+	s, err := New(ctx, c, o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	door.open(s.Handler)
+	s.log.Info("serving", "address", listener.Addr().String(), "version", o.Version)
+	if o.Started != nil {
+		o.Started(s)
+	}
+	return s.run(ctx, server, door, served)
+}
+
+// run runs the parts until the context is over and they have ended in order, or
+// one of them fails.
+func (s *Service) run(ctx context.Context, server *http.Server, door *front, served <-chan error) error {
+	working, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, working := errgroup.WithContext(working)
+	taking, drain := context.WithCancel(working)
+	defer drain()
+	drained := make(chan struct{})
+	group.Go(func() error {
+		defer close(drained)
+		select { // tasks that are gone on with need the accounts
+		case <-s.Fleet.Watching():
+		case <-taking.Done():
+		}
+		return s.Tasks.Run(taking)
+	})
+	if s.follows {
+		group.Go(func() error { return s.ledger.Run(working) })
+	}
+	group.Go(func() error { return s.kubeconfig.Run(working) })
+	group.Go(func() error { return s.providers.Run(working) })
+	group.Go(func() error { return s.Fleet.Run(working) })
+	group.Go(func() error { return s.cleanUp(working) })
+	group.Go(func() error {
+		select {
+		case err := <-served:
+			return fmt.Errorf("serve: %w", err)
+		case <-working.Done():
+			return nil
+		}
+	})
+	select {
+	case <-ctx.Done():
+	case <-working.Done(): // a part has failed
+	}
+	close(s.closing)
+	door.close()
+	drain()
+	s.log.Info("stopping: no operation is taken any more", "grace", s.settings.Server.ShutdownGrace)
+	if ctx.Err() != nil {
+		select {
+		case <-time.After(s.settings.Server.ShutdownGrace):
+		case <-working.Done():
+		}
+	}
+	<-drained
+	close(s.ending)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.settings.Server.ShutdownTimeout)
+	defer cancel()
+	if left := door.refuse(bounded); left > 0 {
+		s.log.Warn("requests under way took longer than server.shutdownTimeout and are broken off", "requests", left)
+	}
+	stop()
+	err := group.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAnswers)
+	defer cancel()
+	if shut := server.Shutdown(last); shut != nil && !errors.Is(shut, context.DeadlineExceeded) && err == nil {
+		err = shut
+	}
+	if err == nil {
+		s.log.Info("stopped")
+	}
+	return err
+}
+
+// lastAnswers is how long connections may take that are being told to come
+// again.
+const lastAnswers = time.Second

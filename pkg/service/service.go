@@ -1,0 +1,227 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/api"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
+	"github.com/datapunchorg/go-clouddriver/pkg/front50"
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/ledger"
+	"github.com/datapunchorg/go-clouddriver/pkg/operation"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
+	"github.com/datapunchorg/go-clouddriver/pkg/task"
+	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
+	"github.com/datapunchorg/go-clouddriver/pkg/view"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+// Options are what is no setting. The zero value but for Log is what ships.
+type Options struct {
+	Log *slog.Logger
+	// Version is the build's.
+	Version string
+	// Listener is where the API is served; nil for that of the settings.
+	Listener net.Listener
+	// Started is told of the service once its parts are put together.
+	Started func(*Service)
+	// WrapTransport sees every request to a cluster, and WrapHandler every one to
+	// the API; for tests.
+	WrapTransport func(http.RoundTripper) http.RoundTripper
+	WrapHandler   func(http.Handler) http.Handler
+	// Replicas follows the record of writes on SQLite, too, for tests that have
+	// no MySQL.
+	Replicas bool
+}
+
+// Service is everything put together.
+type Service struct {
+	// Accounts, Fleet, Index and Tasks are for those who look at a service from
+	// outside, like tests.
+	Accounts *account.Registry
+	Fleet    *watch.Fleet
+	Index    *index.Index
+	Tasks    *task.Runner
+	Store    *store.Store
+	// Handler is the API.
+	Handler http.Handler
+
+	settings   *config.Config
+	log        *slog.Logger
+	kubeconfig *account.Kubeconfig
+	providers  *account.Providers
+	metrics    *telemetry.Metrics
+	ledger     *ledger.Ledger
+	follows    bool
+	cache      *index.Cache
+	// closing is closed when the service begins to stop, and ending when event
+	// streams have to end.
+	closing, ending chan struct{}
+}
+
+// New puts the parts together; nothing runs yet. Close undoes it.
+func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err error) {
+	log := o.Log
+	for _, setting := range c.Unused() {
+		log.Warn("a setting is not used yet", "setting", setting)
+	}
+	s := &Service{settings: c, log: log, Accounts: account.NewRegistry(account.SourceKubeconfig, account.SourceProviders), closing: make(chan struct{}), ending: make(chan struct{})}
+	s.kubeconfig = account.NewKubeconfig(c.Kubernetes, s.Accounts, log)
+	if err := s.kubeconfig.Load(); err != nil {
+		// One broken entry must not take the others down, but a start without
+		// any account would only hide the mistake.
+		if all, _ := s.Accounts.List(); len(all) == 0 {
+			return nil, fmt.Errorf("no account can be used: %w", err)
+		}
+		log.Error("some accounts cannot be used", "error", err)
+	}
+	if s.Store, err = OpenStore(ctx, c, log); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if err := s.Store.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	if s.providers, err = account.NewProviders(s.Store, s.Accounts, account.NewArcade(c.Services.Arcade), c.Accounts, c.Database.PollEvery, log); err != nil {
+		return nil, err
+	}
+	s.providers.ManagedBySuffix = c.Kubernetes.V2.ManagedBySuffix
+	if err := s.providers.Load(ctx); err != nil {
+		return nil, fmt.Errorf("read the providers: %w", err)
+	}
+	if all, _ := s.Accounts.List(); len(all) == 0 {
+		log.Warn("there are no accounts: set KUBECONFIG, or kubernetes.accounts in the settings file, or post one to /v1/kubernetes/providers")
+	}
+	if s.cache, err = index.NewCache(c.Cache.Bytes); err != nil {
+		return nil, err
+	}
+	s.Index = index.New(s.cache)
+	s.Fleet = newFleet(s.Accounts, s.Index, c, o)
+	live := ledger.NewLive(s.Index, func(name string) (ledger.Cluster, error) { return s.Fleet.Client(name) })
+	s.ledger = ledger.New(s.Store, s.Index, live, c.Tasks.FollowEvery, log)
+	if s.Tasks, err = s.newTasks(c); err != nil {
+		return nil, err
+	}
+	figures := telemetry.Source{Accounts: s.Fleet.Status, Objects: s.Index.Size, Cache: s.cache.Stats, Tasks: s.Tasks.Load}
+	var other api.Fallback
+	if c.Fallback.URL != "" {
+		f, err := fallback.New(c.Fallback.URL, fallback.Options{Timeout: c.Fallback.Timeout, ListTimeout: c.Fallback.ListTimeout, MaxInFlight: c.Fallback.MaxInFlight, Log: log})
+		if err != nil {
+			return nil, fmt.Errorf("fallback.baseUrl: %w", err)
+		}
+		other, figures.FallbackDown = f, f.Down
+	}
+	s.metrics = telemetry.NewMetrics(figures)
+	customKinds, err := customKindsOf(c.Kubernetes.CustomKinds)
+	if err != nil {
+		return nil, err
+	}
+	var others api.Ledger
+	if s.follows = c.Database.MySQL() || o.Replicas; s.follows { // SQLite has one replica, whose writes are shown as they are made
+		others = s.ledger
+		if err := s.ledger.Begin(ctx); err != nil {
+			return nil, fmt.Errorf("read the record of writes: %w", err)
+		}
+	}
+	s.Handler, err = api.New(api.Options{
+		Index: s.Index, Cache: s.cache, Fleet: s.Fleet, Accounts: s.Accounts, Providers: s.providers, Resources: s.Store, History: s.Store,
+		Tasks: s.Tasks, Clients: api.ClientFunc(s.Fleet.Client), Live: live, Ledger: others,
+		Version: o.Version, Down: s.down, Front50: front50Of(c.Services.Front50), Fallback: other,
+		Jobs: api.Jobs{HidePodStatus: !c.Kubernetes.Jobs.DetailedPodStatus, KeepOnCancel: !c.Jobs.CancelDeletes}, CustomKinds: customKinds, VerboseRequests: c.Log.VerboseRequests,
+		Limits: c.Server, GiveUpAfter: c.Watch.GiveUpAfter, Credentials: c.Credentials, Closing: s.closing, Ending: s.ending,
+		Metrics: s.metrics.Handler(), Observe: s.metrics.Observe, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if o.WrapHandler != nil {
+		s.Handler = o.WrapHandler(s.Handler)
+	}
+	return s, nil
+}
+
+func newFleet(accounts *account.Registry, ix *index.Index, c *config.Config, o Options) *watch.Fleet {
+	client := cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter, WrapTransport: o.WrapTransport}
+	if c.Kubernetes.UseDiskCache {
+		client.CacheDir = c.Kubernetes.DiskCache
+	}
+	return watch.NewFleet(accounts, ix, watch.Options{
+		Client:           client,
+		Timing:           watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter, MostBytes: c.Watch.MaxListBytes},
+		StartConcurrency: c.Watch.StartConcurrency, StartWithin: c.Watch.StartWithin, ReadsWait: c.Server.NotSyncedDeadline,
+		RefreshTimeout: c.Watch.RequestTimeout, Log: o.Log,
+	})
+}
+
+func (s *Service) newTasks(c *config.Config) (*task.Runner, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("the name of this host, which owns tasks: %w", err)
+	}
+	return task.NewRunner(s.Store, s.Accounts, operation.ClientFunc(s.Fleet.Client), s.providers.Keys(), s.ledger, task.Options{
+		Host: host, MaxWaiting: c.Tasks.MaxWaiting, PerAccount: c.Tasks.PerAccount, Lease: c.Tasks.Lease,
+		Observe: func(operation string, failed bool, took time.Duration) {
+			s.metrics.ObserveOperation(operation, failed, took)
+		},
+		Drain: time.Duration(c.Admin.Tasks.ShutdownWaitSeconds) * time.Second, GoneWithin: c.Tasks.DeleteTimeout,
+		Operations: operation.Settings{
+			ManagedBySuffix: c.Kubernetes.V2.ManagedBySuffix, NoLabels: !c.Kubernetes.V2.ApplyAppLabels, MatchNameOnly: c.Kubernetes.ArtifactBinding.MatchNameOnly(),
+		},
+	}, s.log), nil
+}
+
+func customKindsOf(path string) (view.CustomKinds, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path) //nolint:gosec // the operator's own file
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes.customKinds: %w", err)
+	}
+	kinds, err := view.ParseCustomKinds(text)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes.customKinds: %w", err)
+	}
+	return kinds, nil
+}
+
+func front50Of(c config.Front50) api.Front50 {
+	if c.URL == "" {
+		return nil
+	}
+	return front50.New(c.URL, c.Timeout, api.CallerHeaders)
+}
+
+// down says why the service cannot do its work. A broken cluster is no reason.
+func (s *Service) down(ctx context.Context) error {
+	select {
+	case <-s.closing:
+		return errors.New("shutting down")
+	default:
+		return s.Store.Ping(ctx)
+	}
+}
+
+// Close gives back what New took.
+func (s *Service) Close() {
+	if s.cache != nil {
+		s.cache.Close()
+	}
+	if s.Store != nil {
+		s.Store.Close()
+	}
+}

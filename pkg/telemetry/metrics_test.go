@@ -1,0 +1,47 @@
+package telemetry
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+func scrape(t *testing.T, accounts ...watch.Status) *httptest.ResponseRecorder {
+	t.Helper()
+	m := NewMetrics(Source{
+		Accounts: func() []watch.Status { return accounts }, Objects: func(string) map[string]int { return map[string]int{"pod": 7} },
+		Cache: func() (uint64, uint64, uint64) { return 1, 2, 3 }, Tasks: func() int { return 4 },
+	})
+	m.Observe("/applications", http.MethodGet, 200, 1)
+	rec := httptest.NewRecorder()
+	m.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return rec
+}
+
+func TestMetrics_TellHowFreshEachStreamIs(t *testing.T) {
+	rec := scrape(t, watch.Status{Account: "prod", State: watch.Synced, Stale: true, Kinds: []watch.KindStatus{
+		{Kind: "pod", Phase: watch.Live, Synced: true, Events: 5}, {Kind: "service", Phase: watch.Ended, Reason: "forbidden", Odd: 2},
+	}})
+	for _, want := range []string{
+		`clouddriver_account_stale{account="prod"} 1`, `clouddriver_watch_live{account="prod",kind="pod",namespace="",phase="live"} 1`,
+		`clouddriver_watch_live{account="prod",kind="service",namespace="",phase="ended"} 0`, `clouddriver_watch_odd_objects_total{account="prod",kind="service",namespace=""} 2`,
+		`clouddriver_index_objects{account="prod",kind="pod"} 7`, `clouddriver_http_request_duration_seconds_count{method="GET",route="/applications",status="200"} 1`,
+	} {
+		if !strings.Contains(rec.Body.String(), want+"\n") {
+			t.Errorf("%s is not there:\n%s", want, rec.Body)
+		}
+	}
+}
+
+// TestMetrics_OneThatStandsTwiceCostsItself: a page that is not there at all
+// hides every other fault.
+func TestMetrics_OneThatStandsTwiceCostsItself(t *testing.T) {
+	twice := watch.KindStatus{Kind: "customResourceDefinition", Phase: watch.Live}
+	rec := scrape(t, watch.Status{Account: "prod", Kinds: []watch.KindStatus{twice, twice, {Kind: "pod", Phase: watch.Live}}})
+	if rec.Code != http.StatusOK || !strings.Contains(rec.Body.String(), `kind="pod"`) {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+}

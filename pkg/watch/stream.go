@@ -1,0 +1,172 @@
+package watch
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+)
+
+// Phase is how far a stream is.
+type Phase string
+
+// The phases of a stream. Only a live one proves that an object is as it is
+// shown, or is not there.
+const (
+	NeverListed Phase = "neverListed"
+	Listing     Phase = "listing"
+	Live        Phase = "live"
+	Broken      Phase = "broken" // it was listed, or could not be; it is tried again
+	Ended       Phase = "ended"  // forbidden, or not served; that is looked at again, too
+)
+
+// Freshness is what a stream knows of itself.
+type Freshness struct {
+	Phase Phase
+	// Since is when the phase began, and Err why a stream is broken or ended.
+	Since time.Time
+	Err   error
+	// Complete is the version up to which the content is, "" before the first
+	// list.
+	Complete string
+	// Heard is when the API server last said anything on the stream.
+	Heard time.Time
+}
+
+// Stream is one kind of an account, in one namespace or in all (""), and how
+// fresh what is known of it is.
+type Stream struct {
+	Kind, Namespace string
+
+	life    time.Duration // a live stream's connection shows a sign of life this often
+	changed func()
+
+	events, lists, odd atomic.Uint64
+
+	mu     sync.Mutex
+	now    Freshness
+	listed bool
+	// heard is when the connection last brought anything; ok is false where
+	// its silence means nothing.
+	heard func() (at time.Time, ok bool)
+	grace *time.Timer // runs while a watch that ended as agreed is opened anew
+}
+
+// reopenGrace is how long opening a watch anew may take that ended as agreed,
+// before its stream counts as broken. It is much less than it takes to find
+// that a connection is dead.
+const reopenGrace = time.Second
+
+func newStream(kind, namespace string, life time.Duration, changed func()) *Stream {
+	return &Stream{Kind: kind, Namespace: namespace, life: life, changed: changed, now: Freshness{Phase: NeverListed, Since: time.Now()}}
+}
+
+// Freshness is how the stream is.
+func (s *Stream) Freshness() Freshness {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// Live says whether the stream proves what is held of it.
+func (s *Stream) Live() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.Phase != Live {
+		return false
+	}
+	if s.heard == nil {
+		return true
+	}
+	at, ok := s.heard()
+	return !ok || time.Since(at) <= s.life
+}
+
+// Listed says whether there was a complete list ever.
+func (s *Stream) Listed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listed
+}
+
+// enter changes the phase and tells of it.
+func (s *Stream) enter(p Phase, err error) {
+	s.mu.Lock()
+	if s.grace != nil {
+		s.grace.Stop()
+		s.grace = nil
+	}
+	same := s.now.Phase == p && (s.now.Err == nil) == (err == nil)
+	if s.now.Phase != p {
+		s.now.Since = time.Now()
+	}
+	s.now.Phase, s.now.Err = p, err
+	s.mu.Unlock()
+	if !same && s.changed != nil {
+		s.changed()
+	}
+}
+
+// listing begins a list. A stream that is broken stays so until it is through.
+func (s *Stream) listing() {
+	if s.Freshness().Phase == NeverListed {
+		s.enter(Listing, nil)
+	}
+}
+
+// complete takes note of a whole list.
+func (s *Stream) complete(version string) {
+	s.lists.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listed = true
+	s.now.Complete, s.now.Heard = version, time.Now()
+}
+
+// live takes note of a watch whose headers have come.
+func (s *Stream) live(body any) {
+	s.mu.Lock()
+	s.heard = nil
+	if line, ok := body.(interface{ Heard() (time.Time, bool) }); ok {
+		s.heard = line.Heard
+	}
+	s.now.Heard = time.Now()
+	s.mu.Unlock()
+	s.enter(Live, nil)
+}
+
+// said takes note of an event or a bookmark.
+func (s *Stream) said(version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.Heard = time.Now()
+	if version != "" {
+		s.now.Complete = version
+	}
+}
+
+// reopening takes note of a watch that ended as agreed.
+func (s *Stream) reopening() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.Phase != Live {
+		return
+	}
+	s.heard = nil
+	if s.grace == nil {
+		s.grace = time.AfterFunc(reopenGrace, func() {
+			s.broke(&cluster.Error{Reason: cluster.Unavailable, Err: errSlowReopen})
+		})
+	}
+}
+
+// broke takes note of a failure.
+func (s *Stream) broke(err error) {
+	switch cluster.ReasonOf(err) {
+	case cluster.Forbidden, cluster.NoKind:
+		s.enter(Ended, err)
+	default:
+		s.enter(Broken, err)
+	}
+}
