@@ -77,7 +77,7 @@ func settings() config.Config {
 	}
 	c.Server.NotSyncedDeadline = 5 * time.Second
 	c.Server.ShutdownGrace = 0
-	c.Watch.RequestTimeout, c.Watch.StuckAfter, c.Watch.PingAfter = 10*time.Second, time.Minute, time.Second
+	c.Watch.RequestTimeout, c.Watch.StuckAfter, c.Watch.PingAfter = 10*time.Second, 2*time.Minute, time.Second
 	c.Cache.Bytes = 64 << 20
 	c.Database.Path = ""
 	c.Database.PollEvery = 500 * time.Millisecond

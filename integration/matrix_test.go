@@ -119,7 +119,7 @@ func endsWithRequest(ctx context.Context, body *io.PipeReader) io.ReadCloser {
 type fault struct {
 	name  string
 	begin func(t *testing.T, g *rig) (end func())
-	// slow faults answer within the request's own deadline only.
+	// private faults need a control plane of their own.
 	private bool
 }
 
@@ -242,10 +242,8 @@ func newRig(t *testing.T, n int, private bool) *rig {
 	}
 	token := `{"token":"` + c.Token + `"}`
 	cfg := settings()
-	cfg.Watch.RequestTimeout, cfg.Server.NotSyncedDeadline, cfg.Watch.MaxListBytes = 3*time.Second, 2*time.Second, 64<<10
+	cfg.Watch.RequestTimeout, cfg.Server.NotSyncedDeadline = 3*time.Second, 2*time.Second
 	other := cfg
-	other.Watch.MaxListBytes = 1 << 30
-	cfg.Watch.MaxListBytes = 1 << 30
 	user := token
 	if private || n%2 == 0 {
 		user = `{"exec":{"apiVersion":"client.authentication.k8s.io/v1","command":"` + dir + `/plugin","interactiveMode":"Never"}}`
@@ -295,23 +293,21 @@ func (g *rig) cells(newest string) []cell {
 	}
 }
 
-// judge says what is wrong with an answer, nil for nothing.
-func (c cell) judge(r response) error {
+// judge says how an answer is, or what is wrong with it.
+func (c cell) judge(r response) (verdict string, err error) {
 	marked := strings.Contains(r.header.Get(api.StaleHeader), sick)
 	shown := strings.Contains(r.body, c.shows)
 	switch {
 	case r.status == http.StatusServiceUnavailable, r.status == http.StatusBadGateway:
-		return nil
+		return fmt.Sprint(r.status), nil
 	case strings.Contains(r.body, "goroutine "):
-		return fmt.Errorf("a stack trace: %.300s", r.body)
+		return "", fmt.Errorf("a stack trace: %.300s", r.body)
 	case marked:
-		return nil
-	case r.status == http.StatusNotFound && c.want == absent:
-		return nil
-	case r.status == http.StatusOK && shown == (c.want == there):
-		return nil
+		return "marked", nil
+	case r.status == http.StatusNotFound && c.want == absent, r.status == http.StatusOK && shown == (c.want == there):
+		return "right", nil
 	}
-	return fmt.Errorf("%s %s: %d, shown %v, not marked: %.300s", c.column, c.path, r.status, shown, r.body)
+	return "", fmt.Errorf("%s %s: %d, shown %v, not marked: %.300s", c.column, c.path, r.status, shown, r.body)
 }
 
 // streamed follows an application's stream and tells what it has said: that the
@@ -355,13 +351,19 @@ func TestFaultMatrix(t *testing.T) {
 		for n, f := range faults() {
 			t.Run(f.name, func(t *testing.T) {
 				t.Parallel()
-				columns := map[string]bool{}
-				runFault(t, n, f, func(column string) { columns[column] = true })
+				columns := map[string]map[string]int{}
+				runFault(t, n, f, func(column, verdict string) {
+					if columns[column] == nil {
+						columns[column] = map[string]int{}
+					}
+					columns[column][verdict]++
+				})
 				cells.Add(int64(len(columns)))
+				t.Log(columns)
 			})
 		}
 	})
-	t.Logf("%d cells of %d faults", cells.Load(), len(faults()))
+	t.Logf("%d cells: %d faults and %d kinds of routes", cells.Load(), len(faults()), 7)
 	if want := int64(7 * len(faults())); cells.Load() != want && !t.Failed() {
 		t.Errorf("%d cells, want %d", cells.Load(), want)
 	}
@@ -371,7 +373,7 @@ func TestFaultMatrix(t *testing.T) {
 // connection, may go unnoticed.
 const bound = 3500 * time.Millisecond
 
-func runFault(t *testing.T, n int, f fault, passed func(column string)) {
+func runFault(t *testing.T, n int, f fault, passed func(column, verdict string)) {
 	if f.name == "exec plugin hangs" && n%2 != 0 {
 		n += 101 // the even ones have a plugin
 	}
@@ -420,33 +422,41 @@ spec: {suspend: true, template: {spec: {restartPolicy: Never, containers: [{name
 	call(t, g.c, http.MethodDelete, "/apis/apps/v1/namespaces/"+ns+"/replicasets/gone", "application/json", "")
 	call(t, g.c, http.MethodDelete, "/apis/batch/v1/namespaces/"+ns+"/jobs/gone?propagationPolicy=Background", "application/json", "")
 	cells := g.cells("m-v001")
-	ask := func(c cell) error {
+	ask := func(c cell) (string, error) {
 		r, err := g.tryGet(c.path)
 		if err != nil {
-			return err
+			return "", err
 		}
 		return c.judge(r)
 	}
 	// What an installation has written is known at once where Orca decides.
 	for _, c := range cells {
 		if c.want == there && (c.column == "target" || c.column == "single manifest" || c.column == "cluster route") && time.Since(begun) > bound {
-			if err := ask(c); err != nil {
+			if _, err := ask(c); err != nil {
 				t.Errorf("%s after the write: %v", time.Since(written).Round(time.Millisecond), err)
 			}
 		}
 	}
 	until(written.Add(bound))
 	for round := range 3 {
+		var asking sync.WaitGroup
+		var mu sync.Mutex
 		for _, c := range cells {
-			if err := ask(c); err != nil {
-				t.Errorf("round %d: %v", round, err)
-			}
-			passed(c.column)
+			asking.Go(func() {
+				verdict, err := ask(c)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					t.Errorf("round %d: %v", round, err)
+				}
+				passed(c.column, verdict)
+			})
 		}
+		asking.Wait()
 		if said() == "" {
 			t.Error("the stream has neither the change nor the mark")
 		}
-		passed("stream")
+		passed("stream", "right or marked")
 		until(time.Now().Add(300 * time.Millisecond))
 	}
 	end()
@@ -460,7 +470,7 @@ spec: {suspend: true, template: {spec: {restartPolicy: Never, containers: [{name
 			if marks := r.header.Get(api.StaleHeader); marks != "" || r.status >= http.StatusInternalServerError {
 				return fmt.Errorf("%s: %d, marked %q: %.300s", c.path, r.status, marks, r.body)
 			}
-			if err := c.judge(r); err != nil {
+			if _, err := c.judge(r); err != nil {
 				return err
 			}
 		}

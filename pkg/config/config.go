@@ -217,6 +217,7 @@ type Database struct {
 	TLS              string        `koanf:"tls" env:"DB_TLS" default:"false" doc:"TLS to MySQL: false, true, skip-verify or preferred"`
 	TLSCA            string        `koanf:"tlsCA" env:"DB_TLS_CA" doc:"PEM file with the authorities to trust for MySQL; the system's when empty"`
 	Path             string        `koanf:"path" env:"DB_PATH" default:"clouddriver.db" doc:"SQLite file"`
+	LockWait         time.Duration `koanf:"lockWait" default:"30s" doc:"how long a start waits for another process to let the SQLite file go; requests are answered 503 meanwhile"`
 	MaxOpen          int           `koanf:"maxOpen" default:"10" doc:"connections at most"`
 	MaxIdle          int           `koanf:"maxIdle" default:"4" doc:"idle connections that are kept"`
 	ConnLifetime     time.Duration `koanf:"connLifetime" default:"5m" doc:"age from which a connection is made anew"`

@@ -12,7 +12,7 @@ import (
 func OpenStore(ctx context.Context, c *config.Config, log *slog.Logger) (*store.Store, error) {
 	d := c.Database
 	o := store.Options{
-		Path: d.Path, Timeout: d.Timeout, MigrationTimeout: d.MigrationTimeout,
+		Path: d.Path, Timeout: d.Timeout, MigrationTimeout: d.MigrationTimeout, LockWait: d.LockWait,
 		MaxOpen: d.MaxOpen, MaxIdle: d.MaxIdle, Lifetime: d.ConnLifetime, Log: log,
 	}
 	switch {

@@ -315,7 +315,7 @@ func lockFile(path string) (unlock func(), err error) {
 	case err != nil:
 		return nil, fmt.Errorf("database.path: lock %s.lock: %w", path, err)
 	case !got:
-		return nil, fmt.Errorf("database.path: %s is in use by another process; SQLite serves one, MySQL several replicas", path)
+		return nil, fmt.Errorf("database.path: %s %w; SQLite serves one, MySQL several replicas", path, ErrInUse)
 	}
 	return func() { _ = lock.Unlock() }, nil
 }

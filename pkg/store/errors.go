@@ -20,6 +20,8 @@ import (
 var (
 	// ErrNotFound is returned for a name that is not there.
 	ErrNotFound = errors.New("not found")
+	// ErrInUse says that another process has the SQLite file.
+	ErrInUse = errors.New("is in use by another process")
 	// ErrExists is returned for a name that is taken.
 	ErrExists = errors.New("already exists")
 	// ErrUnavailable is returned while the database cannot be reached, is

@@ -12,6 +12,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -28,6 +29,8 @@ type Options struct {
 	// MigrationTimeout is the deadline of all migrations together, waiting for
 	// another replica's included.
 	MigrationTimeout time.Duration
+	// LockWait is how long to wait for another process to let the SQLite file go.
+	LockWait time.Duration
 	// MaxOpen, MaxIdle and Lifetime bound the pool of connections.
 	MaxOpen, MaxIdle int
 	Lifetime         time.Duration
@@ -69,7 +72,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.dialect = mysqlDialect{}
 	} else {
 		s.dialect = sqliteDialect{}
-		unlock, err := lockFile(o.Path)
+		unlock, err := waitForFile(ctx, o)
 		if err != nil {
 			return nil, err
 		}
@@ -91,6 +94,28 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("connect to %s: %w", s.dialect.where(o), classify(err))
 	}
 	return s, nil
+}
+
+// waitForFile locks the SQLite file. A process that ends, or was just killed, may
+// hold it for a moment more.
+func waitForFile(ctx context.Context, o Options) (unlock func(), err error) {
+	const every = 50 * time.Millisecond
+	deadline, told := time.Now().Add(o.LockWait), false
+	for {
+		unlock, err = lockFile(o.Path)
+		if err == nil || !errors.Is(err, ErrInUse) || !time.Now().Before(deadline) {
+			return unlock, err
+		}
+		if !told {
+			o.Log.Info("waiting for another process to let the database go", "path", o.Path, "most", o.LockWait)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(every):
+		}
+	}
 }
 
 func (s *Store) connector(migrating bool) (driver.Connector, error) {

@@ -1,0 +1,141 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// built is the binary that ships, made once for all tests.
+var built struct {
+	sync.Once
+	path string
+	err  error
+}
+
+func build(t testing.TB) string {
+	t.Helper()
+	built.Do(func() {
+		dir, err := os.MkdirTemp("", "clouddriver")
+		if err != nil {
+			built.err = err
+			return
+		}
+		built.path = filepath.Join(dir, "clouddriver")
+		out, err := exec.Command("go", "build", "-o", built.path, "../cmd/clouddriver").CombinedOutput()
+		if err != nil {
+			built.err = fmt.Errorf("%w: %s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.path
+}
+
+// binary is the shipped program as a process.
+type binary struct {
+	*service
+	cmd    *exec.Cmd
+	exited chan struct{}
+	code   int
+	text   *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// startBinary runs the program in a folder of its own, on a free port unless the
+// arguments name one. It does not wait for it.
+func startBinary(t testing.TB, path, dir string, args ...string) *binary {
+	t.Helper()
+	port := freePort(t)
+	for _, a := range args {
+		if _, err := fmt.Sscanf(a, "--server.port=%d", &port); err == nil {
+			break
+		}
+	}
+	p := &binary{exited: make(chan struct{}), text: &lockedBuffer{}, service: &service{URL: "http://127.0.0.1:" + strconv.Itoa(port)}}
+	p.cmd = exec.Command(path, append([]string{"--server.port=" + strconv.Itoa(port), "--server.address=127.0.0.1", "--database.path=" + filepath.Join(dir, "clouddriver.db")}, args...)...)
+	p.cmd.Stderr = p.text
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		p.code = p.cmd.ProcessState.ExitCode()
+		close(p.exited)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+		if t.Failed() {
+			t.Logf("log of the process:\n%.20000s", p.log())
+		}
+	})
+	return p
+}
+
+func (p *binary) log() string { return p.text.String() }
+
+// up waits until the process answers and is ready.
+func (p *binary) up(t testing.TB) *binary {
+	t.Helper()
+	eventually(t, 30*time.Second, func() error {
+		r, err := p.tryGet("/readyz")
+		if err == nil && r.status != http.StatusOK {
+			err = errors.New(r.body)
+		}
+		return err
+	})
+	return p
+}
+
+// terminate sends SIGTERM and waits for the end.
+func (p *binary) terminate(ctx context.Context) (code int, err error) {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return 0, err
+	}
+	select {
+	case <-p.exited:
+		return p.code, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
