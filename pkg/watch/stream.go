@@ -62,6 +62,13 @@ func newStream(kind, namespace string, life time.Duration, changed func()) *Stre
 	return &Stream{Kind: kind, Namespace: namespace, life: life, changed: changed, now: Freshness{Phase: NeverListed, Since: time.Now()}}
 }
 
+// EndedStream is one of a kind that may not be listed, over all namespaces.
+func EndedStream(kind string, why error) *Stream {
+	s := newStream(kind, "", 0, nil)
+	s.enter(Ended, why)
+	return s
+}
+
 // Freshness is how the stream is.
 func (s *Stream) Freshness() Freshness {
 	s.mu.Lock()
