@@ -223,7 +223,7 @@ subjects: [{kind: ServiceAccount, name: reader, namespace: rotation}]
 			}
 		case <-relist.C:
 			// Lists everything, with whatever token there is.
-			if err := s.fleet.Refresh(ctx, "rotating"); err != nil && ctx.Err() == nil {
+			if err := s.fleet.Refresh(ctx, "rotating", watch.Everything); err != nil && ctx.Err() == nil {
 				t.Error(err)
 			}
 		default:

@@ -669,3 +669,50 @@ func TestLog_PromisesNoObjectsThatNobodyHas(t *testing.T) {
 		t.Error(p.log())
 	}
 }
+
+// TestAnotherCluster_BeginsAnEpoch has an account's address lead to another
+// cluster, whose versions may be higher: nothing of the first one is shown.
+func TestAnotherCluster_BeginsAnEpoch(t *testing.T) {
+	clusters := pool.Shared(t, 2)
+	namespace(t, "epochs", clusters...)
+	apply(t, clusters[0], strings.ReplaceAll(replicaSet("first", "epochs", "replicaSet first", "", ""), "shop", "epochs"))
+	apply(t, clusters[1], strings.ReplaceAll(replicaSet("second", "epochs", "replicaSet second", "", ""), "shop", "epochs"))
+	wire, err := clusters[0].Proxy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var at atomic.Int64
+	one := insecure("moves", "https://"+wire.Addr())
+	one.KubeconfigContents = strings.Replace(one.KubeconfigContents, `"token":"t"`, `"token":"`+clusters[0].Token+`"`, 1)
+	cfg := settings()
+	cfg.Kubernetes.Accounts = []config.Account{one}
+	s := startWith(t, cfg, func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if at.Load() == 0 {
+				return next.RoundTrip(r)
+			}
+			moved := r.Clone(r.Context())
+			moved.URL.Host = strings.TrimPrefix(clusters[1].URL, "https://")
+			moved.Header.Set("Authorization", "Bearer "+clusters[1].Token)
+			return next.RoundTrip(moved)
+		})
+	}).ready(t)
+	shown := func(want, not string) error {
+		r := s.get(t, "/applications/epochs/serverGroups")
+		if !strings.Contains(r.body, "replicaSet "+want) || strings.Contains(r.body, "replicaSet "+not) || r.header.Get(api.StaleHeader) != "" {
+			return fmt.Errorf("marked %q: %s", r.header.Get(api.StaleHeader), r.body)
+		}
+		return nil
+	}
+	eventually(t, 20*time.Second, func() error { return shown("first", "second") })
+	at.Store(1)
+	wire.Cut()
+	eventually(t, 20*time.Second, func() error {
+		r := s.get(t, "/applications/epochs/serverGroups")
+		if strings.Contains(r.body, "replicaSet first") && strings.Contains(r.body, "replicaSet second") && r.header.Get(api.StaleHeader) == "" {
+			t.Fatalf("both clusters are shown, unmarked: %s", r.body)
+		}
+		return shown("second", "first")
+	})
+	s.get(t, escaped("manifests", "moves", "epochs", "replicaSet first")).says(t, 404)
+}

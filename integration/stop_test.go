@@ -224,6 +224,7 @@ func TestRestart_LosesNoPost(t *testing.T) {
 		return startBinary(t, path, dir, fmt.Sprintf("--server.port=%d", port), "--server.reusePort=true", "--kubernetes.kubeconfig="+kubeconfig, "--server.shutdownGrace=500ms")
 	}
 	p := serve().up(t)
+	url := p.URL
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var taken, repeated atomic.Int64
@@ -235,7 +236,7 @@ func TestRestart_LosesNoPost(t *testing.T) {
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second} // each POST on a connection of its own, as after a pause
 			for n := 0; ctx.Err() == nil; n++ {
 				body := fmt.Sprintf(`[{"deployManifest":{"account":%q,"moniker":{"app":"restart"},"versioned":false,"manifests":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c-%d","namespace":"restart"},"data":{"n":"%d"}}]}}]`, c.Name, i, n)
-				res, err := client.Post(p.URL+"/kubernetes/ops", "application/json", strings.NewReader(body))
+				res, err := client.Post(url+"/kubernetes/ops", "application/json", strings.NewReader(body))
 				if err != nil {
 					mu.Lock()
 					broken = append(broken, err.Error())

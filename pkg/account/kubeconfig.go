@@ -96,6 +96,11 @@ func (k *Kubeconfig) reload() {
 			return
 		}
 	}
+	for path, content := range now {
+		if len(bytes.TrimSpace(content)) == 0 && len(bytes.TrimSpace(before[path])) > 0 {
+			return // it is being written: an empty file would take every account away
+		}
+	}
 	k.content = now
 	accounts, err := k.accounts()
 	if err != nil {

@@ -103,7 +103,7 @@ func (s *Server) send(w http.ResponseWriter, r *request, rep reply) {
 		return
 	}
 	header := w.Header()
-	if r.route.fresh == memory || r.route.fresh == set && r.doubt != nil {
+	if r.route.fresh == memory || r.partial || r.doubt != nil {
 		markStale(header, r.health, rep.about)
 	}
 	status := cmp.Or(rep.status, http.StatusOK)

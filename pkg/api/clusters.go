@@ -133,7 +133,7 @@ func (s *Server) resolveTarget(r *request, validateOldest bool) (clusterRequest,
 		OnlyEnabled: boolean(r.URL.Query(), "onlyEnabled", false), ValidateOldest: validateOldest,
 	}, groups)
 	if err != nil && r.doubt != nil {
-		err = s.unavailable(r, q.account, r.doubt)
+		err = s.unavailable(q.account, r.doubt)
 	}
 	return q, found, err
 }

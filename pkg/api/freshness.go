@@ -63,12 +63,9 @@ func (s *Server) awaitMemory(r *request) {
 
 // groupCover are the streams that clusters and server groups are made of.
 func groupCover(a *account.Account) watch.Cover {
-	return watch.Cover{Kinds: func(kindText string) bool {
-		switch class, _ := a.Class(kindText); class {
-		case spinnaker.ServerGroups, spinnaker.ServerGroupManagers, spinnaker.Instances, spinnaker.LoadBalancers:
-			return true
-		}
-		return false
+	return watch.Cover{Name: "groups", Kinds: func(kindText string) bool {
+		class, _ := a.Class(kindText)
+		return class.FormsClusters() || class == spinnaker.Instances || class == spinnaker.LoadBalancers
 	}}
 }
 
@@ -86,30 +83,42 @@ func (s *Server) proveSet(r *request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.NotSyncedDeadline)
 	defer cancel()
 	r.health = s.Fleet.AwaitAccount(ctx, name)
-	err := r.health.Unproved(name, groupCover(a))
-	if errors.Is(err, watch.ErrNotCovered) {
+	cover := groupCover(a)
+	err := r.health.Unproved(name, cover)
+	var hidden *watch.HiddenError
+	switch {
+	case errors.Is(err, watch.ErrNotCovered):
 		err = nil // it has no such kinds
+	case errors.As(err, &hidden):
+		r.hide(a, hidden)
+		err = nil // listing it would be refused again
 	}
 	if err == nil {
-		var behind []store.Write
-		behind, err = s.behind(ctx, name, func(w store.Write) bool {
+		err = s.settle(r.Context(), name, func(w store.Write) bool {
 			return !narrow || w.Application == "" || strings.EqualFold(w.Application, application)
 		})
-		if err == nil {
-			return s.settle(ctx, r, name, behind)
-		}
+	}
+	if err == nil {
+		return nil
 	}
 	// What lists the account now is newer than all that was written before.
-	refresh, stop := context.WithTimeout(r.Context(), s.Limits.NotSyncedDeadline)
-	defer stop()
-	switch failed := s.Fleet.Refresh(refresh, name); {
+	switch failed := s.Fleet.Refresh(r.Context(), name, cover); {
 	case failed == nil:
 	case cluster.Is(failed, cluster.Forbidden):
 		r.doubt = failed
 	default:
-		return s.unavailable(r, name, failed)
+		return s.unavailable(name, failed)
 	}
 	return nil
+}
+
+// hide takes note of a kind that the account's identity may not list: without
+// its server groups, nothing is proved to be absent.
+func (r *request) hide(a *account.Account, hidden *watch.HiddenError) {
+	r.partial = true
+	if class, _ := a.Class(hidden.Kind); class.FormsClusters() {
+		r.doubt = hidden
+	}
 }
 
 func (s *Server) behind(ctx context.Context, accountName string, matters func(store.Write) bool) ([]store.Write, error) {
@@ -123,17 +132,21 @@ func (s *Server) behind(ctx context.Context, accountName string, matters func(st
 	return found, err
 }
 
-// settle reads the objects that the index is behind of, each by itself.
-func (s *Server) settle(ctx context.Context, r *request, accountName string, behind []store.Write) error {
+// settle reads the objects that matter and that the index is behind of, each by
+// itself.
+func (s *Server) settle(ctx context.Context, accountName string, matters func(store.Write) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Limits.NotSyncedDeadline)
+	defer cancel()
+	behind, err := s.behind(ctx, accountName, matters)
+	if err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(settledAtOnce)
 	for _, w := range behind {
 		group.Go(func() error { return s.Ledger.Settle(ctx, w) })
 	}
-	if err := group.Wait(); err != nil {
-		return s.unavailable(r, accountName, err)
-	}
-	return nil
+	return group.Wait()
 }
 
 // proved says whether memory proves what the cover names, so that nothing that
@@ -225,25 +238,27 @@ func gone(err error) bool {
 
 // notRead is the answer when an object could not be read: absent where it is not
 // there.
-func (s *Server) notRead(r *request, accountName string, err, absent error) error {
+func (s *Server) notRead(accountName string, err, absent error) error {
 	if gone(err) {
 		return absent
 	}
-	return s.unavailable(r, accountName, err)
+	return s.unavailable(accountName, err)
 }
 
 // unavailable is the answer when a cluster could not be asked. 503 is for what a
-// moment will mend, since Orca asks again without end. A cluster that has had
-// its time is answered with 500 and its own error, which ends Orca's stage.
-func (s *Server) unavailable(r *request, accountName string, err error) error {
-	status := http.StatusServiceUnavailable
-	out := s.Fleet.Health().OutOfTouch(accountName)
-	if reason := cluster.ReasonOf(err); reason == cluster.Unauthorized || reason == cluster.Forbidden {
-		status = http.StatusBadGateway
-	} else {
-		out = s.Fleet.Health().Silent(accountName)
+// moment will mend, since Orca asks again without end, and 502 for what may be
+// allowed in a moment. A cluster that has had its time is answered with 500 and
+// its own error, which ends Orca's stage.
+func (s *Server) unavailable(accountName string, err error) error {
+	status, out := http.StatusServiceUnavailable, s.Fleet.Health().Silent(accountName)
+	var hidden *watch.HiddenError
+	switch reason := cluster.ReasonOf(err); {
+	case errors.As(err, &hidden):
+		status, out = http.StatusBadGateway, time.Since(hidden.Since)
+	case reason == cluster.Unauthorized, reason == cluster.Forbidden:
+		status, out = http.StatusBadGateway, s.Fleet.Health().Refused(accountName)
 	}
-	if r.Context().Err() == nil && out >= s.GiveUpAfter && s.GiveUpAfter > 0 {
+	if s.GiveUpAfter > 0 && out >= s.GiveUpAfter {
 		return problem{status: http.StatusInternalServerError, message: fmt.Sprintf("account %s has been out of reach for %s: %v", accountName, out.Round(time.Second), err)}
 	}
 	return problem{status: status, message: fmt.Sprintf("account %s: %v", accountName, err)}
@@ -253,7 +268,7 @@ func (s *Server) unavailable(r *request, accountName string, err error) error {
 // proved, because Orca takes it for "it is gone".
 func (s *Server) missing(r *request, accountName, text string) error {
 	if r.doubt != nil {
-		return s.unavailable(r, accountName, r.doubt)
+		return s.unavailable(accountName, r.doubt)
 	}
 	return view.NotFoundError(text)
 }

@@ -32,7 +32,7 @@ func (s *Server) instance(r *request) (reply, error) {
 	}
 	found, err := s.instanceAt(r, a, kind, p[1], name)
 	if err != nil {
-		return reply{}, s.notRead(r, p[0], err, noInstance(p[2]))
+		return reply{}, s.notRead(p[0], err, noInstance(p[2]))
 	}
 	return answered(newAnswer(view.Instance(p[0], found)), p[0]), nil
 }
@@ -84,7 +84,7 @@ func (s *Server) console(r *request) (reply, error) {
 	defer cancel()
 	client, err := s.Clients.Client(p[0])
 	if err != nil {
-		return reply{}, s.unavailable(r, p[0], err)
+		return reply{}, s.unavailable(p[0], err)
 	}
 	pod, err := client.Get(ctx, podResource, p[1], name)
 	var logs []containerLog
@@ -92,7 +92,7 @@ func (s *Server) console(r *request) (reply, error) {
 	case cluster.Is(err, cluster.NotFound):
 		logs = []containerLog{{"Error", "Failed to retrieve pod data; pod may have been deleted."}}
 	case err != nil:
-		return reply{}, s.unavailable(r, p[0], err)
+		return reply{}, s.unavailable(p[0], err)
 	default:
 		names := containersOf(pod.Object)
 		logs = make([]containerLog, len(names))

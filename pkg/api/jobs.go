@@ -40,7 +40,7 @@ func (s *Server) jobOf(r *request) (jobRequest, error) {
 	q.account = a
 	var err error
 	if q.client, err = s.Clients.Client(p[0]); err != nil {
-		return q, s.unavailable(r, p[0], err)
+		return q, s.unavailable(p[0], err)
 	}
 	return q, nil
 }
@@ -75,10 +75,10 @@ func (s *Server) job(r *request) (reply, error) {
 			return reply{}, q.missing(q.account.Name)
 		}
 	case err != nil:
-		return reply{}, s.unavailable(r, q.account.Name, err)
+		return reply{}, s.unavailable(q.account.Name, err)
 	default:
 		if pods, err = s.podsOfJob(r, q, object); err != nil {
-			return reply{}, s.unavailable(r, q.account.Name, err)
+			return reply{}, s.unavailable(q.account.Name, err)
 		}
 	}
 	return answered(newAnswer(view.Encode(view.NewJob(q.account.Name, object, pods, !s.Jobs.HidePodStatus)))), nil
@@ -176,7 +176,7 @@ func (s *Server) awaitTask(r *request, id string) error {
 		case err != nil:
 			return taskProblem(err)
 		case t.Status.Failed:
-			return problem{status: http.StatusServiceUnavailable, message: t.Status.Status}
+			return problem{status: http.StatusInternalServerError, message: t.Status.Status}
 		case t.Status.Completed:
 			return nil
 		}

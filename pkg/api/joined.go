@@ -179,6 +179,7 @@ func (s *Server) whoseBody(r *request) (fallback.Whose, error) {
 
 // handOver takes no place of ours: one that does not answer must not use them up.
 func (s *Server) handOver(w http.ResponseWriter, r *request) {
+	r.done()
 	s.Fallback.HandOver(w, r.Request, func(err error) {
 		s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: err.Error()})
 	})
@@ -191,13 +192,11 @@ func (s *Server) oursFirst(w http.ResponseWriter, r *request) {
 		s.fail(w, r, err)
 		return
 	}
-	rep, done, err := s.answer(r)
-	defer done()
+	rep, err := s.answer(r)
 	switch {
 	case err == nil:
 		s.send(w, r, rep)
 	case problemOf(err).status == http.StatusNotFound:
-		done()
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		s.handOver(w, r)
 	default:
@@ -227,8 +226,8 @@ func (s *Server) joined(w http.ResponseWriter, r *request) {
 			asked <- part{a, err}
 		}()
 	}
-	rep, done, err := s.answer(r)
-	done() // waiting for the other takes no place
+	rep, err := s.answer(r)
+	r.done() // waiting for the other takes no place
 	found := err == nil
 	if !found && problemOf(err).status != http.StatusNotFound {
 		s.fail(w, r, err)

@@ -56,7 +56,7 @@ func (s *Server) loadBalancer(r *request) (reply, error) {
 	case err == nil:
 		models = append(models, view.NewLoadBalancer(p[0], b))
 	case !gone(err):
-		return reply{}, s.unavailable(r, p[0], err)
+		return reply{}, s.unavailable(p[0], err)
 	}
 	return answered(newAnswer(view.Encode(models)), p[0]), nil
 }

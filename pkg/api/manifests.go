@@ -30,11 +30,11 @@ func (s *Server) manifest(r *request) (reply, error) {
 	}
 	at, err := s.place(r, a, kind, location, name)
 	if err != nil {
-		return reply{}, s.notRead(r, accountName, err, absent)
+		return reply{}, s.notRead(accountName, err, absent)
 	}
 	object, err := s.object(r, at)
 	if err != nil {
-		return reply{}, s.notRead(r, accountName, err, absent)
+		return reply{}, s.notRead(accountName, err, absent)
 	}
 	text := spinnaker.KindText(object.GroupVersionKind().Group, object.GetKind())
 	m := view.NewManifest(accountName, object, operation.References(text, object.DeepCopy().Object), nil)

@@ -18,8 +18,12 @@ type request struct {
 	path  map[string]string
 	// health is how the accounts were before anything was read.
 	health *watch.Health
-	// doubt is why a set may lack something, nil when it is proved.
-	doubt error
+	// doubt is why a set may lack something, nil when it is proved. One that is
+	// partial lacks what its objects show of others.
+	doubt   error
+	partial bool
+	// done gives back the place that the request takes.
+	done func()
 }
 
 // decoded takes a request apart. The error names a parameter that is none.

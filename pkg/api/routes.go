@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
 )
@@ -25,6 +26,17 @@ const (
 	// live answers are read from the cluster, or from the database.
 	live
 )
+
+// within is the deadline of what an answer may wait for, well below the time in
+// which the service has to send it; 0 for none but that of what it calls.
+func (f freshness) within() time.Duration {
+	switch f {
+	case object, set:
+		return 25 * time.Second
+	default:
+		return 0
+	}
+}
 
 // budget is what a request takes a place of while it is answered.
 type budget int

@@ -66,11 +66,11 @@ func (s *Server) securityGroup(r *request) (reply, error) {
 	}
 	at, err := s.ofClass(r, spinnaker.SecurityGroups, p[0], p[2], normalName(p[3]))
 	if err != nil {
-		return reply{}, s.notRead(r, p[0], err, absent)
+		return reply{}, s.notRead(p[0], err, absent)
 	}
 	manifest, err := s.object(r, at)
 	if err != nil {
-		return reply{}, s.notRead(r, p[0], err, absent)
+		return reply{}, s.notRead(p[0], err, absent)
 	}
 	found := index.Decode(at.account, manifest)
 	if found == nil {

@@ -25,7 +25,7 @@ type Fleet interface {
 	Await(ctx context.Context) *watch.Health
 	AwaitAccount(ctx context.Context, account string) *watch.Health
 	Settled() <-chan struct{}
-	Refresh(ctx context.Context, account string) error
+	Refresh(ctx context.Context, account string, c watch.Cover) error
 	Status() []watch.Status
 }
 
@@ -136,11 +136,23 @@ func (s *Server) serve(row *route) http.Handler {
 			s.fail(w, &request{Request: plain, route: row}, err)
 			return
 		}
+		// The place is kept until the answer is sent, but for what others answer.
+		done, err := s.take(row.budget)
+		defer done()
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		if within := row.fresh.within(); within > 0 {
+			ctx, cancel := context.WithTimeout(plain.Context(), within)
+			defer cancel()
+			r.Request = plain.WithContext(ctx)
+		}
+		r.done = done
 		if s.Fallback != nil && !fallback.Passed(plain) && s.elsewhere(w, r) {
 			return
 		}
-		rep, done, err := s.answer(r)
-		defer done()
+		rep, err := s.answer(r)
 		if err != nil {
 			s.fail(w, r, err)
 			return
@@ -149,17 +161,12 @@ func (s *Server) serve(row *route) http.Handler {
 	})
 }
 
-// answer asks the handler once what its route needs is there. done gives back
-// the place that the answer takes until it is sent.
-func (s *Server) answer(r *request) (rep reply, done func(), err error) {
-	done, err = s.take(r.route.budget)
-	if err != nil {
-		return rep, done, err
+// answer asks the handler once what its route needs is there.
+func (s *Server) answer(r *request) (reply, error) {
+	if err := s.freshen(r); err != nil {
+		return reply{}, err
 	}
-	if err = s.freshen(r); err == nil {
-		rep, err = r.route.handle(s, r)
-	}
-	return rep, done, err
+	return r.route.handle(s, r)
 }
 
 // take takes a place. Requests beyond the limit are refused at once instead of

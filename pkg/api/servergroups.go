@@ -138,7 +138,7 @@ func (s *Server) serverGroup(r *request) (reply, error) {
 	absent := view.NotFoundError(fmt.Sprintf("Server group not found (account: %s, region: %s, name: %s)", p[0], p[1], p[2]))
 	g, err := s.group(r, p[0], p[1], normalName(p[2]))
 	if err != nil {
-		return reply{}, s.notRead(r, p[0], err, absent)
+		return reply{}, s.notRead(p[0], err, absent)
 	}
 	return answered(newAnswer(view.Encode(view.NewServerGroup(p[0], g))), p[0]), nil
 }

@@ -63,7 +63,7 @@ func (s *Server) clusterMembers(r *request) (membersRequest, []view.Sibling, err
 	case cluster.Is(err, cluster.NotFound):
 		return q, nil, none // the namespace is not the account's
 	case err != nil:
-		return q, nil, s.unavailable(r, q.account, err)
+		return q, nil, s.unavailable(q.account, err)
 	}
 	text := at.resource.KindText()
 	if (text == "replicaSet" || text == "statefulSet") && s.Index.Complete(q.account, text) && s.setInMemory(r, at) {
@@ -73,7 +73,7 @@ func (s *Server) clusterMembers(r *request) (membersRequest, []view.Sibling, err
 	defer cancel()
 	all, err := at.client.List(ctx, at.resource, at.namespace, "")
 	if err != nil {
-		return q, nil, s.unavailable(r, q.account, err)
+		return q, nil, s.unavailable(q.account, err)
 	}
 	var out []view.Sibling
 	for _, o := range all {

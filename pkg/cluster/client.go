@@ -47,7 +47,8 @@ type Client struct {
 	catalog   atomic.Pointer[Catalog]
 	disk      *diskCache
 	discovery flight.Group[struct{}, *Catalog]
-	answered  moment // when the server last said anything
+	answered  moment // when the server last answered as Kubernetes does
+	succeeded moment // and did what it was asked for
 
 	current atomic.Pointer[connections]
 	mu      sync.Mutex
@@ -121,8 +122,24 @@ func (c *Client) Close() {
 	c.retired = nil
 }
 
-// Answered is when the server last said anything, the zero time for never.
+// Answered is when the server last answered as Kubernetes does, be it a refusal;
+// the zero time for never. A load balancer without its backend, and an API server
+// without its database, do not count.
 func (c *Client) Answered() time.Time { return c.answered.at() }
+
+// Succeeded is when it last did what it was asked for.
+func (c *Client) Succeeded() time.Time { return c.succeeded.at() }
+
+// took takes note of an answer, by the error that was made of it.
+func (c *Client) took(err error) error {
+	if err == nil {
+		c.succeeded.now()
+	}
+	if err == nil || ReasonOf(err) != Unavailable {
+		c.answered.now()
+	}
+	return err
+}
 
 func (c *Client) do(req *http.Request, watching bool) (*http.Response, error) {
 	at := c.current.Load()
@@ -134,7 +151,6 @@ func (c *Client) do(req *http.Request, watching bool) (*http.Response, error) {
 	if err != nil {
 		return nil, &Error{Reason: Unavailable, Err: err}
 	}
-	c.answered.now()
 	return res, nil
 }
 
@@ -178,7 +194,7 @@ func (c *Client) open(ctx context.Context, path string, query url.Values, watchi
 	req.Header.Set("User-Agent", userAgent)
 	res, err := c.do(req, watching)
 	if err == nil {
-		err = answered(res)
+		err = c.took(answered(res))
 	}
 	if err == nil && !late.Stop() {
 		err = &Error{Reason: Unavailable, Err: context.Cause(ctx)}

@@ -90,7 +90,7 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) 
 		return nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
 	}
 	if c.ExecProvider != nil {
-		wrapped = abandoning{wrapped}
+		wrapped = abandoning{wrapped, make(chan struct{}, mostHanging)}
 	}
 	if o.WrapTransport != nil {
 		wrapped = o.WrapTransport(wrapped)
@@ -102,15 +102,28 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) 
 
 // abandoning leaves a request when its context is over: a credential plugin that
 // hangs does not look at it.
-type abandoning struct{ next http.RoundTripper }
+type abandoning struct {
+	next http.RoundTripper
+	// hanging are the requests under way, which nobody may wait for any more.
+	hanging chan struct{}
+}
+
+// mostHanging bounds what is left behind while a plugin hangs.
+const mostHanging = 64
 
 func (a abandoning) RoundTrip(r *http.Request) (*http.Response, error) {
 	type answer struct {
 		res *http.Response
 		err error
 	}
+	select {
+	case a.hanging <- struct{}{}:
+	default:
+		return nil, fmt.Errorf("%d requests wait for the credential plugin", mostHanging)
+	}
 	answered := make(chan answer, 1)
 	go func() {
+		defer func() { <-a.hanging }()
 		res, err := a.next.RoundTrip(r) //nolint:bodyclose // whoever takes the answer closes it
 		answered <- answer{res, err}
 	}()

@@ -216,7 +216,7 @@ func (c *Client) discover(ctx context.Context, path string) (*groupList, error) 
 		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	if err := answered(res); err != nil {
+	if err := c.took(answered(res)); err != nil {
 		return nil, err
 	}
 	var list groupList

@@ -273,9 +273,9 @@ func (c *Client) call(ctx context.Context, method, at string, query url.Values, 
 		return nil, &Error{Reason: Unavailable, Err: fmt.Errorf("read the answer: %w", err)}
 	}
 	if res.StatusCode < http.StatusMultipleChoices {
-		return out, nil
+		return out, c.took(nil)
 	}
-	return nil, refused(res, out)
+	return nil, c.took(refused(res, out))
 }
 
 // refused makes an error of an answer that is no success.

@@ -91,7 +91,7 @@ func (a *Account) Wants(r cluster.Resource) bool {
 // Open implements watch.AccountSink.
 func (a *Account) Open(r cluster.Resource, from *watch.Stream) (watch.Decode, watch.Receiver) {
 	if r.Group == "" && r.Kind == "Namespace" {
-		return decodeNamespace, &namespaceReceiver{a}
+		return decodeNamespace, &namespaceReceiver{a: a}
 	}
 	kind, ok := kindOf(a.account, r)
 	if !ok {

@@ -181,6 +181,8 @@ func TestFeeds_CostLittleUntilSomethingHappens(t *testing.T) {
 			f.Unfollow()
 		}
 		time.Sleep(3 * feedFor)
+		ix.feeds.mu.Lock()
+		defer ix.feeds.mu.Unlock()
 		if n := len(ix.feeds.of); n != 0 || ix.feeds.active.Load() != 0 {
 			t.Errorf("%d feeds are kept", n)
 		}

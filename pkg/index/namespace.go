@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -24,11 +26,28 @@ func decodeNamespace(raw []byte) (watch.Object, error) {
 }
 
 // namespaceReceiver keeps the account's list of namespaces.
-type namespaceReceiver struct{ a *Account }
+// It goes only forward, like a receiver.
+type namespaceReceiver struct {
+	a      *Account
+	passed string
+}
 
-func (s *namespaceReceiver) Replace(objects []watch.Object, _ string, _ bool) {
+// overtaken says whether a version has been passed, and moves on if not.
+func (s *namespaceReceiver) overtaken(version string) bool {
+	if order, err := resourceversion.CompareResourceVersion(version, s.passed); err == nil && order <= 0 {
+		return true
+	}
+	s.passed = version
+	return false
+}
+
+func (s *namespaceReceiver) Replace(objects []watch.Object, version string, reset bool) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
+	if !reset && s.passed != "" && newer(s.passed, version) {
+		return
+	}
+	s.passed = version
 	s.a.namespaces = make(map[string]string, len(objects))
 	for _, o := range objects {
 		n := o.(namespaceObject)
@@ -39,14 +58,17 @@ func (s *namespaceReceiver) Replace(objects []watch.Object, _ string, _ bool) {
 func (s *namespaceReceiver) Upsert(o watch.Object) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	n := o.(namespaceObject)
-	s.a.namespaces[n.uid] = n.name
+	if n := o.(namespaceObject); !s.overtaken(n.version) {
+		s.a.namespaces[n.uid] = n.name
+	}
 }
 
 func (s *namespaceReceiver) Delete(o watch.Object) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	delete(s.a.namespaces, o.(namespaceObject).uid)
+	if n := o.(namespaceObject); !s.overtaken(n.version) {
+		delete(s.a.namespaces, n.uid)
+	}
 }
 
 func (s *namespaceReceiver) Passed(string) {}

@@ -38,6 +38,10 @@ func (ix *Index) Written(accountName, kindText string, object *unstructured.Unst
 	}
 	a.mu.RLock()
 	k := a.kindOf(kindText)
+	var kind *Kind
+	if k != nil {
+		kind = k.kind
+	}
 	a.mu.RUnlock()
 	if k == nil {
 		return
@@ -46,7 +50,7 @@ func (ix *Index) Written(accountName, kindText string, object *unstructured.Unst
 	if err != nil {
 		return // it came as JSON
 	}
-	decoded, _ := a.decoder(k.kind)(raw)
+	decoded, _ := a.decoder(kind)(raw)
 	if decoded == nil {
 		return // what the watch cannot show either
 	}
@@ -55,7 +59,7 @@ func (ix *Index) Written(accountName, kindText string, object *unstructured.Unst
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed || a.kinds[k.kind.Text] != k || !k.followed(object.GetNamespace()) || k.passed(object.GetNamespace(), object.GetResourceVersion()) {
+	if a.closed || a.kinds[kind.Text] != k || k.kind != kind || !k.followed(object.GetNamespace()) || k.passed(object.GetNamespace(), object.GetResourceVersion()) {
 		return
 	}
 	a.upsert(k, decoded)

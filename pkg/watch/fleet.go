@@ -38,11 +38,11 @@ type Sink interface {
 
 // Fleet watches every account of a registry.
 type Fleet struct {
-	registry *account.Registry
-	sink     Sink
-	options  Options
-	slots    *Slots
-	refreshs flight.Group[*supervisor, struct{}]
+	registry  *account.Registry
+	sink      Sink
+	options   Options
+	slots     *Slots
+	refreshes flight.Group[refreshing, struct{}]
 
 	mu      sync.Mutex
 	running map[string]*running
@@ -57,6 +57,12 @@ type Fleet struct {
 	ending   sync.WaitGroup
 	// until is when lists stop to wait for the service's start.
 	until chan struct{}
+}
+
+// refreshing names a list that callers share.
+type refreshing struct {
+	s                *supervisor
+	cover, namespace string
 }
 
 type running struct {
@@ -107,7 +113,7 @@ func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account, revi
 	for name, r := range f.running {
 		a := wanted[name]
 		switch {
-		case a == nil || a.WatchFingerprint() != r.fingerprint:
+		case a == nil || a.WatchFingerprint() != r.fingerprint, r.clientErr != nil && a.Identity() != r.identity:
 			delete(f.running, name)
 			r.cancel()
 			f.ending.Go(func() {
@@ -294,19 +300,20 @@ func (f *Fleet) Status() []Status {
 	return out
 }
 
-// Refresh lists an account as it is now, beside its watches, and returns when
-// that is in the index. One runs at a time for each account; who comes meanwhile
-// shares the next one, which begins after they came. The error has the reason
-// Forbidden when all but some kinds could be listed.
-func (f *Fleet) Refresh(ctx context.Context, name string) error {
+// Refresh lists what the cover names of an account as it is now, beside its
+// watches, and returns when that is in the index. One runs at a time for each
+// account and cover; who comes meanwhile shares the next one, which begins after
+// they came. The error has the reason Forbidden when all but some kinds could be
+// listed.
+func (f *Fleet) Refresh(ctx context.Context, name string, c Cover) error {
 	s := f.health.Load().accounts[name]
 	if s == nil {
 		return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("account %s is not watched yet", name)}
 	}
-	_, err := f.refreshs.Do(ctx, s, func() (struct{}, error) {
+	_, err := f.refreshes.Do(ctx, refreshing{s, c.Name, c.Namespace}, func() (struct{}, error) {
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.options.RefreshTimeout)
 		defer cancel()
-		return struct{}{}, s.refresh(bounded)
+		return struct{}{}, s.refresh(bounded, c)
 	})
 	return err
 }

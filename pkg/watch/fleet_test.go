@@ -19,7 +19,6 @@ func TestAwait_KnowsAccountsBeforeTheyAreWatched(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 	registry.Replace("test", []*account.Account{{Name: "new"}})
-	everything := Cover{Kinds: func(string) bool { return true }}
 	ask := map[string]func(context.Context) *Health{
 		"all": f.Await, "new": func(ctx context.Context) *Health { return f.AwaitAccount(ctx, "new") },
 	}
@@ -27,7 +26,7 @@ func TestAwait_KnowsAccountsBeforeTheyAreWatched(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		h := await(ctx)
 		cancel()
-		if !slices.Equal(h.Stale, []string{"new"}) || h.Unproved("new", everything) == nil || h.Current() || !h.IsStale("new") {
+		if !slices.Equal(h.Stale, []string{"new"}) || h.Unproved("new", Everything) == nil || h.Current() || !h.IsStale("new") {
 			t.Errorf("%s: %+v", name, h)
 		}
 	}

@@ -55,10 +55,18 @@ func (h *Health) has(name string) bool {
 }
 
 // Cover names streams of an account: those of the kinds, in one namespace or in
-// all ("").
+// all (""). Covers of one name and namespace have the same kinds.
 type Cover struct {
+	Name      string
 	Kinds     func(kindText string) bool
 	Namespace string
+}
+
+// Everything covers all of an account.
+var Everything = Cover{Name: "everything", Kinds: func(string) bool { return true }}
+
+func (c Cover) names(s *Stream) bool {
+	return c.Kinds(s.Kind) && (c.Namespace == "" || s.Namespace == "" || s.Namespace == c.Namespace)
 }
 
 // Errors of Unproved.
@@ -67,6 +75,21 @@ var (
 	ErrNotCovered = errors.New("the kind is not watched")
 	errNotYet     = errors.New("it is not known yet what the cluster serves")
 )
+
+// HiddenError says that all that a cover names is proved but for kinds that the
+// account's identity may not list.
+type HiddenError struct {
+	Kind string
+	// Since is when it was refused first.
+	Since time.Time
+	Err   error
+}
+
+func (e *HiddenError) Error() string {
+	return fmt.Sprintf("it may not list %s: allow that, or leave the kind out of the account by its omitKinds: %v", e.Kind, e.Err)
+}
+
+func (e *HiddenError) Unwrap() error { return e.Err }
 
 // Unproved says why what is held of an account does not prove what the cover
 // names; nil when every stream of it is live.
@@ -81,18 +104,24 @@ func (h *Health) Unproved(name string, c Cover) error {
 		return s.clientErr
 	}
 	covered := false
+	var hidden error
 	for key, w := range s.watchers {
-		if key.internal || !c.Kinds(key.kind) || c.Namespace != "" && key.namespace != "" && key.namespace != c.Namespace {
+		if key.internal || !c.names(w.stream) {
 			continue
 		}
 		covered = true
-		if !w.stream.Live() {
+		if w.stream.Live() {
+			continue
+		}
+		now := w.stream.Freshness()
+		if now.Phase != Ended || !cluster.Is(now.Err, cluster.Forbidden) {
 			return w.stream.reason()
 		}
+		hidden = &HiddenError{Kind: key.kind, Since: now.Since, Err: now.Err}
 	}
 	switch {
 	case covered:
-		return nil
+		return hidden
 	case !s.found:
 		if s.discovery != nil {
 			return s.discovery
@@ -111,7 +140,8 @@ func (s *Stream) reason() error {
 	return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("%s: the stream is %s", s.Kind, now.Phase)}
 }
 
-// Silent says for how long an account's cluster has not said anything.
+// Silent says for how long an account's cluster has not answered as Kubernetes
+// does.
 func (h *Health) Silent(name string) time.Duration {
 	s := h.accounts[name]
 	if s == nil {
@@ -126,16 +156,18 @@ func (h *Health) Silent(name string) time.Duration {
 	return time.Since(since)
 }
 
-// OutOfTouch says for how long something of an account has not been proved.
-func (h *Health) OutOfTouch(name string) time.Duration {
+// Refused says for how long nothing that was asked of an account's cluster has
+// succeeded.
+func (h *Health) Refused(name string) time.Duration {
 	s := h.accounts[name]
 	if s == nil {
 		return 0
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.stale {
-		return 0
+	since := s.began
+	if s.client != nil {
+		if at := s.client.Succeeded(); at.After(since) {
+			since = at
+		}
 	}
-	return time.Since(s.since)
+	return time.Since(since)
 }

@@ -49,8 +49,10 @@ func (r *Reflector) tooLarge() error {
 // page decodes one page as it arrives, one item at a time, and says how many
 // bytes it has.
 func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold) (page, int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.timing.RequestTimeout)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	deadline := newSilence(r.timing.RequestTimeout, cancel, hold) // waiting for its slot does not count
+	defer deadline.timer.Stop()
 	var body io.ReadCloser
 	open := func() (err error) {
 		body, err = r.source.Open(ctx, r.path, q, false)
@@ -75,6 +77,9 @@ func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold) (page, i
 	}
 	p, err := decodeList(from, r.tolerant)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
 		return page{}, 0, &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("read the list: %w", err)}
 	}
 	return p, reader.n, nil

@@ -74,11 +74,11 @@ type Reflector struct {
 	noStreams bool // the server cannot send a list as a watch
 	wake      chan struct{}
 	stop      atomic.Pointer[context.CancelCauseFunc]
-	named     map[string]bool // odd objects that the log has
 
 	mu      sync.Mutex
 	version string // the last one seen; "" before the first list
 	highest string // the highest version seen; stays when version is given up
+	beside  string // that of the last list beside the watch
 	reset   bool   // the next list begins a new epoch
 	doubted bool   // the history may have been changed since version
 }
@@ -179,6 +179,7 @@ func (r *Reflector) attempt(parent context.Context) (err error) {
 		r.judge(err)
 	}()
 	version, doubted := r.at()
+	ahead := ""
 	if version == "" {
 		r.stream.listing()
 		if !r.noStreams {
@@ -192,11 +193,11 @@ func (r *Reflector) attempt(parent context.Context) (err error) {
 			return err
 		}
 	} else if doubted {
-		if err := r.verify(ctx, version); err != nil {
+		if ahead, err = r.verify(ctx, version); err != nil {
 			return err
 		}
 	}
-	return r.watch(ctx, cancel)
+	return r.watch(ctx, cancel, ahead)
 }
 
 func (r *Reflector) at() (version string, doubted bool) {
@@ -222,10 +223,11 @@ func (r *Reflector) judge(err error) {
 }
 
 // verify finds out whether the history that a version belongs to is still the
-// cluster's. A watch from a version that is still to come says nothing.
-func (r *Reflector) verify(ctx context.Context, version string) error {
+// cluster's, and how far that is now. A watch from a version that is still to
+// come says nothing.
+func (r *Reflector) verify(ctx context.Context, version string) (ahead string, err error) {
 	if err := r.sameCluster(ctx); err != nil {
-		return err
+		return "", err
 	}
 	q := url.Values{"limit": {"1"}}
 	if r.selector != "" {
@@ -233,16 +235,16 @@ func (r *Reflector) verify(ctx context.Context, version string) error {
 	}
 	now, _, err := r.page(ctx, q, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if older(now.version, version) {
 		r.wentBack(false)
-		return errRelist
+		return "", errRelist
 	}
 	r.mu.Lock()
 	r.doubted = false
 	r.mu.Unlock()
-	return nil
+	return now.version, nil
 }
 
 // older says whether version a is before b. What cannot be compared is of
@@ -255,7 +257,7 @@ func older(a, b string) bool {
 // forget makes the next list the first of a new epoch, and asks for it.
 func (r *Reflector) forget() {
 	r.mu.Lock()
-	r.version, r.highest, r.reset = "", "", true
+	r.version, r.highest, r.beside, r.reset = "", "", "", true
 	r.mu.Unlock()
 	if cancel := r.stop.Load(); cancel != nil {
 		(*cancel)(errRelist)
@@ -330,7 +332,7 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 			initial, listing = nil, false
 			from.through()
 			f.silence.timer.Stop()
-			f.silence = newSilence(r.timing.StuckAfter, cancel, nil)
+			f.silence = newSilence(r.silenceOf(body), cancel, nil)
 			r.stream.live(body)
 		case "ERROR":
 			return fr.failure()
@@ -339,8 +341,9 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 	})
 }
 
-// watch follows changes from the last version on.
-func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc) error {
+// watch follows changes from the last version on. Its stream is live once it has
+// brought what is there up to a version.
+func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc, ahead string) error {
 	q, lasting := r.watchQuery()
 	version, _ := r.at()
 	q.Set("resourceVersion", version)
@@ -349,8 +352,86 @@ func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc) e
 		return err
 	}
 	defer func() { _ = body.Close() }()
-	r.stream.live(body)
-	return newFollower(body, newSilence(r.timing.StuckAfter, cancel, nil)).each(lasting, r.apply)
+	caught := r.catchUp(body, ahead)
+	defer caught.stop()
+	f := newFollower(body, newSilence(r.silenceOf(body), cancel, nil))
+	return f.each(lasting, func(fr frame) error {
+		err := r.apply(fr)
+		caught.heard()
+		return err
+	})
+}
+
+// silenceOf is how long nothing may come on a watch.
+func (r *Reflector) silenceOf(body any) time.Duration {
+	if line, ok := body.(lively); ok {
+		if _, pinged := line.Heard(); !pinged {
+			return min(r.timing.StuckAfter, unpingedLife)
+		}
+	}
+	return r.timing.StuckAfter
+}
+
+// settleFor is how long nothing comes when what was missed has been sent.
+const settleFor = time.Second
+
+// catchingUp is the time in which a watch brings what was missed while it was
+// away: as long as that comes, the stream proves nothing.
+type catchingUp struct {
+	r     *Reflector
+	body  any
+	ahead string // the version to reach
+
+	mu    sync.Mutex
+	quiet *time.Timer
+	over  bool
+}
+
+// catchUp makes the stream live when its watch has reached a version, or sends
+// nothing more for a moment; at once where nothing was missed.
+func (r *Reflector) catchUp(body any, ahead string) *catchingUp {
+	c := &catchingUp{r: r, body: body, ahead: ahead}
+	c.mu.Lock()
+	c.quiet = time.AfterFunc(settleFor, c.through)
+	c.mu.Unlock()
+	if version, _ := r.at(); ahead == "" || !older(version, ahead) {
+		c.through()
+	}
+	return c
+}
+
+func (c *catchingUp) through() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.quiet.Stop()
+	if !c.over {
+		c.over = true
+		c.r.stream.live(c.body)
+	}
+}
+
+// heard takes note of what came.
+func (c *catchingUp) heard() {
+	c.mu.Lock()
+	over := c.over
+	if !over {
+		c.quiet.Reset(settleFor)
+	}
+	c.mu.Unlock()
+	if over {
+		return
+	}
+	if version, _ := c.r.at(); !older(version, c.ahead) {
+		c.through()
+	}
+}
+
+// stop ends it with its watch.
+func (c *catchingUp) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	c.quiet.Stop()
 }
 
 func (r *Reflector) apply(f frame) error {
@@ -388,9 +469,6 @@ func (r *Reflector) advance(version string) {
 	r.stream.said(version)
 }
 
-// mostNamed bounds how many odd objects of a stream the log names.
-const mostNamed = 100
-
 // tolerant decodes an object. One that cannot be is counted and named, and
 // harms nobody else; nil for one that is not shown.
 func (r *Reflector) tolerant(raw []byte) Object {
@@ -404,11 +482,7 @@ func (r *Reflector) tolerant(raw []byte) Object {
 	}
 	_ = json.Unmarshal(raw, &o) // as far as it can be read
 	name := o.Metadata.Namespace + "/" + o.Metadata.Name
-	if !r.named[name] && len(r.named) < mostNamed {
-		if r.named == nil {
-			r.named = map[string]bool{}
-		}
-		r.named[name] = true
+	if r.stream.names(name) {
 		r.log.Warn("an object cannot be read as its kind is", "kind", r.stream.Kind, "namespace", o.Metadata.Namespace, "name", o.Metadata.Name, "shown", obj != nil, "error", err)
 	}
 	return obj
@@ -504,8 +578,11 @@ func (r *Reflector) list(ctx context.Context) error {
 
 func (r *Reflector) replace(objects []Object, version string) {
 	r.mu.Lock()
-	back := r.highest != "" && older(version, r.highest)
+	back := r.highest != "" && older(version, r.highest) || r.beside != "" && older(version, r.beside)
 	reset := r.reset || back
+	if back {
+		r.beside = ""
+	}
 	r.version, r.highest, r.reset, r.doubted = version, version, false, false
 	r.mu.Unlock()
 	if back {
@@ -521,16 +598,21 @@ func (r *Reflector) replace(objects []Object, version string) {
 // it is now.
 func (r *Reflector) refresh(ctx context.Context) error {
 	r.mu.Lock()
-	seen, fresh := r.highest, r.reset // the watch goes on meanwhile
+	seen, fresh := []string{r.highest, r.beside}, r.reset // the watch goes on meanwhile
 	r.mu.Unlock()
 	objects, version, err := r.pages(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if seen != "" && older(version, seen) {
-		r.wentBack(false)
-		return &cluster.Error{Reason: cluster.Unavailable, Err: errWentBack}
+	for _, before := range seen {
+		if before != "" && older(version, before) {
+			r.wentBack(false)
+			return &cluster.Error{Reason: cluster.Unavailable, Err: errWentBack}
+		}
 	}
+	r.mu.Lock()
+	r.beside = version
+	r.mu.Unlock()
 	r.receiver.Replace(objects, version, fresh)
 	return nil
 }

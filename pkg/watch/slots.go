@@ -46,10 +46,12 @@ type hold struct {
 // acquire waits for a slot; release gives it back.
 func (s *Slots) acquire(ctx context.Context, owner string) (*hold, error) {
 	h := &hold{slots: s, owner: owner}
-	return h, h.take(ctx)
+	return h, h.take(ctx, false)
 }
 
-func (h *hold) take(ctx context.Context) error {
+// take waits for a slot. A list that has begun and has something to read goes
+// before those that have not.
+func (h *hold) take(ctx context.Context, first bool) error {
 	s := h.slots
 	s.mu.Lock()
 	if h.has {
@@ -58,7 +60,7 @@ func (h *hold) take(ctx context.Context) error {
 	}
 	ready := make(chan struct{})
 	h.ready = ready
-	if s.urgent[h.owner] {
+	if first || s.urgent[h.owner] {
 		s.waiting = slices.Insert(s.waiting, 0, h)
 	} else {
 		s.waiting = append(s.waiting, h)
@@ -141,11 +143,13 @@ func (h *hold) while(ctx context.Context, do func()) error {
 	lend.Stop()
 	s.mu.Lock()
 	h.idle = false
+	first := true
 	if h.has && time.Since(h.since) > turn && len(s.waiting) > 0 {
 		h.drop()
+		first = false // it had its turn
 	}
 	s.mu.Unlock()
-	return h.take(ctx)
+	return h.take(ctx, first)
 }
 
 // reader reads the list and lends its slot while nothing comes.

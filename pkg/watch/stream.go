@@ -44,13 +44,32 @@ type Stream struct {
 
 	events, lists, odd atomic.Uint64
 
-	mu     sync.Mutex
-	now    Freshness
-	listed bool
+	mu      sync.Mutex
+	now     Freshness
+	entered uint64 // how often a phase was
+	listed  bool
 	// heard is when the connection last brought anything; ok is false where
 	// its silence means nothing.
 	heard func() (at time.Time, ok bool)
-	grace *time.Timer // runs while a watch that ended as agreed is opened anew
+	grace *time.Timer     // runs while a watch that ended as agreed is opened anew
+	named map[string]bool // odd objects that the log has
+}
+
+// mostNamed bounds how many odd objects of a stream the log names.
+const mostNamed = 100
+
+// names says whether an odd object is to be named, which happens once.
+func (s *Stream) names(object string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.named[object] || len(s.named) >= mostNamed {
+		return false
+	}
+	if s.named == nil {
+		s.named = map[string]bool{}
+	}
+	s.named[object] = true
+	return true
 }
 
 // reopenGrace is how long opening a watch anew may take that ended as agreed,
@@ -87,8 +106,15 @@ func (s *Stream) Live() bool {
 		return true
 	}
 	at, ok := s.heard()
-	return !ok || time.Since(at) <= s.life
+	if !ok { // nobody pings
+		return time.Since(s.now.Heard) <= unpingedLife
+	}
+	return time.Since(at) <= s.life
 }
+
+// unpingedLife is how long a connection that is not pinged may be silent: API
+// servers send a bookmark about every minute.
+const unpingedLife = 90 * time.Second
 
 // Listed says whether there was a complete list ever.
 func (s *Stream) Listed() bool {
@@ -98,8 +124,16 @@ func (s *Stream) Listed() bool {
 }
 
 // enter changes the phase and tells of it.
-func (s *Stream) enter(p Phase, err error) {
+func (s *Stream) enter(p Phase, err error) { s.enterFrom(nil, p, err) }
+
+// enterFrom does so only if nothing was entered since.
+func (s *Stream) enterFrom(since *uint64, p Phase, err error) {
 	s.mu.Lock()
+	if since != nil && *since != s.entered {
+		s.mu.Unlock()
+		return
+	}
+	s.entered++
 	if s.grace != nil {
 		s.grace.Stop()
 		s.grace = nil
@@ -131,16 +165,22 @@ func (s *Stream) complete(version string) {
 	s.now.Complete, s.now.Heard = version, time.Now()
 }
 
-// live takes note of a watch whose headers have come.
+// live takes note of a watch that is open and has brought what came before.
 func (s *Stream) live(body any) {
 	s.mu.Lock()
 	s.heard = nil
-	if line, ok := body.(interface{ Heard() (time.Time, bool) }); ok {
+	if line, ok := body.(lively); ok {
 		s.heard = line.Heard
 	}
 	s.now.Heard = time.Now()
 	s.mu.Unlock()
 	s.enter(Live, nil)
+}
+
+// lively is a body that knows when its connection last brought anything; ok is
+// false where that says nothing, since nobody pings. cluster.Body is one.
+type lively interface {
+	Heard() (at time.Time, ok bool)
 }
 
 // said takes note of an event or a bookmark.
@@ -161,11 +201,14 @@ func (s *Stream) reopening() {
 		return
 	}
 	s.heard = nil
-	if s.grace == nil {
-		s.grace = time.AfterFunc(reopenGrace, func() {
-			s.broke(&cluster.Error{Reason: cluster.Unavailable, Err: errSlowReopen})
-		})
+	if s.grace != nil {
+		return
 	}
+	since := s.entered
+	s.grace = time.AfterFunc(reopenGrace, func() {
+		// It may have been opened at the same moment.
+		s.enterFrom(&since, Broken, &cluster.Error{Reason: cluster.Unavailable, Err: errSlowReopen})
+	})
 }
 
 // broke takes note of a failure.

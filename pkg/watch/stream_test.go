@@ -266,12 +266,10 @@ func TestReflector_AWatchThatEndsAsAgreedIsGoneOnWithUnnoticed(t *testing.T) {
 			time.AfterFunc(watchLeast*2, w.end) // the longest that is asked for
 			return w, nil
 		})
-		r.stream.changed = func() {
-			if r.stream.Freshness().Phase == Broken {
-				ended = true
-			}
+		for range 25 * 60 * 10 {
+			time.Sleep(100 * time.Millisecond)
+			ended = ended || r.stream.Freshness().Phase == Broken
 		}
-		time.Sleep(25 * time.Minute)
 		if ended || source.count("watch 6") == 0 || source.count("peek") != 0 || strings.Count(got.String(), "replace") != 1 {
 			t.Errorf("broken %v; %v; %s", ended, source.requests, got)
 		}
@@ -398,4 +396,74 @@ func TestReflector_AnOddObjectHarmsNoOther(t *testing.T) {
 			t.Errorf("%+v, %d odd, %s", f, r.stream.odd.Load(), got)
 		}
 	})
+}
+
+// TestReflector_ProvesNothingWhileItCatchesUp: headers come at once, what was
+// missed comes after them.
+func TestReflector_ProvesNothingWhileItCatchesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var first, second *openWatch
+		r, _, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
+			switch {
+			case what == "stream":
+				first = newWatch(mark("5", true))
+				return first, nil
+			case what == "peek":
+				return listOf("90"), nil
+			}
+			second = newWatch(added("6"))
+			return second, nil
+		})
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		first.end()
+		time.Sleep(500 * time.Millisecond)
+		if second == nil || r.stream.Live() {
+			t.Errorf("it is live before it has caught up: %+v", r.stream.Freshness())
+		}
+		_, _ = io.WriteString(second.w, added("90")+"\n")
+		time.Sleep(time.Millisecond)
+		if !r.stream.Live() {
+			t.Errorf("it has caught up: %+v", r.stream.Freshness())
+		}
+	})
+}
+
+// TestReflector_ASideListThatIsOlderThanAnotherBeginsAnEpoch: the watch has not
+// moved meanwhile.
+func TestReflector_ASideListThatIsOlderThanAnotherBeginsAnEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		version := "500"
+		r, _, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
+			if what == "list" {
+				return listOf(version), nil
+			}
+			return newWatch(mark("100", true)), nil
+		})
+		synctest.Wait()
+		if err := r.refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+		version = "300"
+		if err := r.refresh(t.Context()); err == nil {
+			t.Error("a list from before was taken for what is there now")
+		}
+	})
+}
+
+// TestStream_OpenedAtTheEndOfItsGraceIsLive, whichever of both comes first.
+func TestStream_OpenedAtTheEndOfItsGraceIsLive(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStream("thing", "", time.Hour, nil)
+			s.live(nil)
+			s.reopening()
+			time.Sleep(reopenGrace)
+			s.live(nil)
+			synctest.Wait()
+			if !s.Live() {
+				t.Fatalf("%+v", s.Freshness())
+			}
+		})
+	}
 }

@@ -371,8 +371,8 @@ func (s *supervisor) newEpoch(begun *Reflector) {
 // who waits.
 const refreshAtOnce = 4
 
-// refresh lists the content as it is now, beside the watches.
-func (s *supervisor) refresh(ctx context.Context) error {
+// refresh lists what a cover names as it is now, beside the watches.
+func (s *supervisor) refresh(ctx context.Context, c Cover) error {
 	if s.clientErr != nil {
 		return s.clientErr
 	}
@@ -384,6 +384,9 @@ func (s *supervisor) refresh(ctx context.Context) error {
 	var mu sync.Mutex
 	var hidden []string
 	for _, w := range s.content() {
+		if !c.names(w.stream) {
+			continue
+		}
 		group.Go(func() error {
 			err := w.reflector.refresh(ctx)
 			switch {
