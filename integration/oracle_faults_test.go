@@ -93,6 +93,7 @@ func breakAtRandom(ctx context.Context, wires []*localkube.Proxy, meddle *atomic
 			w.Cut()
 		}
 	}
+	stop := make(chan struct{}) // of what does not end by itself
 	kinds := []struct {
 		name  string
 		begin func(w *localkube.Proxy)
@@ -100,7 +101,7 @@ func breakAtRandom(ctx context.Context, wires []*localkube.Proxy, meddle *atomic
 		{"refused", func(w *localkube.Proxy) { w.Refuse(true) }}, {"black hole", func(w *localkube.Proxy) { w.BlackHole(true) }},
 		{"half-open", func(w *localkube.Proxy) { w.Freeze() }}, {"cut", func(w *localkube.Proxy) { w.Cut() }},
 		{"410", play(plainWatches, says(410, "Expired", "", ""))}, {"403 on list", play(listsAnything, says(403, "Forbidden", "", ""))},
-		{"429", play(everything, says(429, "TooManyRequests", "Retry-After", "1"))}, {"endless", play(listsOrWatches, endless)},
+		{"429", play(everything, says(429, "TooManyRequests", "Retry-After", "1"))}, {"endless", func(w *localkube.Proxy) { play(listsOrWatches, endless(stop))(w) }},
 		{"ended at once", play(watches, func(r *http.Request) (*http.Response, error) { return textResponse(r, 200, ""), nil })},
 	}
 	for {
@@ -111,6 +112,8 @@ func breakAtRandom(ctx context.Context, wires []*localkube.Proxy, meddle *atomic
 		meddle.Store(nil)
 		wire.Refuse(false)
 		wire.BlackHole(false)
+		close(stop)
+		stop = make(chan struct{})
 		if kind.name == "half-open" {
 			wire.Cut()
 		}
