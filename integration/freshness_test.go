@@ -517,12 +517,12 @@ func TestOddObjects_HarmThemselvesOnly(t *testing.T) {
 	for name, rest := range map[string]string{"list": "spec: [1, 2]", "text": "status: broken", "both": "spec: 7\nstatus: [x]", "good": "spec: {replicas: 3}"} {
 		apply(t, c, fmt.Sprintf("apiVersion: %s/v1\nkind: Rollout\nmetadata: %s\n%s\n", group, meta(name), rest))
 	}
-	apply(t, c, fmt.Sprintf(`
+	apply(t, c, `
 apiVersion: apps/v1
 kind: ReplicaSet
 metadata: {name: web-v000, namespace: oddities, labels: {app.kubernetes.io/managed-by: spinnaker}, annotations: {moniker.spinnaker.io/application: oddities, moniker.spinnaker.io/cluster: replicaSet web}}
 spec: {replicas: 1, selector: {matchLabels: {a: web}}, template: {metadata: {labels: {a: web, app.kubernetes.io/managed-by: spinnaker}, annotations: {moniker.spinnaker.io/application: oddities, moniker.spinnaker.io/cluster: replicaSet web}}, spec: {nodeName: nowhere, containers: [{name: main, image: x}]}}}
-`))
+`)
 	a := labelledOnly("oddities", c)
 	a.CustomResources = []config.CustomResource{{KubernetesKind: "Rollout." + group, SpinnakerKind: "serverGroups"}}
 	cfg := settings()

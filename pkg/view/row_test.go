@@ -32,7 +32,7 @@ func TestServerGroups_OneThatCannotBeRenderedCostsItsRow(t *testing.T) {
 	if len(p.Groups) != 3 {
 		t.Fatalf("%+v", p)
 	}
-	p.Groups[1].Object.Group = nil
+	p.Groups[1].Group = nil
 	for _, expand := range []bool{false, true} {
 		all := ServerGroups(p, expand)
 		text := string(Join(all))

@@ -229,12 +229,12 @@ func (l line) Heard() (time.Time, bool) { return l.heard() }
 func TestReflector_AWatchThatEndsAtOnceBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, source, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
-			switch {
-			case what == "stream":
+			switch what {
+			case "stream":
 				w := newWatch(mark("5", true))
 				time.AfterFunc(time.Millisecond, w.end)
 				return w, nil
-			case what == "peek":
+			case "peek":
 				return listOf("6"), nil
 			}
 			return io.NopCloser(strings.NewReader("")), nil
@@ -404,11 +404,11 @@ func TestReflector_ProvesNothingWhileItCatchesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var first, second *openWatch
 		r, _, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
-			switch {
-			case what == "stream":
+			switch what {
+			case "stream":
 				first = newWatch(mark("5", true))
 				return first, nil
-			case what == "peek":
+			case "peek":
 				return listOf("90"), nil
 			}
 			second = newWatch(added("6"))
