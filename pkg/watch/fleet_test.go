@@ -14,7 +14,7 @@ import (
 // an account yet: nothing may be said of it, least of all that it is empty.
 func TestAwait_KnowsAccountsBeforeTheyAreWatched(t *testing.T) {
 	registry := account.NewRegistry("test")
-	f := NewFleet(registry, nil, Options{Log: slog.New(slog.DiscardHandler)})
+	f := NewFleet(registry, nil, Options{ReadsWait: time.Minute, Log: slog.New(slog.DiscardHandler)})
 	if h := f.Health(); len(h.Stale) != 0 || !h.Current() {
 		t.Errorf("%+v", h)
 	}

@@ -248,7 +248,8 @@ func TestReflector_AWatchThatEndsAtOnceBacksOff(t *testing.T) {
 
 func TestReflector_AWatchThatEndsAsAgreedIsGoneOnWithUnnoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ended := false
+		ended, over := false, make(chan struct{})
+		defer close(over)
 		r, source, got := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
 			w := newWatch()
 			if what == "stream" {
@@ -256,8 +257,13 @@ func TestReflector_AWatchThatEndsAsAgreedIsGoneOnWithUnnoticed(t *testing.T) {
 			}
 			beat := time.NewTicker(time.Minute)
 			go func() {
-				for range 30 {
-					<-beat.C
+				defer beat.Stop()
+				for {
+					select {
+					case <-beat.C:
+					case <-over:
+						return
+					}
 					if _, err := io.WriteString(w.w, mark("6", false)+"\n"); err != nil {
 						return
 					}
