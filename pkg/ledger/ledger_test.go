@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -204,30 +205,33 @@ func TestSettle_AVersionOfAnotherHistoryCostsOneRead(t *testing.T) {
 	}
 }
 
-// TestLive_WhoAsksBeforeAReadingBeginsSharesIt.
+// TestLive_WhoAsksBeforeAReadingBeginsSharesIt, and nobody one that had begun.
 func TestLive_WhoAsksBeforeAReadingBeginsSharesIt(t *testing.T) {
-	begun, hold := make(chan struct{}, 10), make(chan struct{})
-	l, _, _, c := followed(func(string) (string, error) {
-		begun <- struct{}{}
-		<-hold
-		return "1", nil
-	})
-	var asking sync.WaitGroup
-	ask := func() {
-		asking.Go(func() {
-			if _, err := l.live.Get(t.Context(), "a", "configMap", "ns", "x"); err != nil {
-				t.Error(err)
-			}
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		l, _, _, c := followed(func(string) (string, error) {
+			<-hold
+			return "1", nil
 		})
-	}
-	ask()
-	<-begun
-	for range 20 {
+		var asking sync.WaitGroup
+		ask := func() {
+			asking.Go(func() {
+				if _, err := l.live.Get(t.Context(), "a", "configMap", "ns", "x"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 		ask()
-	}
-	close(hold)
-	asking.Wait()
-	if n := len(c.reads); n < 2 || n > 4 {
-		t.Errorf("%d readings", n)
-	}
+		synctest.Wait()
+		for range 20 {
+			ask()
+		}
+		synctest.Wait()
+		close(hold)
+		asking.Wait()
+		synctest.Wait()
+		if n := len(c.reads); n != 2 {
+			t.Errorf("%d readings, want 2", n)
+		}
+	})
 }
