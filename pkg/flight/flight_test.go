@@ -57,11 +57,13 @@ func TestDo_EveryBoundsHowOftenCallsBegin(t *testing.T) {
 			t.Errorf("the second began after %s", gap)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		third, _ := g.Do(t.Context(), "a", now)
 		if time.Since(third) != 0 {
 			t.Error("one that comes after a rest waits")
 		}
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if len(g.lines) != 0 {
 			t.Error("a key that nobody asks for is kept")
 		}
@@ -81,5 +83,6 @@ func TestDo_ACallerMayGoAndAPanicIsAnError(t *testing.T) {
 			t.Error("a panic was no error")
 		}
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 	})
 }
