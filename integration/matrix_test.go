@@ -179,6 +179,10 @@ func faults() []fault {
 			g.sql.Refuse(true)
 			return func() { g.sql.Refuse(false) }
 		}},
+		{name: "SQL slow", notOfCluster: true, begin: func(_ *testing.T, g *rig) func() {
+			g.sql.Delay(150 * time.Millisecond)
+			return func() { g.sql.Delay(0) }
+		}},
 		{name: "SQL black-holed", notOfCluster: true, begin: func(_ *testing.T, g *rig) func() {
 			g.sql.BlackHole(true)
 			return func() { g.sql.BlackHole(false) }
@@ -201,7 +205,7 @@ func faults() []fault {
 			}
 			return func() {}
 		}},
-		{name: "clock jump", notOfCluster: true, begin: func(t *testing.T, g *rig) func() {
+		{name: "clock jump of another replica", notOfCluster: true, begin: func(t *testing.T, g *rig) func() {
 			// What others have written comes from a clock that is a day off.
 			raw, stop := g.db.raw(t), make(chan struct{})
 			var jumping sync.WaitGroup

@@ -120,7 +120,7 @@ func breakAtRandom(ctx context.Context, wires []*localkube.Proxy, meddle *atomic
 		if ctx.Err() != nil {
 			return
 		}
-		pause(ctx, time.Duration(500+rand.IntN(4000))*time.Millisecond)
+		pause(ctx, time.Duration(2000+rand.IntN(8000))*time.Millisecond)
 	}
 }
 

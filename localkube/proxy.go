@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // Proxy forwards TCP connections to one address. A test puts it in front of
@@ -18,6 +19,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	hole    bool
 	refuse  bool
+	delay   time.Duration
 	changed chan struct{}
 	conns   map[net.Conn]struct{}
 	frozen  map[net.Conn]struct{}
@@ -54,6 +56,19 @@ func (p *Proxy) Freeze() {
 	for c := range p.conns {
 		p.frozen[c] = struct{}{}
 	}
+}
+
+// Delay makes everything take so much longer, each way.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+func (p *Proxy) slowness() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.delay
 }
 
 // Refuse starts or ends the refusal of connections, those that are open
@@ -118,6 +133,7 @@ func (p *Proxy) pump(dst, src net.Conn) {
 	for {
 		n, err := src.Read(buf)
 		p.waitOpen(src)
+		time.Sleep(p.slowness())
 		if n > 0 {
 			if _, werr := dst.Write(buf[:n]); werr != nil {
 				err = werr

@@ -112,12 +112,14 @@ func (s *Server) proveSet(r *request) error {
 	return nil
 }
 
-// hide takes note of a kind that the account's identity may not list: without
-// its server groups, nothing is proved to be absent.
+// hide takes note of kinds that the account's identity may not list: without
+// server groups of theirs, nothing is proved to be absent.
 func (r *request) hide(a *account.Account, hidden *watch.HiddenError) {
 	r.partial = true
-	if class, _ := a.Class(hidden.Kind); class.FormsClusters() {
-		r.doubt = hidden
+	for _, kind := range hidden.Kinds {
+		if class, _ := a.Class(kind); class.FormsClusters() {
+			r.doubt = hidden
+		}
 	}
 }
 

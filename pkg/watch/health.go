@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
@@ -79,14 +80,14 @@ var (
 // HiddenError says that all that a cover names is proved but for kinds that the
 // account's identity may not list.
 type HiddenError struct {
-	Kind string
-	// Since is when it was refused first.
+	Kinds []string // sorted
+	// Since is when the last of them was refused first.
 	Since time.Time
 	Err   error
 }
 
 func (e *HiddenError) Error() string {
-	return fmt.Sprintf("it may not list %s: allow that, or leave the kind out of the account by its omitKinds: %v", e.Kind, e.Err)
+	return fmt.Sprintf("it may not list %s: allow that, or leave the kinds out of the account by its omitKinds: %v", strings.Join(e.Kinds, ", "), e.Err)
 }
 
 func (e *HiddenError) Unwrap() error { return e.Err }
@@ -104,7 +105,7 @@ func (h *Health) Unproved(name string, c Cover) error {
 		return s.clientErr
 	}
 	covered := false
-	var hidden error
+	var hidden *HiddenError
 	for key, w := range s.watchers {
 		if key.internal || !c.names(w.stream) {
 			continue
@@ -117,11 +118,21 @@ func (h *Health) Unproved(name string, c Cover) error {
 		if now.Phase != Ended || !cluster.Is(now.Err, cluster.Forbidden) {
 			return w.stream.reason()
 		}
-		hidden = &HiddenError{Kind: key.kind, Since: now.Since, Err: now.Err}
+		if hidden == nil {
+			hidden = &HiddenError{}
+		}
+		hidden.Kinds, hidden.Err = append(hidden.Kinds, key.kind), now.Err
+		if now.Since.After(hidden.Since) {
+			hidden.Since = now.Since
+		}
 	}
 	switch {
-	case covered:
+	case hidden != nil:
+		slices.Sort(hidden.Kinds)
+		hidden.Kinds = slices.Compact(hidden.Kinds)
 		return hidden
+	case covered:
+		return nil
 	case !s.found:
 		if s.discovery != nil {
 			return s.discovery

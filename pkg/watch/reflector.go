@@ -1,11 +1,9 @@
 package watch
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -362,78 +360,6 @@ func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc, a
 	})
 }
 
-// silenceOf is how long nothing may come on a watch.
-func (r *Reflector) silenceOf(body any) time.Duration {
-	if line, ok := body.(lively); ok {
-		if _, pinged := line.Heard(); !pinged {
-			return min(r.timing.StuckAfter, unpingedLife)
-		}
-	}
-	return r.timing.StuckAfter
-}
-
-// settleFor is how long nothing comes when what was missed has been sent.
-const settleFor = time.Second
-
-// catchingUp is the time in which a watch brings what was missed while it was
-// away: as long as that comes, the stream proves nothing.
-type catchingUp struct {
-	r     *Reflector
-	body  any
-	ahead string // the version to reach
-
-	mu    sync.Mutex
-	quiet *time.Timer
-	over  bool
-}
-
-// catchUp makes the stream live when its watch has reached a version, or sends
-// nothing more for a moment; at once where nothing was missed.
-func (r *Reflector) catchUp(body any, ahead string) *catchingUp {
-	c := &catchingUp{r: r, body: body, ahead: ahead}
-	c.mu.Lock()
-	c.quiet = time.AfterFunc(settleFor, c.through)
-	c.mu.Unlock()
-	if version, _ := r.at(); ahead == "" || !older(version, ahead) {
-		c.through()
-	}
-	return c
-}
-
-func (c *catchingUp) through() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.quiet.Stop()
-	if !c.over {
-		c.over = true
-		c.r.stream.live(c.body)
-	}
-}
-
-// heard takes note of what came.
-func (c *catchingUp) heard() {
-	c.mu.Lock()
-	over := c.over
-	if !over {
-		c.quiet.Reset(settleFor)
-	}
-	c.mu.Unlock()
-	if over {
-		return
-	}
-	if version, _ := c.r.at(); !older(version, c.ahead) {
-		c.through()
-	}
-}
-
-// stop ends it with its watch.
-func (c *catchingUp) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.over = true
-	c.quiet.Stop()
-}
-
 func (r *Reflector) apply(f frame) error {
 	switch f.event {
 	case "ADDED", "MODIFIED", "DELETED":
@@ -486,79 +412,6 @@ func (r *Reflector) tolerant(raw []byte) Object {
 		r.log.Warn("an object cannot be read as its kind is", "kind", r.stream.Kind, "namespace", o.Metadata.Namespace, "name", o.Metadata.Name, "shown", obj != nil, "error", err)
 	}
 	return obj
-}
-
-func undecodable(err error) error {
-	return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("decode an event: %w", err)}
-}
-
-// errStuck is the cause of a watch that was given up for its silence.
-var errStuck = errors.New("the server said nothing")
-
-// follower reads a watch's frames and gives it up when nothing comes.
-type follower struct {
-	frames  frameReader
-	silence *silence
-}
-
-func newFollower(body io.Reader, s *silence) *follower {
-	return &follower{frames: frameReader{r: bufio.NewReaderSize(body, 16<<10)}, silence: s}
-}
-
-// each reads frames until the stream ends, which nil says if it was not before
-// the time that was agreed.
-func (f *follower) each(lasting time.Duration, handle func(frame) error) error {
-	defer func() { f.silence.timer.Stop() }()
-	began := time.Now()
-	for {
-		fr, err := f.frames.next()
-		if errors.Is(err, io.EOF) {
-			return endOf(time.Since(began), lasting)
-		}
-		if err != nil {
-			return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("read the watch: %w", err)}
-		}
-		f.silence.timer.Reset(f.silence.within)
-		if err := handle(fr); err != nil {
-			return err
-		}
-	}
-}
-
-// silence gives a watch up when nothing comes for too long.
-type silence struct {
-	within time.Duration
-	cancel context.CancelCauseFunc
-	// hold is a list's slot: while the list waits for it, nothing can come.
-	hold  *hold
-	timer *time.Timer
-}
-
-func newSilence(within time.Duration, cancel context.CancelCauseFunc, hold *hold) *silence {
-	s := &silence{within: within, cancel: cancel, hold: hold}
-	s.timer = time.AfterFunc(time.Hour, s.over) // it may not end before it is known here
-	s.timer.Reset(within)
-	return s
-}
-
-func (s *silence) over() {
-	if s.hold != nil && s.hold.waits() {
-		s.timer.Reset(s.within)
-		return
-	}
-	s.cancel(&cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("%w for %s", errStuck, s.within)})
-}
-
-// endOf is what it means that a server has ended a watch.
-func endOf(after, agreed time.Duration) error {
-	const leeway = 10 * time.Second
-	switch {
-	case after < shortest:
-		return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("the server ended the watch after %s", after.Round(time.Millisecond))}
-	case after < agreed-leeway:
-		return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("%w after %s", errEarly, after.Round(time.Second))}
-	}
-	return nil
 }
 
 // list reads all pages and replaces the content.

@@ -1,0 +1,110 @@
+package index
+
+import (
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+// receiver takes one kind in one namespace, or in all. It only goes forward:
+// everything up to passed has been delivered, so an event that is not newer is
+// late, and an object that is not there by then is gone.
+type receiver struct {
+	a         *Account
+	kind      string
+	namespace string
+	from      *watch.Stream
+	passed    string
+}
+
+// into is where the objects go; nil for a receiver that is not in use any more.
+// The account's lock is held.
+func (r *receiver) into() *kindObjects {
+	k := r.a.kinds[r.kind]
+	if k == nil || r.a.closed || k.receivers[r.namespace] != r {
+		return nil
+	}
+	return k
+}
+
+// late says whether an event has been overtaken, and moves on if not.
+func (r *receiver) late(version string) bool {
+	if order, err := resourceversion.CompareResourceVersion(version, r.passed); err == nil && order <= 0 {
+		return true
+	}
+	r.passed = version
+	return false
+}
+
+// Replace implements watch.Receiver.
+func (r *receiver) Replace(objects []watch.Object, version string, reset bool) {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	k := r.into()
+	if k == nil || !reset && r.passed != "" && newer(r.passed, version) {
+		return // what is held is as of a later moment
+	}
+	listed := make(map[place]struct{}, len(objects))
+	for _, o := range objects {
+		if o, ok := o.(*Object); ok {
+			listed[place{o.Namespace, o.Name}] = struct{}{}
+		}
+	}
+	for where, o := range k.objects {
+		if _, ok := listed[where]; ok && !reset || !r.covers(o.Namespace) {
+			continue
+		}
+		// What is newer than the list was written after it.
+		if reset || !newer(o.version, version) {
+			r.a.remember(o)
+			r.a.vanish(k, o)
+		}
+	}
+	for _, o := range objects {
+		r.a.upsert(k, o)
+	}
+	r.passed = version
+}
+
+func (r *receiver) covers(namespace string) bool {
+	return r.namespace == "" || r.namespace == namespace
+}
+
+// Upsert implements watch.Receiver.
+func (r *receiver) Upsert(o watch.Object) {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	if k := r.into(); k != nil && !r.late(o.ResourceVersion()) {
+		r.a.upsert(k, o)
+	}
+}
+
+// Passed implements watch.Receiver.
+func (r *receiver) Passed(version string) {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	if r.into() != nil {
+		r.late(version)
+	}
+}
+
+// Delete implements watch.Receiver. An object also "goes" when its labels no
+// longer match the selector, and may come back with a higher version.
+func (r *receiver) Delete(gone watch.Object) {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	k := r.into()
+	if k == nil || r.late(gone.ResourceVersion()) {
+		return
+	}
+	o := objectOf(gone)
+	if _, known := r.a.gone[o.UID]; known {
+		delete(r.a.gone, o.UID)
+		r.a.remember(o) // a read may have found it gone before its last event came
+	}
+	cur := k.objects[place{o.Namespace, o.Name}]
+	if cur != nil && cur.UID == o.UID && !newer(cur.version, o.version) {
+		r.a.remember(o) // as it was at the end
+		r.a.vanish(k, cur)
+	}
+}
