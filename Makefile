@@ -24,7 +24,7 @@ $(LINT):
 	mv $(@D)/install/golangci-lint $@
 
 test: ## run every test, with the race detector, on real control planes
-	@for m in $(MODULES); do echo "== go test ./... in $$m" && (cd $$m && go test -race -timeout 30m ./...) || exit 1; done
+	@for m in $(MODULES); do echo "== go test ./... in $$m" && (cd $$m && go test -race -timeout 60m ./...) || exit 1; done
 
 run: build ## serve the clusters of KUBECONFIG, or a demo on two local control planes
 ifdef KUBECONFIG
