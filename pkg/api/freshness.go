@@ -69,6 +69,11 @@ func groupCover(a *account.Account) watch.Cover {
 	}}
 }
 
+// kindCover are the streams of one kind in a namespace.
+func kindCover(text, namespace string) watch.Cover {
+	return watch.Cover{Name: text, Kinds: func(kindText string) bool { return kindText == text }, Namespace: namespace}
+}
+
 // proveSet makes the index hold what an application has in an account at this
 // moment. Doubt costs the objects that were written since; only where a stream
 // proves nothing, or the record of writes cannot be asked, the account is listed.
@@ -204,8 +209,7 @@ func inNamespace(a *account.Account, resource cluster.Resource, location string)
 // it is.
 func (s *Server) inMemory(r *request, at place) bool {
 	text := at.resource.KindText()
-	cover := watch.Cover{Kinds: func(kindText string) bool { return kindText == text }, Namespace: at.namespace}
-	return s.proved(r, at.account.Name, cover, func(w store.Write) bool {
+	return s.proved(r, at.account.Name, kindCover(text, at.namespace), func(w store.Write) bool {
 		return w.Name == at.name && w.Namespace == at.namespace && spinnaker.SameKind(w.Kind, text)
 	})
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/operation"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
-	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
 // jobRequest is a question about one job.
@@ -108,8 +107,7 @@ func (s *Server) podsOfJob(r *request, q jobRequest, job *unstructured.Unstructu
 		}
 		return out
 	}
-	pods := watch.Cover{Kinds: func(kindText string) bool { return kindText == "pod" }, Namespace: q.location}
-	if r.health.Unproved(name, pods) != nil {
+	if r.health.Unproved(name, kindCover("pod", q.location)) != nil {
 		found := read()
 		return found.pods, found.err
 	}

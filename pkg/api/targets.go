@@ -9,7 +9,6 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
-	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
 // siblings lists the objects of a kind that belong to a cluster (read-rest.md
@@ -88,6 +87,5 @@ func (s *Server) clusterMembers(r *request) (membersRequest, []view.Sibling, err
 // setInMemory says whether what is held of a kind in a namespace is proved.
 func (s *Server) setInMemory(r *request, at place) bool {
 	text := at.resource.KindText()
-	cover := watch.Cover{Kinds: func(kindText string) bool { return kindText == text }, Namespace: at.namespace}
-	return s.proved(r, at.account.Name, cover, func(w store.Write) bool { return spinnaker.SameKind(w.Kind, text) })
+	return s.proved(r, at.account.Name, kindCover(text, at.namespace), func(w store.Write) bool { return spinnaker.SameKind(w.Kind, text) })
 }

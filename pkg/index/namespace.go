@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 
-	"k8s.io/apimachinery/pkg/util/resourceversion"
-
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -26,25 +24,15 @@ func decodeNamespace(raw []byte) (watch.Object, error) {
 }
 
 // namespaceReceiver keeps the account's list of namespaces.
-// It goes only forward, like a receiver.
 type namespaceReceiver struct {
-	a      *Account
-	passed string
-}
-
-// overtaken says whether a version has been passed, and moves on if not.
-func (s *namespaceReceiver) overtaken(version string) bool {
-	if order, err := resourceversion.CompareResourceVersion(version, s.passed); err == nil && order <= 0 {
-		return true
-	}
-	s.passed = version
-	return false
+	a *Account
+	progress
 }
 
 func (s *namespaceReceiver) Replace(objects []watch.Object, version string, reset bool) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	if !reset && s.passed != "" && newer(s.passed, version) {
+	if !reset && s.beyond(version) {
 		return
 	}
 	s.passed = version
@@ -58,7 +46,7 @@ func (s *namespaceReceiver) Replace(objects []watch.Object, version string, rese
 func (s *namespaceReceiver) Upsert(o watch.Object) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	if n := o.(namespaceObject); !s.overtaken(n.version) {
+	if n := o.(namespaceObject); !s.late(n.version) {
 		s.a.namespaces[n.uid] = n.name
 	}
 }
@@ -66,7 +54,7 @@ func (s *namespaceReceiver) Upsert(o watch.Object) {
 func (s *namespaceReceiver) Delete(o watch.Object) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	if n := o.(namespaceObject); !s.overtaken(n.version) {
+	if n := o.(namespaceObject); !s.late(n.version) {
 		delete(s.a.namespaces, n.uid)
 	}
 }

@@ -14,8 +14,23 @@ type receiver struct {
 	kind      string
 	namespace string
 	from      *watch.Stream
-	passed    string
+	progress
 }
+
+// progress is how far a watch has delivered; it only goes forward.
+type progress struct{ passed string }
+
+// late says whether an event has been overtaken, and moves on if not.
+func (p *progress) late(version string) bool {
+	if order, err := resourceversion.CompareResourceVersion(version, p.passed); err == nil && order <= 0 {
+		return true
+	}
+	p.passed = version
+	return false
+}
+
+// beyond says whether what is held is as of a later moment than a list.
+func (p *progress) beyond(version string) bool { return p.passed != "" && newer(p.passed, version) }
 
 // into is where the objects go; nil for a receiver that is not in use any more.
 // The account's lock is held.
@@ -27,22 +42,13 @@ func (r *receiver) into() *kindObjects {
 	return k
 }
 
-// late says whether an event has been overtaken, and moves on if not.
-func (r *receiver) late(version string) bool {
-	if order, err := resourceversion.CompareResourceVersion(version, r.passed); err == nil && order <= 0 {
-		return true
-	}
-	r.passed = version
-	return false
-}
-
 // Replace implements watch.Receiver.
 func (r *receiver) Replace(objects []watch.Object, version string, reset bool) {
 	r.a.mu.Lock()
 	defer r.a.mu.Unlock()
 	k := r.into()
-	if k == nil || !reset && r.passed != "" && newer(r.passed, version) {
-		return // what is held is as of a later moment
+	if k == nil || !reset && r.beyond(version) {
+		return
 	}
 	listed := make(map[place]struct{}, len(objects))
 	for _, o := range objects {

@@ -153,30 +153,22 @@ func (s *Stream) reason() error {
 
 // Silent says for how long an account's cluster has not answered as Kubernetes
 // does.
-func (h *Health) Silent(name string) time.Duration {
-	s := h.accounts[name]
-	if s == nil {
-		return 0
-	}
-	since := s.began
-	if s.client != nil {
-		if at := s.client.Answered(); at.After(since) {
-			since = at
-		}
-	}
-	return time.Since(since)
-}
+func (h *Health) Silent(name string) time.Duration { return h.ago(name, (*cluster.Client).Answered) }
 
 // Refused says for how long nothing that was asked of an account's cluster has
 // succeeded.
-func (h *Health) Refused(name string) time.Duration {
+func (h *Health) Refused(name string) time.Duration { return h.ago(name, (*cluster.Client).Succeeded) }
+
+// ago is the time since something last happened to an account's client, or since
+// the account began.
+func (h *Health) ago(name string, last func(*cluster.Client) time.Time) time.Duration {
 	s := h.accounts[name]
 	if s == nil {
 		return 0
 	}
 	since := s.began
 	if s.client != nil {
-		if at := s.client.Succeeded(); at.After(since) {
+		if at := last(s.client); at.After(since) {
 			since = at
 		}
 	}
