@@ -117,7 +117,7 @@ func TestCallers_FindEveryRouteTheyCall(t *testing.T) {
 		{orca, "POST", "/cache/kubernetes/manifest", body, 200},
 		{orca, "GET", "/cache/kubernetes/manifest?id=x", "", 200},
 		{orca, "GET", "/credentials?expand=true", "", 200},
-		{orca, "PUT", "/artifacts/fetch/", `{"type":"embedded/base64","artifactAccount":"embedded-artifact","reference":"YQ=="}`, 404},
+		{orca, "PUT", "/artifacts/fetch/", `{"type":"embedded/base64","artifactAccount":"embedded-artifact","reference":"YQ=="}`, 200},
 		{orca, "GET", "/task/{task}", "", 200},
 		{orca, "POST", "/kubernetes/ops?clientRequestId=callers-1", "[" + `{"cleanupArtifacts":{"account":"{account}","manifests":[]}}` + "]", 200},
 		{orca, "POST", "/kubernetes/ops/cleanupArtifacts?clientRequestId=callers-2", `{"account":"{account}","manifests":[]}`, 200},

@@ -50,6 +50,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	// Callers keep their connections; the default is two.
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 256
 	code := pool.Main(m)
 	stopMariaDB()
 	os.Exit(code)

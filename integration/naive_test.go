@@ -248,7 +248,7 @@ func (n naive) serverGroup(account string, g object) map[string]any {
 		"name": g.full(), "displayName": g.name(), "kind": g.text("kind"), "account": account, "namespace": g.ns(), "region": g.ns(),
 		"cluster": g.moniker()["cluster"], "application": g.app(), "type": "kubernetes", "cloudProvider": "kubernetes",
 		"isDisabled": disabled, "disabled": disabled, "createdTime": g.created(), "moniker": g.moniker(),
-		"buildInfo": map[string]any{"images": images}, "capacity": map[string]any{"desired": desired, "pinned": false},
+		"buildInfo": map[string]any{"images": images}, "capacity": map[string]any{"min": desired, "max": desired, "desired": desired, "pinned": false},
 		"instanceCounts": counts, "instances": instances, "loadBalancers": balancers, "securityGroups": []any{},
 		"serverGroupManagers": managers, "labels": g.labels(),
 	}

@@ -461,7 +461,7 @@ spec:
 
 var (
 	uuids    = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	times    = regexp.MustCompile(`("createdTime"|"timestamp"): ?\d+`)
+	times    = regexp.MustCompile(`("createdTime"|"timestamp"): ?(\d+|"[^"]*")`)
 	suffixes = regexp.MustCompile(`(web-[0-9a-f]{6,10}|web-agent|web-migrate)-[a-z0-9]{5}"`)
 	hashes   = regexp.MustCompile(`("controller-revision-hash"|"pod-template-generation"): ?"[^"]*"`)
 )

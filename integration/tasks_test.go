@@ -26,7 +26,7 @@ func TestChecklist_RequestsAndTasks(t *testing.T) {
 		{1, "requests that make no task", func(t *testing.T, o *ops) {
 			for body, field := range map[string]string{
 				`{"deployManifest":{}}`: "array", `not json`: "array", `[{"deployManifest":null}]`: "deployManifest", `[5]`: "operation 0", `[{"noSuch":{}}]`: "noSuch",
-				`[{"deployManifest@v1@v2":{}}]`: "@", `[{"deployManifest":[]}]`: "deployManifest", `[{"deployManifest":{"account":5}}]`: "account", `[{"deployManifest":{"manifests":"x"}}]`: "manifests",
+				`[{"deployManifest@v1@v2":{}}]`: "@", `[{"deployManifest":[]}]`: "deployManifest", `[{"deployManifest":{"account":{}}}]`: "account", `[{"deployManifest":{"manifests":"x"}}]`: "manifests",
 				`[{"scaleManifest":{"account":"` + o.c.Name + `","manifestName":"deployment","replicas":1}}]`:                                      "manifestName",
 				`[{"scaleManifest":{"account":"` + o.c.Name + `","manifestName":"deployment a b","replicas":1}}]`:                                  "manifestName",
 				`[{"deployManifest":{"account":"` + o.c.Name + `","moniker":{},"manifests":[{"kind":"x"}]}}]`:                                      "manifests[0].apiVersion",

@@ -100,6 +100,9 @@ func (a *Account) DefaultNamespace() string {
 	return cmp.Or(a.OnlyNamespace(), a.ContextNamespace, "default")
 }
 
+// NamespaceFor is the namespace that a request for one is about.
+func (a *Account) NamespaceFor(requested string) string { return cmp.Or(a.OnlyNamespace(), requested) }
+
 // OnlyNamespace replaces the namespace of every request, if it is not empty.
 func (a *Account) OnlyNamespace() string {
 	if a.FromProviders && len(a.Namespaces) == 1 {

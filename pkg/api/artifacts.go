@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,7 +12,18 @@ import (
 // The artifact routes answer as a Clouddriver without artifact accounts does
 // (artifacts.md 2).
 
-func (s *Server) artifactAccounts(*request) (reply, error) { return model([]any{}) }
+// builtIn are the artifact accounts that are there without configuration, in the
+// order of Java Clouddriver (artifacts.md 4; java-run.md).
+var builtIn = []map[string]any{
+	{"name": embeddedAccount, "types": []string{"embedded/base64", "remote/base64"}, "type": "artifacts-embedded"},
+	{"name": "front50ArtifactCredentials", "types": []string{"front50/pipelineTemplate"}, "type": "artifacts-front50"},
+	{"name": "docker-registry", "types": []string{"docker/image"}, "type": "artifacts-docker"},
+	{"name": "custom-artifact", "types": []string{"custom/object"}, "type": "artifacts-custom"},
+}
+
+const embeddedAccount = "embedded-artifact"
+
+func (s *Server) artifactAccounts(*request) (reply, error) { return model(builtIn) }
 
 func (s *Server) noStoredArtifact(*request) (reply, error) {
 	return reply{}, view.NotFoundError("there is no artifact store")
@@ -21,9 +33,16 @@ func (s *Server) noStoredArtifact(*request) (reply, error) {
 // off.
 func (s *Server) fetchArtifact(r *request) (reply, error) {
 	const most = 16 << 20 // an embedded artifact is in its reference
-	var artifact struct{ Type, Name, ArtifactAccount string }
+	var artifact struct{ Type, Name, Reference, ArtifactAccount string }
 	if err := json.NewDecoder(io.LimitReader(r.Body, most)).Decode(&artifact); err != nil {
 		return reply{}, bad("the body must be an artifact: %v", err)
+	}
+	if artifact.Type == "embedded/base64" && (artifact.ArtifactAccount == "" || artifact.ArtifactAccount == embeddedAccount) {
+		content, err := base64.StdEncoding.DecodeString(artifact.Reference)
+		if err != nil {
+			return reply{}, bad("reference: %v", err)
+		}
+		return reply{answer: &answer{body: content}}, nil
 	}
 	if artifact.ArtifactAccount == "" {
 		return reply{}, bad("An artifact account must be supplied to download this artifact: %s", artifact.Name)

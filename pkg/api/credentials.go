@@ -90,7 +90,11 @@ func (s *Server) credential(r *request) (reply, error) {
 	p := r.segments("account")
 	a, ok := s.Accounts.Get(p[0])
 	if !ok {
-		return reply{}, view.NotFoundError("Credentials not found (name: " + p[0] + ")")
+		return reply{}, view.NotFoundError("Account does not exist (name: " + p[0] + ")")
 	}
 	return answered(newAnswer(view.Encode(s.newFullCredential(a)))), nil
 }
+
+// authorizedCredential answers whom the account lets write. While there is no
+// Fiat that is everybody, as with Java Clouddriver (accounts.md 1.3).
+func (s *Server) authorizedCredential(r *request) (reply, error) { return s.credential(r) }

@@ -199,6 +199,8 @@ func inNamespace(a *account.Account, resource cluster.Resource, location string)
 	switch {
 	case !resource.Namespaced:
 		return ""
+	case a.OnlyNamespace() != "":
+		return a.OnlyNamespace()
 	case location == "":
 		return a.DefaultNamespace()
 	}

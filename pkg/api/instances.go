@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/google/uuid"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
@@ -27,6 +28,9 @@ func (s *Server) instance(r *request) (reply, error) {
 	p := r.segments("account", "region", "id")
 	kind, name, ok := spinnaker.SplitFullName(p[2])
 	a, known := s.Accounts.Get(p[0])
+	if !ok && known { // a hit of a search has the UID
+		kind, name, ok = s.podOfUID(p[0], p[2])
+	}
 	if !ok || !known {
 		return reply{}, noInstance(p[2])
 	}
@@ -35,6 +39,19 @@ func (s *Server) instance(r *request) (reply, error) {
 		return reply{}, s.notRead(p[0], err, noInstance(p[2]))
 	}
 	return answered(newAnswer(view.Instance(p[0], found)), p[0]), nil
+}
+
+// podOfUID finds the kind and the name of an instance.
+func (s *Server) podOfUID(accountName, uid string) (kind, name string, ok bool) {
+	if _, err := uuid.Parse(uid); err != nil {
+		return "", "", false
+	}
+	for _, o := range s.Index.OfClass(accountName, spinnaker.Instances) {
+		if o.UID == uid {
+			return o.Kind.Text, o.Name, true
+		}
+	}
+	return "", "", false
 }
 
 func (s *Server) instanceAt(r *request, a *account.Account, kind, namespace, name string) (*index.Object, error) {
@@ -77,7 +94,7 @@ func (s *Server) console(r *request) (reply, error) {
 	}
 	kind, name, ok := spinnaker.SplitFullName(p[2])
 	a, known := s.Accounts.Get(p[0])
-	if !ok || !known || !spinnaker.SameKind(kind, "pod") || !a.AllowsNamespace(p[1]) || (provider != "" && provider != kubernetes) {
+	if !ok || !known || !spinnaker.SameKind(kind, "pod") || !a.AllowsNamespace(a.NamespaceFor(p[1])) || (provider != "" && provider != kubernetes) {
 		return reply{}, noInstance(p[2])
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.LogTimeout)
@@ -86,7 +103,7 @@ func (s *Server) console(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, s.unavailable(p[0], err)
 	}
-	pod, err := client.Get(ctx, podResource, p[1], name)
+	pod, err := client.Get(ctx, podResource, a.NamespaceFor(p[1]), name)
 	var logs []containerLog
 	switch {
 	case cluster.Is(err, cluster.NotFound):
@@ -98,7 +115,7 @@ func (s *Server) console(r *request) (reply, error) {
 		logs = make([]containerLog, len(names))
 		var reading sync.WaitGroup
 		for i, container := range names {
-			reading.Go(func() { logs[i] = containerLog{container, logOf(ctx, client, p[1], name, container)} })
+			reading.Go(func() { logs[i] = containerLog{container, logOf(ctx, client, a.NamespaceFor(p[1]), name, container)} })
 		}
 		reading.Wait()
 	}

@@ -33,6 +33,9 @@ func (s *Server) jobOf(r *request) (jobRequest, error) {
 	kind, name, ok := spinnaker.SplitFullName(p[2])
 	q.name = name
 	a, known := s.Accounts.Get(p[0])
+	if known {
+		q.location = a.NamespaceFor(q.location)
+	}
 	if !ok || !known || !spinnaker.SameKind(kind, "job") || !a.AllowsNamespace(q.location) {
 		return q, q.missing(p[0])
 	}
@@ -140,20 +143,28 @@ const cancelWait = 10 * time.Second
 // other write (read-rest.md 2.6).
 func (s *Server) cancelJob(r *request) (reply, error) {
 	q, err := s.jobOf(r)
-	if err == nil && s.Jobs.KeepOnCancel {
+	if err == nil && s.Jobs.OnCancel == operation.CancelKeeps {
 		err = bad("jobs.cancelDeletes is off: jobs are not deleted when they are cancelled")
 	}
 	if err != nil {
 		return reply{}, err
 	}
-	body, err := json.Marshal(map[string]any{
-		"account": q.account.Name, "location": q.location, "manifestName": spinnaker.FullName("job", q.name),
-		"options": map[string]any{"cascading": "background"}, "moniker": map[string]string{"app": r.path["application"]},
-	})
+	name, description := "deleteManifest", map[string]any{
+		"account": q.account.Name, "location": q.location, "manifestName": spinnaker.FullName("job", q.name), "app": r.path["application"],
+		"options": map[string]any{"cascading": "background"},
+	}
+	if s.Jobs.OnCancel == operation.CancelSuspends {
+		if _, err := s.readJob(r, q); gone(err) {
+			return reply{}, nil
+		}
+		name, description["options"] = "patchManifest", map[string]any{"mergeStrategy": "merge"}
+		description["patchBody"] = map[string]any{"spec": map[string]any{"suspend": true}}
+	}
+	body, err := json.Marshal(description)
 	if err != nil {
 		return reply{}, err
 	}
-	requests := []operation.Request{{Name: "deleteManifest", Body: body}}
+	requests := []operation.Request{{Name: name, Body: body}}
 	if _, err = s.validated(r, kubernetes, requests); err != nil {
 		return reply{}, err
 	}
@@ -235,7 +246,7 @@ func (s *Server) podProperties(r *request) (reply, error) {
 	p := r.segments("account", "namespace", "pod", "container")
 	none := map[string]any{}
 	a, known := s.Accounts.Get(p[0])
-	if !known || !a.AllowsNamespace(p[1]) {
+	if !known || !a.AllowsNamespace(a.NamespaceFor(p[1])) {
 		return model(none)
 	}
 	client, err := s.Clients.Client(p[0])
@@ -244,7 +255,7 @@ func (s *Server) podProperties(r *request) (reply, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.LogTimeout)
 	defer cancel()
-	return model(s.properties(ctx, client, p[1], p[2], p[3]))
+	return model(s.properties(ctx, client, a.NamespaceFor(p[1]), p[2], p[3]))
 }
 
 func (s *Server) properties(ctx context.Context, client Cluster, namespace, pod, container string) map[string]any {

@@ -20,6 +20,7 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 	"github.com/datapunchorg/go-clouddriver/pkg/task"
+	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
 // Tasks runs requests; task.Runner is one.
@@ -107,6 +108,10 @@ func (s *Server) requested(r *request) ([]operation.Request, []operation.Operati
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, bodyLimit))
 	if err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return nil, nil, bad("the body has more than %d bytes", large.Limit)
+		}
 		return nil, nil, bad("read the body: %v", err)
 	}
 	requests := []operation.Request{{Name: name, Body: body}}
@@ -115,8 +120,47 @@ func (s *Server) requested(r *request) ([]operation.Request, []operation.Operati
 			return nil, nil, bad("%v", err)
 		}
 	}
+	if err := withinLimits(body); err != nil {
+		return nil, nil, err
+	}
 	ops, err := s.validated(r, provider, requests)
+	for i := range requests {
+		requests[i] = operation.Trimmed(requests[i])
+	}
 	return requests, ops, err
+}
+
+// The limits that the Java services have since 2025.4 (operations.md 1.1).
+const (
+	textLimit  = 50_000_000
+	depthLimit = 2000
+)
+
+// withinLimits refuses what the Java services refuse, too, naming the limit.
+func withinLimits(body []byte) error {
+	depth, text := 0, 0
+	inText, escaped := false, false
+	for _, b := range body {
+		switch {
+		case inText && escaped:
+			escaped = false
+		case inText && b == '\\':
+			escaped = true
+		case b == '"':
+			inText, text = !inText, 0
+		case inText:
+			if text++; text > textLimit {
+				return bad("the body holds a text of more than %d bytes", textLimit)
+			}
+		case b == '{' || b == '[':
+			if depth++; depth > depthLimit {
+				return bad("the body is nested more than %d levels deep", depthLimit)
+			}
+		case b == '}' || b == ']':
+			depth--
+		}
+	}
+	return nil
 }
 
 // validated decodes operations and refuses what can be refused before anything
@@ -159,7 +203,7 @@ func (s *Server) validated(r *request, provider string, requests []operation.Req
 		if scopes[a.Name] == nil {
 			scopes[a.Name] = s.namespaced(r.Context(), a.Name)
 		}
-		findings = append(findings, op.Validate(&operation.Validation{Account: a, Namespaced: scopes[a.Name]})...)
+		findings = append(findings, op.Validate(&operation.Validation{Account: a, Namespaced: scopes[a.Name], OnCancel: s.Jobs.OnCancel})...)
 	}
 	if len(findings) > 0 {
 		return nil, refused(slices.Compact(findings))
@@ -243,8 +287,13 @@ func (s *Server) task(r *request) (reply, error) {
 	return model(t)
 }
 
+func noTask(id string) error { return view.NotFoundError("Task not found (id: " + id + ")") }
+
 func (s *Server) taskOf(r *request) (task.Task, error) {
 	t, err := s.Tasks.Get(r.Context(), r.path["id"])
+	if errors.Is(err, task.ErrNotFound) {
+		return t, noTask(r.path["id"])
+	}
 	if err != nil {
 		return t, taskProblem(err)
 	}
@@ -257,7 +306,11 @@ func (s *Server) resume(r *request) (reply, error) {
 	if !ok {
 		return reply{}, problem{status: http.StatusNotFound, message: "No handler found for POST " + r.URL.Path}
 	}
-	if err := s.Tasks.Resume(r.Context(), id); err != nil {
+	err := s.Tasks.Resume(r.Context(), id)
+	if errors.Is(err, task.ErrNotFound) {
+		return reply{}, noTask(id)
+	}
+	if err != nil {
 		return reply{}, taskProblem(err)
 	}
 	return answerTask(id)

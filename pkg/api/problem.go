@@ -28,6 +28,10 @@ type problem struct {
 
 func (p problem) Error() string { return p.message }
 
+// Timestamp is a time in an error body, as Java Clouddriver writes it
+// (java-run.md).
+func Timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000+00:00") }
+
 // problemOf makes a problem of any error, in one place.
 func problemOf(err error) problem {
 	var p problem
@@ -38,7 +42,7 @@ func problemOf(err error) problem {
 	case errors.As(err, &notFound):
 		return problem{status: http.StatusNotFound, message: notFound.Error()}
 	case errors.Is(err, task.ErrNotFound):
-		return problem{status: http.StatusNotFound, message: err.Error()}
+		return problem{status: http.StatusNotFound, message: "Task not found"}
 	case errors.Is(err, task.ErrNotRetryable):
 		return problem{status: http.StatusBadRequest, message: err.Error()}
 	case errors.Is(err, store.ErrTooLarge):
@@ -58,7 +62,7 @@ func (s *Server) fail(w http.ResponseWriter, r *request, err error) {
 		p, mediaType = providerProblem(err), contentTypeV1
 		fields["error"] = p.message
 	} else {
-		fields = map[string]any{"error": http.StatusText(p.status), "message": p.message, "status": p.status, "timestamp": time.Now().UnixMilli()}
+		fields = map[string]any{"error": http.StatusText(p.status), "message": p.message, "status": p.status, "timestamp": Timestamp(time.Now())}
 		if p.errors != nil {
 			fields["errors"] = p.errors
 		}

@@ -33,6 +33,9 @@ func inRegion(r *request, all map[string][]view.Summary) any {
 
 func (s *Server) accountSecurityGroups(r *request) (reply, error) {
 	p := r.segments("account")
+	if _, known := s.Accounts.Get(p[0]); !known {
+		return model(map[string]any{})
+	}
 	found := view.Summaries(s.Index.OfClass(p[0], spinnaker.SecurityGroups))
 	return answered(newAnswer(view.Encode(map[string]any{kubernetes: inRegion(r, found)})), p[0]), nil
 }

@@ -79,8 +79,9 @@ type Options struct {
 type Jobs struct {
 	// HidePodStatus leaves pods out of the answer about a job.
 	HidePodStatus bool
-	// KeepOnCancel refuses to delete jobs that are cancelled.
-	KeepOnCancel bool
+	// OnCancel is what becomes of a job that is cancelled: one of operation's
+	// CancelDeletes, CancelSuspends and CancelKeeps.
+	OnCancel string
 }
 
 // Server answers the API.

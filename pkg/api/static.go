@@ -29,16 +29,19 @@ var statics = []static{
 	{"/tags", emptyList}, {"/storage", emptyList},
 	// Registries may be configured in another Clouddriver; here they have nothing.
 	{"/dockerRegistry/images/find", emptyList}, {"/dockerRegistry/images/tags", emptyList},
+	{"/dockerRegistry/charts/find", emptyList}, {"/dockerRegistry/charts/tags", emptyList},
 	{"/reports/reservation", emptyList}, {"/reports/reservation/{name}", emptyList},
 	{"/servicebroker/{account}/services", emptyList}, {"/servicebroker/{account}/serviceInstance", nothing},
 }
 
 // absences are routes of other providers whose objects are not there.
 var absences = map[string]string{
-	"/tags/{id}":                     "No EntityTags found w/ id = '{id}'",
-	"/images/{provider}/{id}":        "ImageProvider for provider {provider} not found.",
-	"/v1/data/static/{id}":           "No data available (id: {id})",
-	"/v1/data/adhoc/{id}/{bucket}/*": "No data available (groupId: {id})",
+	"/tags/{id}":              "No EntityTags found w/ id = '{id}'",
+	"/images/{provider}/{id}": "ImageProvider for provider {provider} not found.",
+	"/{provider}/images/{account}/{region}/{id}": "Image not found (id: {id})",
+	"/{provider}/charts/{account}/{region}/{id}": "Chart not found (id: {id})",
+	"/v1/data/static/{id}":                       "No data available (id: {id})",
+	"/v1/data/adhoc/{id}/{bucket}/*":             "No data available (groupId: {id})",
 }
 
 // answer implements a handler.
@@ -73,6 +76,9 @@ func (s *Server) features(*request) (reply, error) {
 	}
 	out := []stage{}
 	for _, name := range operation.Names() {
+		if name == "destroyJob" { // not a stage: only Orca's way to cancel one
+			continue
+		}
 		out = append(out, stage{name, true})
 	}
 	return model(out)

@@ -46,6 +46,7 @@ type Client struct {
 	timeout   time.Duration
 	catalog   atomic.Pointer[Catalog]
 	disk      *diskCache
+	schemas   schemaIndex
 	discovery flight.Group[struct{}, *Catalog]
 	answered  moment // when the server last answered as Kubernetes does
 	succeeded moment // and did what it was asked for

@@ -24,6 +24,9 @@ type Resource struct {
 	Watchable bool
 	// Gettable kinds can be read one by one.
 	Gettable bool
+	// Also are its other names, each between spaces: the singular and the short
+	// ones that kubectl takes.
+	Also string `json:",omitempty"`
 }
 
 // KindText is Spinnaker's spelling of the kind.
@@ -172,7 +175,30 @@ func (c *Catalog) Find(kindText string) (Resource, bool) {
 			return r, true
 		}
 	}
-	return Resource{}, false
+	return c.named(kindText)
+}
+
+// named finds a kind by the names that kubectl takes: deployments, sts,
+// crontabs.stable.example.com. Of several groups the first one that the server
+// names counts, as with kubectl.
+func (c *Catalog) named(text string) (Resource, bool) {
+	name, group, grouped := strings.Cut(strings.ToLower(text), ".")
+	var found Resource
+	for _, r := range c.resources {
+		if grouped && r.Group != group || !r.Gettable && !r.Watchable {
+			continue
+		}
+		if r.Plural != name && !strings.Contains(r.Also, " "+name+" ") {
+			continue
+		}
+		if r.Watchable {
+			return r, true
+		}
+		if found.Kind == "" {
+			found = r
+		}
+	}
+	return found, found.Kind != ""
 }
 
 // discoveryTimeout is short, because reads wait for an account that has not
@@ -195,8 +221,10 @@ type groupList struct {
 				ResponseKind struct {
 					Kind string `json:"kind"`
 				} `json:"responseKind"`
-				Scope string   `json:"scope"`
-				Verbs []string `json:"verbs"`
+				Scope            string   `json:"scope"`
+				SingularResource string   `json:"singularResource"`
+				ShortNames       []string `json:"shortNames"`
+				Verbs            []string `json:"verbs"`
 			} `json:"resources"`
 		} `json:"versions"`
 	} `json:"items"`
@@ -261,6 +289,7 @@ func (l groupList) resources(before *Catalog) (out []Resource, stale bool) {
 				known[key] = true
 				key.Kind, key.Namespaced = r.ResponseKind.Kind, r.Scope == "Namespaced"
 				key.Watchable, key.Gettable = watchable, slices.Contains(r.Verbs, "get")
+				key.Also = " " + strings.Join(append([]string{r.SingularResource}, r.ShortNames...), " ") + " "
 				out = append(out, key)
 			}
 		}

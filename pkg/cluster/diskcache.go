@@ -14,7 +14,7 @@ import (
 type diskCache struct{ path string }
 
 // diskFormat is part of each file, so that another version's is not read.
-const diskFormat = 1
+const diskFormat = 2
 
 type diskFile struct {
 	Format    int        `json:"format"`

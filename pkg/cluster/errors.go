@@ -37,9 +37,14 @@ type Error struct {
 	Code int
 	// RetryAfter is in seconds; 0 if the server did not say.
 	RetryAfter int
+	// Causes are what the server found wrong, field by field.
+	Causes []Cause
 	// owned says that a conflict is about fields that others own.
 	owned bool
 }
+
+// Cause is one thing that is wrong with an object.
+type Cause struct{ Type, Field, Message string }
 
 func (e *Error) Error() string { return string(e.Reason) + ": " + e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }

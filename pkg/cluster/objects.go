@@ -49,17 +49,16 @@ func (c *Client) List(ctx context.Context, r Resource, namespace, selector strin
 	return c.list(ctx, r, namespace, q)
 }
 
-func (c *Client) list(ctx context.Context, r Resource, namespace string, q url.Values) ([]*unstructured.Unstructured, error) {
-	var out []*unstructured.Unstructured
+// pages reads a list page by page; take returns what the next one is asked
+// with.
+func (c *Client) pages(ctx context.Context, r Resource, namespace string, q url.Values, accept string, take func(body []byte) (next string, err error)) error {
 	most := 500 // objects of a page; fewer where they are large
 	if why := content.IsPathSegmentName(namespace); len(why) > 0 {
-		return nil, &Error{Reason: NotFound, Err: fmt.Errorf("no namespace is called %q: it %s", namespace, strings.Join(why, ", "))}
+		return &Error{Reason: NotFound, Err: fmt.Errorf("no namespace is called %q: it %s", namespace, strings.Join(why, ", "))}
 	}
 	for {
 		q.Set("limit", strconv.Itoa(most))
-		body, err := c.served(ctx, r, func(now Resource) ([]byte, error) {
-			return c.call(ctx, http.MethodGet, now.Path(now.scope(namespace)), q, "", nil)
-		})
+		body, err := c.page(ctx, r, namespace, q, accept)
 		if errors.Is(err, errTooLarge) && most > 1 {
 			most = max(most/8, 1)
 			continue
@@ -68,11 +67,49 @@ func (c *Client) list(ctx context.Context, r Resource, namespace string, q url.V
 			err = &Error{Reason: Unavailable, Err: err}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list %s in %q: %w", r.Plural, namespace, err)
+			return fmt.Errorf("list %s in %q: %w", r.Plural, namespace, err)
 		}
+		next, err := take(body)
+		if err != nil {
+			return &Error{Reason: Unavailable, Err: fmt.Errorf("decode the list of %s: %w", r.Plural, err)}
+		}
+		if next == "" {
+			return nil
+		}
+		q.Set("continue", next)
+	}
+}
+
+func (c *Client) page(ctx context.Context, r Resource, namespace string, q url.Values, accept string) ([]byte, error) {
+	return c.served(ctx, r, func(now Resource) ([]byte, error) {
+		return c.send(ctx, http.MethodGet, now.Path(now.scope(namespace)), q, accept, "", nil)
+	})
+}
+
+// Metadata lists the metadata of all objects of a kind in a namespace, in
+// pages: names and annotations, without what the objects hold.
+func (c *Client) Metadata(ctx context.Context, r Resource, namespace string) ([]*metav1.PartialObjectMetadata, error) {
+	const accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+	var out []*metav1.PartialObjectMetadata
+	err := c.pages(ctx, r, namespace, url.Values{}, accept, func(body []byte) (string, error) {
+		var list metav1.PartialObjectMetadataList
+		if err := json.Unmarshal(body, &list); err != nil {
+			return "", err
+		}
+		for i := range list.Items {
+			out = append(out, &list.Items[i])
+		}
+		return list.Continue, nil
+	})
+	return out, err
+}
+
+func (c *Client) list(ctx context.Context, r Resource, namespace string, q url.Values) ([]*unstructured.Unstructured, error) {
+	var out []*unstructured.Unstructured
+	err := c.pages(ctx, r, namespace, q, jsonType, func(body []byte) (string, error) {
 		list := &unstructured.UnstructuredList{}
 		if err := list.UnmarshalJSON(body); err != nil {
-			return nil, &Error{Reason: Unavailable, Err: fmt.Errorf("decode the list of %s: %w", r.Plural, err)}
+			return "", err
 		}
 		for i := range list.Items {
 			o := &list.Items[i]
@@ -82,11 +119,9 @@ func (c *Client) list(ctx context.Context, r Resource, namespace string, q url.V
 			}
 			out = append(out, o)
 		}
-		if list.GetContinue() == "" {
-			return out, nil
-		}
-		q.Set("continue", list.GetContinue())
-	}
+		return list.GetContinue(), nil
+	})
+	return out, err
 }
 
 // WriteOptions are the query of a write.
@@ -94,6 +129,9 @@ type WriteOptions struct {
 	Manager string
 	Force   bool
 	DryRun  bool
+	// Strict has the server refuse fields that it does not know, instead of
+	// dropping them.
+	Strict bool
 }
 
 func (o WriteOptions) query() url.Values {
@@ -106,6 +144,9 @@ func (o WriteOptions) query() url.Values {
 	}
 	if o.DryRun {
 		q.Set("dryRun", "All")
+	}
+	if o.Strict {
+		q.Set("fieldValidation", "Strict")
 	}
 	return q
 }
@@ -246,6 +287,12 @@ func decoded(body []byte, err error, method, at string) (*unstructured.Unstructu
 // call sends one request within the client's deadline and returns the body of
 // a success.
 func (c *Client) call(ctx context.Context, method, at string, query url.Values, contentType string, body []byte) ([]byte, error) {
+	return c.send(ctx, method, at, query, jsonType, contentType, body)
+}
+
+const jsonType = "application/json"
+
+func (c *Client) send(ctx context.Context, method, at string, query url.Values, accept, contentType string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	u := *c.base
@@ -255,7 +302,7 @@ func (c *Client) call(ctx context.Context, method, at string, query url.Values, 
 	if err != nil {
 		return nil, &Error{Reason: Invalid, Err: err}
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", accept)
 	req.Header.Set("User-Agent", userAgent)
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
@@ -291,6 +338,11 @@ func refused(res *http.Response, out []byte) error {
 		failure.Reason = NoKind
 	}
 	failure.Err = errors.New(status.Message)
+	if status.Details != nil {
+		for _, c := range status.Details.Causes {
+			failure.Causes = append(failure.Causes, Cause{Type: string(c.Type), Field: c.Field, Message: c.Message})
+		}
+	}
 	switch status.Reason {
 	case metav1.StatusReasonAlreadyExists:
 		failure.Reason = Exists

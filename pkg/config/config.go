@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -262,7 +263,7 @@ type Tasks struct {
 
 // Jobs is what becomes of jobs.
 type Jobs struct {
-	CancelDeletes bool `koanf:"cancelDeletes" default:"true" doc:"delete a job when the stage that runs it is cancelled"`
+	CancelDeletes string `koanf:"cancelDeletes" default:"true" doc:"what becomes of a job when the stage that runs it is cancelled: true deletes it, suspend ends its pods and keeps it, false leaves it alone"`
 }
 
 // Admin are Java Clouddriver's settings of a shutdown.
@@ -350,6 +351,9 @@ func (c *Config) Validate() error {
 	case "", "false", "true", "skip-verify", "preferred":
 	default:
 		bad("database.tls", "%q is none of false, true, skip-verify, preferred", c.Database.TLS)
+	}
+	if !slices.Contains([]string{"true", "false", "suspend"}, c.Jobs.CancelDeletes) {
+		bad("jobs.cancelDeletes", "%q is none of true, false, suspend", c.Jobs.CancelDeletes)
 	}
 	if c.Database.Path == "" && !c.Database.MySQL() {
 		bad("database.path", "must name a file when MySQL is not used")

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 )
@@ -21,6 +22,10 @@ type Writer interface {
 	Subresource(ctx context.Context, r cluster.Resource, namespace, name, subresource string) (*unstructured.Unstructured, error)
 	UpdateSubresource(ctx context.Context, r cluster.Resource, namespace, name, subresource string, o *unstructured.Unstructured, options cluster.WriteOptions) (*unstructured.Unstructured, error)
 	Delete(ctx context.Context, r cluster.Resource, namespace, name string, options metav1.DeleteOptions) error
+	// PatchMeta is how the cluster merges objects of a kind; nil when it does
+	// not say.
+	PatchMeta(ctx context.Context, r cluster.Resource) (strategicpatch.LookupPatchMeta, error)
+	Events(ctx context.Context, namespace, kind, name string) ([]*unstructured.Unstructured, error)
 }
 
 // Actor carries out steps on one account.
@@ -35,6 +40,9 @@ type Actor struct {
 	// Choose records that a step takes another version than planned, before it
 	// is used; before is the name that it had.
 	Choose func(ctx context.Context, s *Step, before string) error
+	// Sending records that a step is about to make its object, once it has
+	// deleted the one before it.
+	Sending func(ctx context.Context, s *Step) error
 	// DryRun lets the server check and change nothing.
 	DryRun bool
 	// GoneWithin bounds the wait for a deleted object.
@@ -96,7 +104,7 @@ func (a *Actor) Act(ctx context.Context, s *Step, again bool) (*Outcome, error) 
 
 func (a *Actor) act(ctx context.Context, s *Step, r cluster.Resource, again bool) (*Outcome, error) {
 	switch {
-	case s.Version != nil && s.Action != Delete && s.Action != Patch:
+	case s.Version != nil && !s.Reused:
 		return a.newVersion(ctx, s, r)
 	case s.Action == Apply:
 		return a.apply(ctx, s, r)
@@ -105,9 +113,9 @@ func (a *Actor) act(ctx context.Context, s *Step, r cluster.Resource, again bool
 	case s.Action == Replace:
 		return a.replace(ctx, s, r)
 	case s.Action == Create:
-		return a.createMarked(ctx, s, r)
+		return a.createMarked(ctx, s, r, again)
 	case s.Action == Recreate:
-		return a.recreate(ctx, s, r)
+		return a.recreate(ctx, s, r, again)
 	case s.Action == Delete:
 		return a.delete(ctx, s, r)
 	case s.Action == Patch:
@@ -129,6 +137,14 @@ func (a *Actor) guard() error {
 
 func (a *Actor) options(manager string) cluster.WriteOptions {
 	return cluster.WriteOptions{Manager: manager, DryRun: a.DryRun}
+}
+
+// strict is for writes of whole manifests, which kubectl has validated strictly
+// by default.
+func (a *Actor) strict(manager string) cluster.WriteOptions {
+	o := a.options(manager)
+	o.Strict = true
+	return o
 }
 
 // resource finds the step's kind; one whose definition was just made takes a
@@ -185,7 +201,12 @@ func (a *Actor) established(ctx context.Context, s *Step, r cluster.Resource) er
 // get returns nil for an object that is not there. What a cluster serves no kind
 // for, it holds no objects of: the kind was looked for anew.
 func (a *Actor) get(ctx context.Context, r cluster.Resource, namespace, name string) (*unstructured.Unstructured, error) {
-	o, err := retry(ctx, nil, func() (*unstructured.Unstructured, error) { return a.Client.Get(ctx, r, namespace, name) })
+	return a.getUntil(ctx, r, namespace, name, time.Time{})
+}
+
+// getUntil waits until then for a cluster that is away.
+func (a *Actor) getUntil(ctx context.Context, r cluster.Resource, namespace, name string, until time.Time) (*unstructured.Unstructured, error) {
+	o, err := retryUntil(ctx, nil, until, func() (*unstructured.Unstructured, error) { return a.Client.Get(ctx, r, namespace, name) })
 	if cluster.Is(err, cluster.NotFound) || cluster.Is(err, cluster.NoKind) {
 		return nil, nil
 	}

@@ -44,10 +44,11 @@ func withLastApplied(manifest map[string]any) (*unstructured.Unstructured, error
 }
 
 // threeWay is the patch from what was applied last and what is live to what is
-// wanted: strategic for kinds whose patch schema is known, a JSON merge patch
-// for all others. Apimachinery's own functions make it, as they do for
-// kubectl.
-func threeWay(live, wanted *unstructured.Unstructured) (types.PatchType, []byte, error) {
+// wanted. As kubectl does, it merges strategically by what the cluster says of
+// the kind, so that a field newer than our libraries is merged right, else by
+// the built-in structs, and sends a JSON merge patch for all other kinds
+// (kubernetes/kubectl, pkg/cmd/apply/patcher.go).
+func threeWay(meta strategicpatch.LookupPatchMeta, live, wanted *unstructured.Unstructured) (types.PatchType, []byte, error) {
 	original := []byte(live.GetAnnotations()[lastApplied])
 	modified, err := json.Marshal(wanted.Object)
 	if err != nil {
@@ -60,6 +61,13 @@ func threeWay(live, wanted *unstructured.Unstructured) (types.PatchType, []byte,
 	preconditions := []mergepatch.PreconditionFunc{
 		mergepatch.RequireKeyUnchanged("apiVersion"), mergepatch.RequireKeyUnchanged("kind"), mergepatch.RequireMetadataKeyUnchanged("name"),
 	}
+	if meta != nil {
+		patch, err := strategicpatch.CreateThreeWayMergePatch(original, modified, current, meta, true, preconditions...)
+		if err == nil {
+			return types.StrategicMergePatchType, patch, nil
+		}
+		// The built-in structs may know what the cluster's description leaves out.
+	}
 	typed, err := scheme.Scheme.New(live.GroupVersionKind())
 	if runtime.IsNotRegisteredError(err) {
 		patch, err := jsonmergepatch.CreateThreeWayJSONMergePatch(original, modified, current, preconditions...)
@@ -68,21 +76,26 @@ func threeWay(live, wanted *unstructured.Unstructured) (types.PatchType, []byte,
 	if err != nil {
 		return "", nil, err
 	}
-	meta, err := strategicpatch.NewPatchMetaFromStruct(typed)
+	builtIn, err := strategicpatch.NewPatchMetaFromStruct(typed)
 	if err != nil {
 		return "", nil, err
 	}
-	patch, err := strategicpatch.CreateThreeWayMergePatch(original, modified, current, meta, true, preconditions...)
+	patch, err := strategicpatch.CreateThreeWayMergePatch(original, modified, current, builtIn, true, preconditions...)
 	return types.StrategicMergePatchType, patch, err
 }
 
-func onlyAt(patch []byte, resourceVersion string) ([]byte, error) {
-	return jsonpatch.MergeMergePatches(patch, []byte(`{"metadata":{"resourceVersion":"`+resourceVersion+`"}}`))
+// ofObject adds a UID to a patch, which the server compares: the patch holds
+// for the object that it was computed from, in whatever state that is by then.
+func ofObject(patch []byte, uid types.UID) ([]byte, error) {
+	return jsonpatch.MergeMergePatches(patch, []byte(`{"metadata":{"uid":"`+string(uid)+`"}}`))
 }
 
 const (
 	conflictAttempts = 5
 	conflictPause    = time.Second
+	// upgradeAttempts are more, since handing fields over is the one patch that
+	// holds for a single version of an object.
+	upgradeAttempts = 40
 )
 
 // apply is kubectl's client-side apply (operations.md 3.4).
@@ -97,26 +110,31 @@ func (a *Actor) apply(ctx context.Context, s *Step, r cluster.Resource) (*Outcom
 			return nil, err
 		}
 		if live == nil {
-			created, err := a.create(ctx, r, wanted, cluster.ManagerApply)
+			created, err := a.create(ctx, r, wanted, cluster.ManagerApply, time.Time{})
 			if cluster.Is(err, cluster.Exists) && attempt < conflictAttempts {
 				continue
 			}
 			return &Outcome{Object: created, Change: Created}, err
 		}
-		kind, patch, err := threeWay(live, wanted)
+		if s.Reused && live.GetDeletionTimestamp() != nil {
+			return a.afresh(ctx, s, r)
+		}
+		meta, err := retry(ctx, nil, func() (strategicpatch.LookupPatchMeta, error) { return a.Client.PatchMeta(ctx, r) })
+		if err != nil {
+			return nil, err
+		}
+		kind, patch, err := threeWay(meta, live, wanted)
 		if err != nil {
 			return nil, fmt.Errorf("compare with the live object: %w", err)
 		}
 		if string(patch) == "{}" {
 			return &Outcome{Object: live, Before: live, Change: Unchanged}, nil
 		}
-		// The patch holds for what it was computed from: one that was delayed,
-		// by a process that has lost its task meanwhile, changes nothing.
-		if patch, err = onlyAt(patch, live.GetResourceVersion()); err != nil {
+		if patch, err = ofObject(patch, live.GetUID()); err != nil {
 			return nil, err
 		}
 		patched, err := retry(ctx, a, func() (*unstructured.Unstructured, error) {
-			return a.Client.Patch(ctx, r, s.Namespace, s.Name, "", kind, patch, a.options(cluster.ManagerApply))
+			return a.Client.Patch(ctx, r, s.Namespace, s.Name, "", kind, patch, a.strict(cluster.ManagerApply))
 		})
 		if cluster.Is(err, cluster.Conflict) && attempt < conflictAttempts {
 			if attempt > 0 {
@@ -152,15 +170,13 @@ func (a *Actor) serverApply(ctx context.Context, s *Step, r cluster.Resource) (*
 			}
 		}
 		if live != nil {
-			// Like a patch, it holds for what was seen.
-			wanted.SetUID(live.GetUID())
-			wanted.SetResourceVersion(live.GetResourceVersion())
+			wanted.SetUID(live.GetUID()) // and of no other object of that name
 		}
 		body, err := json.Marshal(wanted.Object)
 		if err != nil {
 			return nil, err
 		}
-		options := a.options(manager)
+		options := a.strict(manager)
 		options.Force = s.Force
 		out, err := retry(ctx, a, func() (*unstructured.Unstructured, error) {
 			return a.Client.Patch(ctx, r, s.Namespace, s.Name, "", types.ApplyPatchType, body, options)
@@ -201,7 +217,7 @@ func serverApplyManager(fields []metav1.ManagedFieldsEntry) string {
 // kubectl does; otherwise nobody would remove them. It returns the object as
 // it is then, nil when it is gone.
 func (a *Actor) upgradeFields(ctx context.Context, s *Step, r cluster.Resource, live *unstructured.Unstructured, manager string) (*unstructured.Unstructured, error) {
-	for range conflictAttempts {
+	for range upgradeAttempts {
 		patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, sets.New(cluster.ManagerApply), manager)
 		if err != nil || patch == nil {
 			return live, err
@@ -217,7 +233,7 @@ func (a *Actor) upgradeFields(ctx context.Context, s *Step, r cluster.Resource, 
 			return nil, err
 		}
 	}
-	return nil, errors.New("the object changes all the time")
+	return nil, &cluster.Error{Reason: cluster.Conflict, Err: errors.New("the object changes all the time")}
 }
 
 // replace is a PUT over whatever is live.
@@ -235,7 +251,7 @@ func (a *Actor) replace(ctx context.Context, s *Step, r cluster.Resource) (*Outc
 			return nil, err
 		}
 		if live == nil {
-			created, err := a.create(ctx, r, wanted, cluster.ManagerReplace)
+			created, err := a.create(ctx, r, wanted, cluster.ManagerReplace, time.Time{})
 			if cluster.Is(err, cluster.Exists) && attempt < conflictAttempts {
 				continue
 			}
@@ -244,7 +260,7 @@ func (a *Actor) replace(ctx context.Context, s *Step, r cluster.Resource) (*Outc
 		next := wanted.DeepCopy()
 		next.SetResourceVersion(live.GetResourceVersion())
 		out, err := retry(ctx, a, func() (*unstructured.Unstructured, error) {
-			return a.Client.Update(ctx, r, inNamespace(next, s.Namespace), a.options(cluster.ManagerReplace))
+			return a.Client.Update(ctx, r, inNamespace(next, s.Namespace), a.strict(cluster.ManagerReplace))
 		})
 		if cluster.Is(err, cluster.Conflict) && attempt < conflictAttempts {
 			continue

@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
@@ -13,6 +14,8 @@ import (
 )
 
 var errUnclear = errors.New("it is not known whether the patch took effect before the server was restarted, and it cannot be sent twice: check the object and run the stage again")
+
+var errReplaced = errors.New("the object was replaced by another of its name while the task was running: run the stage again")
 
 func (a *Actor) patch(ctx context.Context, s *Step, r cluster.Resource, again bool) (*Outcome, error) {
 	if again && s.Unsafe {
@@ -67,50 +70,47 @@ func onlyFor(s *Step) ([]byte, error) {
 	return jsonpatch.MergeMergePatches(s.Patch, []byte(`{"metadata":{"uid":"`+s.UID+`"}}`))
 }
 
+// scale patches the subresource, as kubectl does; the UID keeps it from
+// another object of the name.
 func (a *Actor) scale(ctx context.Context, s *Step, r cluster.Resource) (*Outcome, error) {
-	for attempt := 0; ; attempt++ {
-		current, err := retry(ctx, nil, func() (*unstructured.Unstructured, error) {
-			return a.Client.Subresource(ctx, r, s.Namespace, s.Name, "scale")
-		})
-		if err != nil {
-			return nil, err
-		}
-		if string(current.GetUID()) != s.UID {
-			return nil, errors.New("the object was replaced by another while the task was running")
-		}
-		now, _, _ := unstructured.NestedInt64(current.Object, "spec", "replicas")
-		if now != *s.Replicas {
-			if err := unstructured.SetNestedField(current.Object, *s.Replicas, "spec", "replicas"); err != nil {
-				return nil, err
-			}
-			_, err = retry(ctx, a, func() (*unstructured.Unstructured, error) {
-				return a.Client.UpdateSubresource(ctx, r, s.Namespace, s.Name, "scale", current, a.options("kubectl"))
-			})
-			if cluster.Is(err, cluster.Conflict) && attempt < conflictAttempts {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
-		// The scale object is not the target: what readers must see is that.
-		live, err := a.get(ctx, r, s.Namespace, s.Name)
-		if err != nil {
-			return nil, err
-		}
-		if live == nil {
-			return nil, &cluster.Error{Reason: cluster.NotFound, Err: errors.New("not found")}
-		}
-		out := &Outcome{Object: live, Change: Updated}
-		if a.DryRun { // the server has checked the count and kept the old one
-			out.Before, out.Object = live, live.DeepCopy()
-			if err := unstructured.SetNestedField(out.Object.Object, *s.Replicas, "spec", "replicas"); err != nil {
-				return nil, err
-			}
-		}
-		if now == *s.Replicas {
-			out.Change = Unchanged
-		}
-		return out, nil
+	live, err := a.get(ctx, r, s.Namespace, s.Name)
+	if err != nil {
+		return nil, err
 	}
+	if live == nil {
+		return nil, &cluster.Error{Reason: cluster.NotFound, Err: errors.New("not found")}
+	}
+	if string(live.GetUID()) != s.UID {
+		return nil, errReplaced
+	}
+	if now, _, _ := unstructured.NestedInt64(live.Object, "spec", "replicas"); now == *s.Replicas {
+		return &Outcome{Object: live, Change: Unchanged}, nil
+	}
+	body := fmt.Appendf(nil, `{"metadata":{"uid":%q},"spec":{"replicas":%d}}`, s.UID, *s.Replicas)
+	for attempt := 0; ; attempt++ {
+		_, err := retry(ctx, a, func() (*unstructured.Unstructured, error) {
+			return a.Client.Patch(ctx, r, s.Namespace, s.Name, "scale", types.MergePatchType, body, a.options("kubectl"))
+		})
+		if cluster.Is(err, cluster.Conflict) && attempt < conflictAttempts {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		break
+	}
+	if a.DryRun { // the server has checked the count and kept the old one
+		after := live.DeepCopy()
+		err := unstructured.SetNestedField(after.Object, *s.Replicas, "spec", "replicas")
+		return &Outcome{Object: after, Before: live, Change: Updated}, err
+	}
+	// The scale object is not the target: what readers must see is that.
+	after, err := a.get(ctx, r, s.Namespace, s.Name)
+	if err != nil {
+		return nil, err
+	}
+	if after == nil {
+		return nil, &cluster.Error{Reason: cluster.NotFound, Err: errors.New("not found")}
+	}
+	return &Outcome{Object: after, Before: live, Change: Updated}, nil
 }

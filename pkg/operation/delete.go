@@ -90,7 +90,7 @@ func (d *deletion) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{Result: &ResultPlan{Location: &d.Location}}
+	plan := &Plan{Result: &ResultPlan{Location: p.location(d.Location)}}
 	var grace *int64
 	if d.Options.GracePeriodSeconds.set {
 		if n, err := strconv.ParseInt(strings.TrimSuffix(d.Options.GracePeriodSeconds.s, ".0"), 10, 64); err == nil && n >= 0 {
@@ -140,7 +140,7 @@ func (d *deletion) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	}
 	if len(plan.Steps) == 0 {
 		plan.Lines = append(plan.Lines, "No object matches the label selectors "+selector.String())
-		plan.Steps = append(plan.Steps, Step{Action: Nothing, Kind: d.Kinds[0], Namespace: d.Location, Application: d.App, TaskType: "noop"})
+		plan.Steps = append(plan.Steps, Step{Action: Nothing, Kind: d.Kinds[0], Namespace: *p.location(d.Location), Application: d.App, TaskType: "noop"})
 	}
 	return plan, nil
 }
@@ -151,7 +151,14 @@ type cleanup struct {
 	Manifests []manifest `json:"manifests"`
 }
 
-func (c *cleanup) check() error { return nil }
+func (c *cleanup) check() error {
+	for i, m := range c.Manifests {
+		if err := stored(m); err != nil {
+			return fmt.Errorf("manifests[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
 
 // Validate implements Operation.
 func (c *cleanup) Validate(v *Validation) []string {
@@ -190,7 +197,7 @@ func (c *cleanup) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 		}
 		for i := 0; i < len(versions)-keep; i++ {
 			o := versions[i]
-			if own[o.GetKind()+" "+o.GetNamespace()+" "+o.GetName()] || gone[string(o.GetUID())] {
+			if own[r.Kind+" "+o.GetNamespace()+" "+o.GetName()] || gone[string(o.GetUID())] {
 				continue
 			}
 			gone[string(o.GetUID())] = true

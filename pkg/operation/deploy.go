@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -45,12 +46,12 @@ func (d *deploy) check() error {
 	if _, err := d.LabelSelectors.selector(); err != nil {
 		return err
 	}
-	flat, err := flatten(d.Manifests)
+	flat, err := flatten(d.Manifests, d.size)
 	if err != nil {
 		return err
 	}
 	if len(flat) == 0 && d.Manifest != nil {
-		if flat, err = flatten([]manifest{d.Manifest}); err != nil {
+		if flat, err = flatten([]manifest{d.Manifest}, d.size); err != nil {
 			return err
 		}
 	}
@@ -130,7 +131,7 @@ func (d *deploy) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	}
 	b := newBinder(p.Account.Name, p.Settings.MatchNameOnly, lists...)
 	plan := &Plan{Result: &ResultPlan{Manifests: true, Job: d.job, Created: []spinnaker.Artifact{}}}
-	known := map[string][]*unstructured.Unstructured{}
+	known := map[string][]*metav1.PartialObjectMetadata{}
 	for _, o := range objects {
 		artifact, err := d.prepare(ctx, p, b, o, objects, known)
 		if err != nil {
@@ -195,23 +196,27 @@ func (d *deploy) resolve(ctx context.Context, p *Planner) ([]*planned, error) {
 	var out []*planned
 	for _, m := range d.Manifests {
 		m := runtime.DeepCopyJSON(m)
-		normalize(m)
+		fresh(m)
 		apiVersion, kind := textOf(m, "apiVersion"), textOf(m, "kind")
 		o := &planned{manifest: m, kindText: kindText(apiVersion, kind)}
 		o.name = cmp.Or(metadataText(m, "name"), metadataText(m, "generateName"))
 		if oneOf(o.kindText, "event", "controllerRevision") {
 			return nil, fmt.Errorf("%s: objects of this kind cannot be deployed", spinnaker.FullName(o.kindText, o.name))
 		}
-		var namespaced bool
-		if r, ok := defined[apiVersion+" "+kind]; ok {
-			namespaced = r.Namespaced
-		} else {
-			r, err := p.resource(ctx, func(c *cluster.Catalog) (cluster.Resource, bool) { return c.Exact(apiVersion, kind) }, kind+" in "+apiVersion)
-			if err != nil {
-				return nil, err
-			}
-			o.resource, namespaced = &r, r.Namespaced
+		// What the cluster serves is the truth, also for a kind that the request
+		// defines once more.
+		r, err := p.resource(ctx, func(c *cluster.Catalog) (cluster.Resource, bool) { return c.Exact(apiVersion, kind) }, kind+" in "+apiVersion)
+		var unknown *UnknownKindError
+		here, isDefined := defined[apiVersion+" "+kind]
+		switch {
+		case err == nil:
+			o.resource = &r
+		case isDefined && errors.As(err, &unknown):
+			r = here
+		default:
+			return nil, err
 		}
+		namespaced := r.Namespaced
 		metadata := mapAt(m, "metadata")
 		if namespaced {
 			if override := strings.TrimSpace(d.NamespaceOverride); override != "" {
@@ -232,7 +237,7 @@ func (d *deploy) resolve(ctx context.Context, p *Planner) ([]*planned, error) {
 
 // prepare binds, versions and describes one manifest, and returns the artifact
 // that it will be.
-func (d *deploy) prepare(ctx context.Context, p *Planner, b *binder, o *planned, all []*planned, known map[string][]*unstructured.Unstructured) (spinnaker.Artifact, error) {
+func (d *deploy) prepare(ctx context.Context, p *Planner, b *binder, o *planned, all []*planned, known map[string][]*metav1.PartialObjectMetadata) (spinnaker.Artifact, error) {
 	// The namespace as the manifest says counts for artifacts.
 	location := metadataText(o.manifest, "namespace")
 	if history := annotation(o.manifest, spinnaker.AnnotationMaxHistory); history != "" && (d.Strategy == "RED_BLACK" || d.Strategy == "BLUE_GREEN") {
@@ -243,19 +248,22 @@ func (d *deploy) prepare(ctx context.Context, p *Planner, b *binder, o *planned,
 	b.bind(o.kindText, location, o.manifest)
 
 	generate := metadataText(o.manifest, "name") == ""
-	var existing []*unstructured.Unstructured
+	var existing []*metav1.PartialObjectMetadata
 	versioned := !generate && d.versioned(p, o)
+	if base := edited(o.manifest, o.kindText); versioned && base != "" {
+		o.name = base
+	}
 	if (versioned || annotation(o.manifest, spinnaker.AnnotationSourceCapacity) == "true") && o.resource != nil {
-		key := o.kindText + " " + o.namespace + " " + o.name
-		if _, ok := known[key]; !ok {
-			found, err := versionsOf(ctx, p.Cluster, *o.resource, o.namespace, o.name)
+		key := o.kindText + " " + o.namespace
+		if _, ok := known[key]; !ok && versioned {
+			found, err := metadataOf(ctx, p.Cluster, *o.resource, o.namespace)
 			if err != nil {
 				return spinnaker.Artifact{}, p.fail(err)
 			}
 			known[key] = found
 		}
-		existing = known[key]
 		if versioned {
+			existing = artifactsNamed(known[key], o.name)
 			v, reused := chooseVersion(existing, o.manifest)
 			for _, other := range all {
 				// Another manifest of the same name in this request.
@@ -282,7 +290,11 @@ func (d *deploy) prepare(ctx context.Context, p *Planner, b *binder, o *planned,
 	if o.version != nil {
 		version = *o.version
 	}
-	describe(o.manifest, o.kindText, o.name, location, version, *d.Moniker, p.Settings.labeling(), d.SkipSpecTemplateLabels)
+	plain, err := d.keepsTemplate(ctx, p, o)
+	if err != nil {
+		return spinnaker.Artifact{}, err
+	}
+	describe(o.manifest, o.kindText, o.name, location, version, *d.Moniker, p.Settings.labeling(), d.SkipSpecTemplateLabels || plain)
 	artifact := spinnaker.Artifact{
 		Type: spinnaker.KubernetesArtifactPrefix + o.kindText, Name: o.name, Location: location, Reference: o.name,
 		Metadata: map[string]any{"account": p.Account.Name},
@@ -296,13 +308,30 @@ func (d *deploy) prepare(ctx context.Context, p *Planner, b *binder, o *planned,
 		metadata["name"] = generated(o.name)
 		delete(metadata, "generateName")
 		artifact.Name, artifact.Reference = metadataText(o.manifest, "name"), metadataText(o.manifest, "name")
-		write(metadata, "annotations", map[string]string{markAnnotation: p.Task}, nil)
 		o.isNew = true
 	}
 	return artifact, nil
 }
 
-// markAnnotation holds the task that made an object of a generated name.
+// keepsTemplate says whether a job is there whose template has no labels of
+// ours: it cannot get any, since the template of a job never changes.
+func (d *deploy) keepsTemplate(ctx context.Context, p *Planner, o *planned) (bool, error) {
+	if !oneOf(o.kindText, "job") || o.resource == nil || metadataText(o.manifest, "name") == "" || o.version != nil ||
+		annotation(o.manifest, spinnaker.AnnotationRecreate) == "true" || mapAt(o.manifest, "spec", "template", "metadata") != nil {
+		return false, nil
+	}
+	live, err := p.Cluster.Get(ctx, *o.resource, o.namespace, o.name)
+	if cluster.Is(err, cluster.NotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, p.fail(err)
+	}
+	_, labelled := mapAt(live.Object, "spec", "template", "metadata", "labels")[spinnaker.LabelManagedBy]
+	return !labelled, nil
+}
+
+// markAnnotation holds the task that made an object, and a part of its own.
 const markAnnotation = "task.clouddriver.spinnaker.io/id"
 
 func (d *deploy) versioned(p *Planner, o *planned) bool {
@@ -321,24 +350,22 @@ func (d *deploy) versioned(p *Planner, o *planned) bool {
 }
 
 // keepCapacity puts the live number of replicas into the manifest.
-func keepCapacity(ctx context.Context, p *Planner, o *planned, existing []*unstructured.Unstructured) error {
-	var live *unstructured.Unstructured
-	if o.version != nil {
-		newest := -1
-		for _, e := range existing {
-			if v, ok := versionOf(e); ok && v > newest {
-				newest, live = v, e
-			}
+func keepCapacity(ctx context.Context, p *Planner, o *planned, existing []*metav1.PartialObjectMetadata) error {
+	name, newest := o.name, -1
+	for _, e := range existing {
+		if v, ok := versionOf(e); ok && v > newest {
+			newest, name = v, e.Name
 		}
-	} else {
-		found, err := p.Cluster.Get(ctx, *o.resource, o.namespace, o.name)
-		if err != nil && !cluster.Is(err, cluster.NotFound) {
-			return p.fail(err)
-		}
-		live = found
 	}
-	if live == nil {
+	if o.version != nil && newest < 0 {
 		return nil
+	}
+	live, err := p.Cluster.Get(ctx, *o.resource, o.namespace, name)
+	if cluster.Is(err, cluster.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return p.fail(err)
 	}
 	if replicas, ok, _ := unstructured.NestedInt64(live.Object, "spec", "replicas"); ok {
 		spec := mapAt(o.manifest, "spec")
@@ -359,15 +386,16 @@ func (d *deploy) traffic(ctx context.Context, p *Planner, o *planned, all []*pla
 		return nil
 	}
 	services, err := trafficServices(annotation(o.manifest, spinnaker.AnnotationLoadBalancers))
-	if err != nil {
+	if err != nil || len(services) == 0 {
 		return err
 	}
+	to := attachment{labels: podLabels(o.manifest), by: map[string]string{}}
 	for _, name := range services {
 		selector, err := d.selectorOf(ctx, p, o.namespace, name, all)
 		if err != nil {
 			return err
 		}
-		if err := attach(podLabels(o.manifest), "service "+name, selector); err != nil {
+		if err := to.attach("service "+name, selector); err != nil {
 			return err
 		}
 	}
@@ -394,9 +422,13 @@ func (d *deploy) step(ctx context.Context, p *Planner, o *planned, selected bool
 		Namespace: o.namespace, Name: metadataText(o.manifest, "name"), Manifest: o.manifest,
 		Application: d.Moniker.App, Cluster: annotation(o.manifest, spinnaker.AnnotationCluster), Artifact: o.name,
 	}
+	if cut(s.Application) != s.Application || cut(s.Cluster) != s.Cluster {
+		return s, fmt.Errorf("annotations %s and %s: %d and %d characters, of which %d can be recorded: shorten them", spinnaker.AnnotationApplication, spinnaker.AnnotationCluster,
+			len([]rune(s.Application)), len([]rune(s.Cluster)), recordedMost)
+	}
 	switch strategy := annotation(o.manifest, spinnaker.AnnotationServerApply); {
 	case o.isNew && o.version == nil:
-		s.Action, s.Mark = Create, true
+		s.Action = Create
 	case annotation(o.manifest, spinnaker.AnnotationRecreate) == "true":
 		s.Action = Recreate
 		if o.resource != nil {
@@ -416,14 +448,12 @@ func (d *deploy) step(ctx context.Context, p *Planner, o *planned, selected bool
 	case strategy == "true", strategy == "force-conflicts":
 		s.Action, s.Force = ServerApply, strategy == "force-conflicts"
 	}
-	if o.isNew && o.version != nil {
-		s.Version = o.version
-		if s.Action == Replace || s.Action == ServerApply {
-			// These keep no record of the manifest, by which the object could be
-			// known again as ours.
-			write(mapAt(o.manifest, "metadata"), "annotations", map[string]string{markAnnotation: p.Task}, nil)
-			s.Mark = true
-		}
+	s.Version, s.Reused = o.version, o.version != nil && !o.isNew
+	// By its mark a task knows its own object again: of new objects whose name
+	// others may want as well, and of those that keep no record of the manifest.
+	s.Mark = s.Action == Create || s.Action == Recreate || s.Version != nil && !s.Reused && s.Action != Apply
+	if s.Mark {
+		write(mapAt(o.manifest, "metadata"), "annotations", map[string]string{markAnnotation: p.mark()}, map[string]bool{markAnnotation: true})
 	}
 	return s, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -76,12 +77,49 @@ func describe(manifest map[string]any, kindText, name, namespace string, version
 	if !l.Off {
 		write(metadata, "labels", labels, overwritten)
 	}
+	labelTemplates := !l.Off && !skipTemplateLabels
+	if labelTemplates && oneOf(kindText, "job") {
+		madeMetadata(manifest, "spec", "template")
+	}
 	if template := mapAt(manifest, "spec", "template", "metadata"); template != nil {
 		write(template, "annotations", own, forced)
-		if !l.Off && !skipTemplateLabels {
+		if labelTemplates {
 			write(template, "labels", labels, overwritten)
 		}
 	}
+	if labelTemplates && oneOf(kindText, "cronJob") {
+		for _, path := range [][]string{{"spec", "jobTemplate"}, {"spec", "jobTemplate", "spec", "template"}} {
+			if child := madeMetadata(manifest, path...); child != nil {
+				write(child, "annotations", monikerOnly(own), forced)
+				write(child, "labels", labels, overwritten)
+			}
+		}
+	}
+}
+
+// madeMetadata is the metadata of a template, made where it has none: children
+// are found by the labels that they get from it. nil when there is no template.
+func madeMetadata(manifest map[string]any, path ...string) map[string]any {
+	template := mapAt(manifest, path...)
+	if template == nil {
+		return nil
+	}
+	if template["metadata"] == nil {
+		template["metadata"] = map[string]any{}
+	}
+	return mapAt(template, "metadata")
+}
+
+// monikerOnly leaves out whose artifact an object is: a job that a cron job
+// makes is no version of it.
+func monikerOnly(own map[string]string) map[string]string {
+	out := maps.Clone(own)
+	for _, key := range []string{
+		spinnaker.AnnotationArtifactType, spinnaker.AnnotationArtifactName, spinnaker.AnnotationArtifactLocation, spinnaker.AnnotationArtifactVersion,
+	} {
+		delete(out, key)
+	}
+	return out
 }
 
 func write(metadata map[string]any, key string, values map[string]string, force map[string]bool) {
@@ -93,30 +131,6 @@ func write(metadata map[string]any, key string, values map[string]string, force 
 	for k, v := range values {
 		if _, there := m[k]; !there || force[k] {
 			m[k] = v
-		}
-	}
-}
-
-// normalize turns scalar annotations and labels into the strings that
-// Kubernetes demands, as YAML loses the quotes of "true" and "5".
-func normalize(manifest map[string]any) {
-	for _, metadata := range []map[string]any{mapAt(manifest, "metadata"), mapAt(manifest, "spec", "template", "metadata")} {
-		for _, key := range []string{"annotations", "labels"} {
-			m, ok := metadata[key].(map[string]any)
-			if !ok {
-				if metadata != nil && metadata[key] == nil {
-					delete(metadata, key)
-				}
-				continue
-			}
-			for k, v := range m {
-				switch v := v.(type) {
-				case nil:
-					delete(m, k)
-				case bool, int64, float64, json.Number:
-					m[k] = fmt.Sprint(v)
-				}
-			}
 		}
 	}
 }
@@ -175,16 +189,31 @@ func recordServices(manifest map[string]any, services []string) error {
 	return nil
 }
 
-// attach adds a service's selector to the labels.
-func attach(labels map[string]any, service string, selector map[string]any) error {
+// attachment collects the selectors of services on the labels that they select
+// by.
+type attachment struct {
+	labels map[string]any
+	// by says which service has added a label.
+	by map[string]string
+}
+
+// attach adds a service's selector. Two services may select by one label if
+// they want one value of it.
+func (a *attachment) attach(service string, selector map[string]any) error {
 	if len(selector) == 0 {
 		return fmt.Errorf("%s has no selector, so nothing can be attached to it", service)
 	}
-	for key := range selector {
-		if _, there := labels[key]; there {
+	for _, key := range slices.Sorted(maps.Keys(selector)) {
+		now, there := a.labels[key]
+		other := a.by[key]
+		switch {
+		case !there:
+			a.labels[key], a.by[key] = selector[key], service
+		case other == "":
 			return fmt.Errorf("%s selects by the label %s, which the manifest sets itself: remove the label from the manifest", service, key)
+		case now != selector[key]:
+			return fmt.Errorf("%s selects by the label %s=%v and %s by %s=%v: nothing can be attached to both", other, key, now, service, key, selector[key])
 		}
 	}
-	maps.Copy(labels, selector)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -58,13 +59,16 @@ func (o *patch) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	}
 	s := p.step(Patch, r, live, o.App)
 	s.UID = "" // the body is the caller's, and holds for whatever has the name
-	result := &ResultPlan{Location: &o.Location, Manifests: true}
+	result := &ResultPlan{Location: p.location(o.Location), Manifests: true}
 	cause := o.cause(p)
 	if o.Options.MergeStrategy == "json" {
-		s.PatchType, s.Patch = types.JSONPatchType, o.PatchBody
+		s.PatchType = types.JSONPatchType
+		if s.Patch, err = textsInOperations(o.PatchBody); err != nil {
+			return nil, err
+		}
 		s.Unsafe = repeatable(o.PatchBody) != nil
 		if o.Options.Record {
-			if s.Patch, err = withCause(o.PatchBody, cause, len(live.GetAnnotations()) > 0); err != nil {
+			if s.Patch, err = withCause(s.Patch, cause, len(live.GetAnnotations()) > 0); err != nil {
 				return nil, err
 			}
 		}
@@ -78,8 +82,9 @@ func (o *patch) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	if err := utiljson.Unmarshal(o.PatchBody, &body); err != nil {
 		return nil, err
 	}
+	textsInPatch(body)
 	b := newBinder(p.Account.Name, p.Settings.MatchNameOnly, deref(o.AllArtifacts))
-	b.bind(r.KindText(), o.Location, body)
+	b.bind(r.KindText(), *p.location(o.Location), body)
 	if unbound := b.unbound(deref(o.RequiredArtifacts)); len(unbound) > 0 {
 		var names []string
 		for _, a := range unbound {
@@ -100,6 +105,59 @@ func (o *patch) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 		return nil, err
 	}
 	return &Plan{Steps: []Step{s}, Result: result}, nil
+}
+
+// textsInPatch makes texts of the labels and annotations of a patch, which YAML
+// has taken the quotes from. null stays: it removes.
+func textsInPatch(body map[string]any) {
+	for _, place := range places(body) {
+		for _, key := range []string{"annotations", "labels"} {
+			texts := mapAt(place.metadata, key)
+			for name, v := range texts {
+				if text, ok := scalarText(v); ok {
+					texts[name] = text
+				}
+			}
+		}
+	}
+}
+
+var pathOfTexts = regexp.MustCompile(`^(/spec/template|/spec/jobTemplate|/spec/jobTemplate/spec/template)?/metadata/(labels|annotations)(/[^/]+)?$`)
+
+// textsInOperations does the same for a JSON patch. One that has nothing of it
+// is sent as it was written.
+func textsInOperations(body json.RawMessage) (json.RawMessage, error) {
+	var list []map[string]any
+	if err := utiljson.Unmarshal(body, &list); err != nil {
+		return nil, err
+	}
+	changed := false
+	for _, one := range list {
+		path, _ := one["path"].(string)
+		place := pathOfTexts.FindStringSubmatch(path)
+		if place == nil {
+			continue
+		}
+		texts, isMap := one["value"].(map[string]any)
+		if place[3] != "" {
+			texts, isMap = one, true
+		}
+		if !isMap {
+			continue
+		}
+		for name, v := range texts {
+			if _, isText := v.(string); isText || place[3] != "" && name != "value" {
+				continue
+			}
+			if text, ok := scalarText(v); ok {
+				texts[name], changed = text, true
+			}
+		}
+	}
+	if !changed {
+		return body, nil
+	}
+	return json.Marshal(list)
 }
 
 // cause says who patched; never with what.

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -50,13 +51,17 @@ type Step struct {
 	Name       string            `json:"name"`
 	// Manifest is what is applied, replaced or created.
 	Manifest manifest `json:"manifest,omitempty"`
-	// Version is the number of a new version, whose name must be free.
+	// Version is the number of a version, whose name must be free unless it is
+	// Reused.
 	Version *int `json:"version,omitempty"`
+	Reused  bool `json:"reused,omitempty"`
 	// Mark says that the manifest carries the task's id, which tells our own
 	// object from another's of the same name.
 	Mark bool `json:"mark,omitempty"`
 	// UID is that of the object that is meant; another is left alone.
-	UID        string          `json:"uid,omitempty"`
+	UID string `json:"uid,omitempty"`
+	// Sent is when the object was first about to be made in the place of another.
+	Sent       *time.Time      `json:"sent,omitempty"`
 	PatchType  types.PatchType `json:"patchType,omitempty"`
 	Patch      json.RawMessage `json:"patch,omitempty"`
 	Unsafe     bool            `json:"unsafe,omitempty"` // must not be sent twice
@@ -147,6 +152,8 @@ type Cluster interface {
 	Discover(ctx context.Context) (*cluster.Catalog, error)
 	Get(ctx context.Context, r cluster.Resource, namespace, name string) (*unstructured.Unstructured, error)
 	List(ctx context.Context, r cluster.Resource, namespace, selector string) ([]*unstructured.Unstructured, error)
+	// Metadata lists that of all objects of a kind in a namespace.
+	Metadata(ctx context.Context, r cluster.Resource, namespace string) ([]*metav1.PartialObjectMetadata, error)
 }
 
 // Patient repeats reads that the cluster could not serve at the moment.
@@ -172,6 +179,11 @@ func (p Patient) List(ctx context.Context, r cluster.Resource, namespace, select
 	return retry(ctx, nil, func() ([]*unstructured.Unstructured, error) { return p.Cluster.List(ctx, r, namespace, selector) })
 }
 
+// Metadata implements Cluster.
+func (p Patient) Metadata(ctx context.Context, r cluster.Resource, namespace string) ([]*metav1.PartialObjectMetadata, error) {
+	return retry(ctx, nil, func() ([]*metav1.PartialObjectMetadata, error) { return p.Cluster.Metadata(ctx, r, namespace) })
+}
+
 // Settings are those of all operations.
 type Settings struct {
 	// ManagedBySuffix and NoLabels are kubernetes.v2.managed-by-suffix and the
@@ -180,6 +192,8 @@ type Settings struct {
 	NoLabels        bool
 	// MatchNameOnly is kubernetes.artifact-binding.docker-image=match-name-only.
 	MatchNameOnly bool
+	// OnCancel is jobs.cancelDeletes.
+	OnCancel string
 }
 
 func (s Settings) labeling() labeling {
@@ -200,6 +214,9 @@ type Planner struct {
 	// Application is the request's header.
 	Application string
 	Now         time.Time
+	// Ran lists the jobs that runJob made for an account in an execution; nil
+	// when nothing is recorded.
+	Ran func(ctx context.Context, accountName, execution string) ([]Ran, error)
 }
 
 // resource finds a kind, asking the cluster anew when it is unknown.
@@ -273,8 +290,17 @@ func (p *Planner) namespace(r cluster.Resource, location string) string {
 	return location
 }
 
+// location is where results say that an object is: the namespace that the
+// request names, unless the account has only one.
+func (p *Planner) location(requested string) *string {
+	if only := p.Account.OnlyNamespace(); only != "" {
+		return &only
+	}
+	return &requested
+}
+
 // step begins a step on a live object.
-func (p *Planner) step(action Action, r cluster.Resource, o *unstructured.Unstructured, application string) Step {
+func (p *Planner) step(action Action, r cluster.Resource, o metav1.Object, application string) Step {
 	annotations := o.GetAnnotations()
 	if app := annotations[spinnaker.AnnotationApplication]; app != "" {
 		application = app
@@ -282,11 +308,25 @@ func (p *Planner) step(action Action, r cluster.Resource, o *unstructured.Unstru
 	if application == "" {
 		application = p.Application
 	}
+	application, text := cut(application), cut(annotations[spinnaker.AnnotationCluster])
 	return Step{
 		Action: action, APIVersion: r.APIVersion(), Kind: r.Kind, Resource: &r, Namespace: o.GetNamespace(), Name: o.GetName(), UID: string(o.GetUID()),
-		Application: application, Cluster: annotations[spinnaker.AnnotationCluster], Artifact: annotations[spinnaker.AnnotationArtifactName],
+		Application: application, Cluster: text, Artifact: annotations[spinnaker.AnnotationArtifactName],
 	}
 }
+
+// recordedMost is how many characters of an application and of a cluster the
+// database takes.
+const recordedMost = 256
+
+// cut shortens what an object of others says to what can be recorded.
+func cut(text string) string {
+	runes := []rune(text)
+	return string(runes[:min(len(runes), recordedMost)])
+}
+
+// mark tells the object of one step from all others of its name.
+func (p *Planner) mark() string { return p.Task + "." + generated("") }
 
 const nameAlphabet = "bcdfghjklmnpqrstvwxz2456789"
 

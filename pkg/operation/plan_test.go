@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
@@ -22,8 +24,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// held is what a cluster holds, as a value: what planning reads.
-type held []*unstructured.Unstructured
+// clusterOf is what a cluster holds, as a value: what planning reads.
+type clusterOf []*unstructured.Unstructured
 
 var catalog = cluster.NewCatalog(
 	native("", "v1", "configmaps", "ConfigMap"), native("", "v1", "secrets", "Secret"), native("", "v1", "services", "Service"), native("", "v1", "pods", "Pod"),
@@ -39,10 +41,10 @@ func native(group, version, plural, kind string) cluster.Resource {
 	return cluster.Resource{Group: group, Version: version, Plural: plural, Kind: kind, Namespaced: true, Watchable: true}
 }
 
-func (h held) Catalog(context.Context) (*cluster.Catalog, error)  { return catalog, nil }
-func (h held) Discover(context.Context) (*cluster.Catalog, error) { return catalog, nil }
+func (h clusterOf) Catalog(context.Context) (*cluster.Catalog, error)  { return catalog, nil }
+func (h clusterOf) Discover(context.Context) (*cluster.Catalog, error) { return catalog, nil }
 
-func (h held) Get(_ context.Context, r cluster.Resource, namespace, name string) (*unstructured.Unstructured, error) {
+func (h clusterOf) Get(_ context.Context, r cluster.Resource, namespace, name string) (*unstructured.Unstructured, error) {
 	for _, o := range h {
 		if o.GetAPIVersion() == r.APIVersion() && o.GetKind() == r.Kind && o.GetNamespace() == namespace && o.GetName() == name {
 			return o, nil
@@ -51,7 +53,7 @@ func (h held) Get(_ context.Context, r cluster.Resource, namespace, name string)
 	return nil, &cluster.Error{Reason: cluster.NotFound, Code: http.StatusNotFound, Err: os.ErrNotExist}
 }
 
-func (h held) List(_ context.Context, r cluster.Resource, namespace, selector string) ([]*unstructured.Unstructured, error) {
+func (h clusterOf) List(_ context.Context, r cluster.Resource, namespace, selector string) ([]*unstructured.Unstructured, error) {
 	parsed, err := labels.Parse(selector)
 	if err != nil {
 		return nil, err
@@ -65,6 +67,15 @@ func (h held) List(_ context.Context, r cluster.Resource, namespace, selector st
 	return out, nil
 }
 
+func (h clusterOf) Metadata(ctx context.Context, r cluster.Resource, namespace string) ([]*metav1.PartialObjectMetadata, error) {
+	all, err := h.List(ctx, r, namespace, "")
+	var out []*metav1.PartialObjectMetadata
+	for _, o := range all {
+		out = append(out, meta.AsPartialObjectMetadata(o))
+	}
+	return out, err
+}
+
 // planCase is a file of testdata/plans.
 type planCase struct {
 	// About says what the case shows.
@@ -75,7 +86,7 @@ type planCase struct {
 	Settings  Settings         `json:"settings"`
 }
 
-var generatedName = regexp.MustCompile(`made-[bcdfghjklmnpqrstvwxz2456789]{5}`)
+var generatedName = regexp.MustCompile(`(made-|TASK\.)[bcdfghjklmnpqrstvwxz2456789]{5}`)
 
 // TestPlan_GoldenFiles plans each case of testdata/plans from what its file
 // says that the cluster holds. Regenerate with -update and review the diff.
@@ -115,7 +126,7 @@ func TestPlan_GoldenFiles(t *testing.T) {
 // planText is the plan, or why there is none, as YAML.
 func planText(t *testing.T, c planCase) string {
 	t.Helper()
-	var h held
+	var h clusterOf
 	for _, m := range c.Live {
 		raw, err := json.Marshal(m)
 		if err != nil {
@@ -145,5 +156,5 @@ func planText(t *testing.T, c planCase) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return generatedName.ReplaceAllString(string(out), "made-XXXXX")
+	return generatedName.ReplaceAllString(string(out), "${1}XXXXX")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,33 +32,107 @@ func (a *Actor) delete(ctx context.Context, s *Step, r cluster.Resource) (*Outco
 
 // remove deletes by UID and waits until the object is gone.
 func (a *Actor) remove(ctx context.Context, s *Step, r cluster.Resource, propagation string, grace *int64) error {
+	if err := a.sendDelete(ctx, s, r, propagation, grace); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(a.GoneWithin)
+	if gone, err := a.gone(ctx, s, r, deadline); gone || err != nil {
+		return err
+	}
+	return a.idle(func() error { return a.untilGone(ctx, s, r, deadline) })
+}
+
+func (a *Actor) sendDelete(ctx context.Context, s *Step, r cluster.Resource, propagation string, grace *int64) error {
 	uid, policy := types.UID(s.UID), metav1.DeletionPropagation(propagation)
 	_, err := retry(ctx, a, func() (struct{}, error) {
 		return struct{}{}, a.Client.Delete(ctx, r, s.Namespace, s.Name, metav1.DeleteOptions{
 			Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &policy, GracePeriodSeconds: grace,
 		})
 	})
-	if err != nil && !cluster.Is(err, cluster.NotFound) && !cluster.Is(err, cluster.Conflict) {
-		return err
+	if cluster.Is(err, cluster.NotFound) || cluster.Is(err, cluster.Conflict) {
+		return nil // it is gone, or another is in its place
 	}
-	if gone, err := a.gone(ctx, s, r); gone || err != nil {
-		return err
+	return err
+}
+
+func (a *Actor) idle(wait func() error) error {
+	if a.Idle == nil {
+		return wait()
 	}
-	waiting := func() error { return a.untilGone(ctx, s, r) }
-	if a.Idle != nil {
-		return a.Idle(waiting)
+	return a.Idle(wait)
+}
+
+// Removal is one deletion of several that run side by side.
+type Removal struct {
+	Step    *Step
+	Outcome *Outcome
+	Err     error
+}
+
+// besides is how many deletions are under way at once.
+const besides = 10
+
+// RemoveTogether carries deletions out side by side, and waits for all of them
+// together. again says that they may have been carried out before.
+func (a *Actor) RemoveTogether(ctx context.Context, steps []*Step) []Removal {
+	out := make([]Removal, len(steps))
+	resources := make([]cluster.Resource, len(steps))
+	sideBySide(len(steps), func(i int) {
+		s := steps[i]
+		out[i].Step = s
+		r, err := a.resource(ctx, s)
+		if err == nil {
+			err = a.sendDelete(ctx, s, r, s.Propagated, s.Grace)
+		}
+		resources[i] = r
+		if err != nil {
+			out[i].Err = a.explain(s, r, err)
+		}
+	})
+	deadline := time.Now().Add(a.GoneWithin)
+	waiting := a.idle(func() error {
+		sideBySide(len(steps), func(i int) {
+			if out[i].Err != nil {
+				return
+			}
+			if err := a.untilGone(ctx, steps[i], resources[i], deadline); err != nil {
+				out[i].Err = a.explain(steps[i], resources[i], err)
+			}
+		})
+		return nil
+	})
+	for i := range out {
+		if out[i].Err == nil && waiting != nil {
+			out[i].Err = waiting
+		}
+		if out[i].Err == nil {
+			out[i].Outcome = &Outcome{Change: Deleted, Resource: resources[i]}
+		}
 	}
-	return waiting()
+	return out
+}
+
+func sideBySide(n int, do func(i int)) {
+	slots := make(chan struct{}, besides)
+	var all sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			do(i)
+		})
+	}
+	all.Wait()
 }
 
 // gone says whether the object with the step's UID is.
-func (a *Actor) gone(ctx context.Context, s *Step, r cluster.Resource) (bool, error) {
-	live, err := a.get(ctx, r, s.Namespace, s.Name)
+func (a *Actor) gone(ctx context.Context, s *Step, r cluster.Resource, deadline time.Time) (bool, error) {
+	live, err := a.getUntil(ctx, r, s.Namespace, s.Name, deadline)
 	return err == nil && (live == nil || string(live.GetUID()) != s.UID), err
 }
 
-func (a *Actor) untilGone(ctx context.Context, s *Step, r cluster.Resource) error {
-	deadline := time.Now().Add(a.GoneWithin)
+// untilGone waits, also for an API server that is away: the deletion has begun.
+func (a *Actor) untilGone(ctx context.Context, s *Step, r cluster.Resource, deadline time.Time) error {
 	for wait := pollEvery / 4; ; wait = min(2*wait, 5*pollEvery) {
 		if err := pauseFor(ctx, wait); err != nil {
 			return err
@@ -65,7 +140,7 @@ func (a *Actor) untilGone(ctx context.Context, s *Step, r cluster.Resource) erro
 		if err := a.guard(); err != nil {
 			return err
 		}
-		live, err := a.get(ctx, r, s.Namespace, s.Name)
+		live, err := a.getUntil(ctx, r, s.Namespace, s.Name, deadline)
 		if err != nil {
 			return err
 		}

@@ -9,12 +9,12 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/jackson"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
@@ -103,6 +103,7 @@ var operations = map[string]func() described{
 	"enableManifest":         func() described { return &toggle{enable: true} },
 	"disableManifest":        func() described { return &toggle{} },
 	"runJob":                 func() described { return &runJob{} },
+	"destroyJob":             func() described { return &destroyJob{} },
 	"cleanupArtifacts":       func() described { return &cleanup{} },
 }
 
@@ -114,7 +115,7 @@ type described interface {
 	Operation
 	// check refuses what decodes and makes no sense.
 	check() error
-	named(name string)
+	named(name string, size int)
 }
 
 // Decode makes an operation of a request.
@@ -131,16 +132,14 @@ func Decode(r Request) (Operation, error) {
 	if body := bytes.TrimSpace(r.Body); len(body) == 0 || body[0] != '{' {
 		return nil, invalid("%s: the description must be an object", name)
 	}
-	if err := json.Unmarshal(r.Body, op); err != nil {
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
-			// Embedded structs are ours, not the caller's.
-			field := strings.TrimPrefix(strings.TrimPrefix(wrong.Field, "target."), "base.")
-			return nil, invalid("%s.%s: a JSON %s cannot be used here", name, field, wrong.Value)
+	if err := jackson.Unmarshal(r.Body, op); err != nil {
+		var wrong *jackson.Error
+		if errors.As(err, &wrong) && wrong.Path != "" {
+			return nil, invalid("%s.%v", name, err)
 		}
 		return nil, invalid("%s: %v", name, err)
 	}
-	op.named(name)
+	op.named(name, len(r.Body))
 	if op.AccountName() == "" {
 		return nil, invalid("%s.account: must be given", name)
 	}
@@ -160,10 +159,11 @@ type base struct {
 	Account     string `json:"account"`
 	Credentials string `json:"credentials"`
 	name        string
+	size        int // of the description, in bytes
 }
 
-func (b *base) Name() string      { return b.name }
-func (b *base) named(name string) { b.name = name }
+func (b *base) Name() string                { return b.name }
+func (b *base) named(name string, size int) { b.name, b.size = name, size }
 
 // AccountName prefers account; only when it is absent are credentials read.
 func (b *base) AccountName() string {
@@ -204,6 +204,8 @@ type Validation struct {
 	Account *account.Account
 	// Namespaced tells the scope of a kind, as far as it is known.
 	Namespaced func(kindText string) bool
+	// OnCancel is jobs.cancelDeletes.
+	OnCancel string
 }
 
 // namespace checks one as Java Clouddriver does (operations.md 1.3); one that
@@ -250,20 +252,18 @@ type number struct {
 }
 
 func (n *number) UnmarshalJSON(raw []byte) error {
-	text := string(raw)
-	if text == "null" {
+	if string(raw) == "null" {
 		return nil
 	}
-	if unquoted, err := strconv.Unquote(text); err == nil {
-		if text = strings.TrimSpace(unquoted); text == "" {
-			return nil
-		}
+	said, _ := jackson.Text(raw)
+	if said = strings.TrimSpace(said); said == "" && raw[0] == '"' {
+		return nil
 	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || f != math.Trunc(f) || math.Abs(f) > math.MaxInt32 {
-		return invalid("%s is not a whole number", raw)
+	whole, ok := jackson.Whole(said)
+	if !ok || whole > math.MaxInt32 || whole < math.MinInt32 {
+		return invalid("%s is not a whole number", shortened(string(raw), lineLimit))
 	}
-	n.n, n.set = int64(f), true
+	n.n, n.set = whole, true
 	return nil
 }
 
@@ -278,7 +278,8 @@ func (t *text) UnmarshalJSON(raw []byte) error {
 		return nil
 	}
 	t.set = true
-	if json.Unmarshal(raw, &t.s) != nil {
+	var ok bool
+	if t.s, ok = jackson.Text(raw); !ok {
 		t.s = string(raw)
 	}
 	return nil
@@ -291,12 +292,30 @@ func (m *manifest) UnmarshalJSON(raw []byte) error {
 	if string(raw) == "null" {
 		return nil
 	}
+	if raw[0] != '{' {
+		return invalid("a manifest must be an object")
+	}
 	var out map[string]any
 	if err := utiljson.Unmarshal(raw, &out); err != nil {
 		return err
 	}
 	*m = out
 	return nil
+}
+
+// Trimmed is a request without the members that its operation does not read:
+// Orca sends the context of its whole stage.
+func Trimmed(r Request) Request {
+	name, _, _ := strings.Cut(r.Name, "@")
+	fresh := operations[name]
+	if fresh == nil {
+		return r
+	}
+	body, err := jackson.Known(r.Body, fresh())
+	if err != nil {
+		return r // Decode says what is wrong
+	}
+	return Request{Name: r.Name, Body: body}
 }
 
 func cutGroup(apiVersion string) (group, version string, ok bool) {

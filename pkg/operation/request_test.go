@@ -42,7 +42,7 @@ func TestDecode_RefusesWithTheField(t *testing.T) {
 		{"scaleManifest", `null`, "scaleManifest: the description must be an object"},
 		{"scaleManifest", `[]`, "scaleManifest: the description must be an object"},
 		{"scaleManifest", `{"manifestName":"deployment web","replicas":1}`, "scaleManifest.account: must be given"},
-		{"scaleManifest", `{"account":7}`, "scaleManifest.account: a JSON number cannot be used here"},
+		{"scaleManifest", `{"account":{}}`, "scaleManifest.account: a JSON object cannot be used here"},
 		{"scaleManifest", `{"account":"a","manifestName":"web","replicas":1}`, `scaleManifest.manifestName: "web" is not a kind, one space and a name`},
 		{"scaleManifest", `{"account":"a","manifestName":"deployment  web","replicas":1}`, "scaleManifest.manifestName"},
 		{"scaleManifest", `{` + target + `}`, "scaleManifest.replicas: must be a number"},
@@ -63,7 +63,11 @@ func TestDecode_RefusesWithTheField(t *testing.T) {
 		{"deployManifest", `{"account":"a"}`, "deployManifest.moniker: must be given"},
 		{"deployManifest", `{"account":"a","moniker":{},"manifests":[{"kind":"Pod"}]}`, "deployManifest.manifests[0].apiVersion: must be given"},
 		{"deployManifest", `{"account":"a","moniker":{},"manifests":[{"apiVersion":"v1","kind":"Pod","metadata":[]}]}`, "deployManifest.manifests[0].metadata: must be an object"},
-		{"deployManifest", `{"account":"a","moniker":{},"manifests":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":3}}]}`, "deployManifest.manifests[0].metadata.name: must be a text"},
+		{"deployManifest", `{"account":"a","moniker":{},"manifests":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":{}}}]}`, "deployManifest.manifests[0].metadata.name: must be a text"},
+		{"deployManifest", `{"account":"a","moniker":{},"manifests":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x","labels":["a"]}}]}`, "deployManifest.manifests[0].metadata.labels: must be an object of texts"},
+		{"deployManifest", `{"account":"a","moniker":{},"manifests":[{"apiVersion":"batch/v1","kind":"CronJob","metadata":{"name":"x"},"spec":{"jobTemplate":{"metadata":{"annotations":"text"}}}}]}`, "deployManifest.manifests[0].spec.jobTemplate.metadata.annotations: must be an object of texts"},
+		{"deployManifest", `{"account":"a","moniker":{},"manifests":[{"type":"remote/map/base64","reference":"ref://app/abc"}]}`, "artifact-store.entities.expand"},
+		{"deployManifest", `{"account":"a","moniker":{"app":{}}}`, "deployManifest.moniker.app: a JSON object cannot be used here"},
 		{"deployManifest", `{"account":"a","moniker":{},"manifests":["x"]}`, "deployManifest"},
 		{"runJob", `{"account":"a"}`, "runJob.manifest: must be given"},
 	} {
@@ -197,7 +201,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			v := &Validation{Account: &account.Account{Name: "a", Namespaces: []string{"ns"}}, Namespaced: func(string) bool { return true }}
 			op.Validate(v)
-			p := &Planner{Account: &account.Account{Name: "a"}, Cluster: held{}, Task: "T"}
+			p := &Planner{Account: &account.Account{Name: "a"}, Cluster: clusterOf{}, Task: "T"}
 			if plan, err := op.Plan(t.Context(), p); err == nil {
 				if _, err := json.Marshal(plan); err != nil {
 					t.Errorf("a plan that cannot be recorded: %v", err)

@@ -12,8 +12,19 @@ import (
 // retry repeats what may be repeated: calls that did not reach the server or
 // that it could not serve. a is nil for reads.
 func retry[T any](ctx context.Context, a *Actor, call func() (T, error)) (T, error) {
-	const most = 4
-	wait := 250 * time.Millisecond
+	return retryUntil(ctx, a, time.Time{}, call)
+}
+
+const (
+	retryAttempts = 4
+	retryFirst    = 250 * time.Millisecond
+	retryLongest  = 10 * time.Second
+)
+
+// retryUntil repeats at least as often as retry, and until then: between a
+// deletion and what is to follow it there is no way back.
+func retryUntil[T any](ctx context.Context, a *Actor, until time.Time, call func() (T, error)) (T, error) {
+	wait := retryFirst
 	for attempt := 1; ; attempt++ {
 		if a != nil {
 			if err := a.guard(); err != nil {
@@ -22,22 +33,42 @@ func retry[T any](ctx context.Context, a *Actor, call func() (T, error)) (T, err
 			}
 		}
 		out, err := call()
-		var e *cluster.Error
-		if err == nil || attempt == most || !errors.As(err, &e) || (e.Reason != cluster.Unavailable && e.Reason != cluster.Throttled) || ctx.Err() != nil {
+		patient := time.Now().Before(until)
+		if err == nil || ctx.Err() != nil || attempt >= retryAttempts && !patient || !passing(err, patient) {
 			return out, err
 		}
-		if strings.Contains(e.Error(), "webhook") {
-			return out, err // it has had its time-out
+		var e *cluster.Error
+		if errors.As(err, &e) && e.RetryAfter > 0 {
+			wait = min(time.Duration(e.RetryAfter)*time.Second, retryLongest)
 		}
-		const longest = 10 * time.Second
-		if e.RetryAfter > 0 {
-			wait = min(time.Duration(e.RetryAfter)*time.Second, longest)
+		if patient {
+			wait = min(wait, max(time.Until(until), retryFirst), 2*time.Second)
 		}
 		if pauseFor(ctx, wait) != nil {
 			return out, err
 		}
 		wait *= 2
 	}
+}
+
+// passing says whether an error may be gone with the next attempt. A webhook
+// that does not answer has had its time-out, unless there is no way back.
+func passing(err error, patient bool) bool {
+	var e *cluster.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	if e.Reason == cluster.Unavailable && strings.Contains(e.Error(), "webhook") {
+		return patient
+	}
+	return e.Reason == cluster.Unavailable || e.Reason == cluster.Throttled || patient && held(err)
+}
+
+// held says whether an object that is being deleted still holds what its
+// successor needs: its part of a quota, its address, its port.
+func held(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "exceeded quota") || strings.Contains(text, "already allocated")
 }
 
 func pauseFor(ctx context.Context, d time.Duration) error {

@@ -43,9 +43,15 @@ func (o *restart) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 // capable reads the target and refuses kinds that lack a capability
 // (operations.md 3.2).
 func (p *Planner) capable(ctx context.Context, t target, capability string, kinds ...string) (cluster.Resource, *unstructured.Unstructured, error) {
-	kind, _, _ := t.split()
-	if !oneOf(kind, kinds...) {
-		return cluster.Resource{}, nil, fmt.Errorf("%s: the kind %s does not support %s", t.ManifestName, kind, capability)
+	text, _, _ := t.split()
+	if !oneOf(text, kinds...) { // it may be one of kubectl's names of the kind
+		r, err := p.kind(ctx, text)
+		if err != nil {
+			return r, nil, err
+		}
+		if !oneOf(r.KindText(), kinds...) {
+			return r, nil, fmt.Errorf("%s: the kind %s does not support %s", t.ManifestName, r.KindText(), capability)
+		}
 	}
 	return p.target(ctx, t)
 }

@@ -6,7 +6,7 @@ import (
 	"reflect"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
@@ -18,54 +18,46 @@ const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
 // versionsOf lists the live versions of an artifact, oldest first. They are
 // read live: a cache may be behind another's deploy.
-func versionsOf(ctx context.Context, c Cluster, r cluster.Resource, namespace, name string) ([]*unstructured.Unstructured, error) {
-	all, err := c.List(ctx, r, namespace, "")
-	if err != nil {
-		if cluster.Is(err, cluster.NotFound) {
-			return nil, nil
-		}
-		return nil, err
-	}
-	return artifactsNamed(all, name), nil
+func versionsOf(ctx context.Context, c Cluster, r cluster.Resource, namespace, name string) ([]*metav1.PartialObjectMetadata, error) {
+	all, err := metadataOf(ctx, c, r, namespace)
+	return artifactsNamed(all, name), err
 }
 
-func artifactsNamed(all []*unstructured.Unstructured, name string) []*unstructured.Unstructured {
-	var out []*unstructured.Unstructured
+// metadataOf lists that of a whole kind: objects of former releases lack the
+// labels that could choose among them.
+func metadataOf(ctx context.Context, c Cluster, r cluster.Resource, namespace string) ([]*metav1.PartialObjectMetadata, error) {
+	all, err := c.Metadata(ctx, r, namespace)
+	if cluster.Is(err, cluster.NotFound) {
+		return nil, nil
+	}
+	return all, err
+}
+
+func artifactsNamed(all []*metav1.PartialObjectMetadata, name string) []*metav1.PartialObjectMetadata {
+	var out []*metav1.PartialObjectMetadata
 	for _, o := range all {
-		a := o.GetAnnotations()
-		if a[spinnaker.AnnotationArtifactType] != "" && a[spinnaker.AnnotationArtifactName] == name {
+		if o.Annotations[spinnaker.AnnotationArtifactType] != "" && o.Annotations[spinnaker.AnnotationArtifactName] == name {
 			out = append(out, o)
 		}
 	}
-	slices.SortStableFunc(out, older)
+	slices.SortStableFunc(out, func(a, b *metav1.PartialObjectMetadata) int { return older(a, b) })
 	return out
 }
 
-// older orders by creation, and by version where that is equal.
-func older(a, b *unstructured.Unstructured) int {
-	ta, tb := a.GetCreationTimestamp(), b.GetCreationTimestamp()
-	if order := ta.Compare(tb.Time); order != 0 {
-		return order
-	}
-	va, _ := versionOf(a)
-	vb, _ := versionOf(b)
-	return va - vb
-}
-
-func versionOf(o *unstructured.Unstructured) (int, bool) {
+func versionOf(o metav1.Object) (int, bool) {
 	return spinnaker.ParseVersion(o.GetAnnotations()[spinnaker.AnnotationArtifactVersion])
 }
 
 // chooseVersion takes the oldest version that was deployed with the same
-// content, or the next number (operations.md 4.3).
-func chooseVersion(existing []*unstructured.Unstructured, manifest map[string]any) (version int, reused bool) {
+// content and stays, or the next number (operations.md 4.3).
+func chooseVersion(existing []*metav1.PartialObjectMetadata, manifest map[string]any) (version int, reused bool) {
 	next := 0
 	for _, o := range existing {
 		v, ok := versionOf(o)
 		if !ok {
 			continue
 		}
-		if sameContent(o, manifest) {
+		if o.DeletionTimestamp == nil && sameContent(o, manifest) {
 			return v, true
 		}
 		next = max(next, v+1)
@@ -75,7 +67,7 @@ func chooseVersion(existing []*unstructured.Unstructured, manifest map[string]an
 
 // sameContent compares all but the metadata with what an object was deployed
 // with. Of secrets it is only looked at here.
-func sameContent(o *unstructured.Unstructured, manifest map[string]any) bool {
+func sameContent(o metav1.Object, manifest map[string]any) bool {
 	stored := o.GetAnnotations()[lastApplied]
 	var before map[string]any
 	if stored == "" || utiljson.Unmarshal([]byte(stored), &before) != nil {
@@ -98,9 +90,12 @@ func withoutMetadata(m map[string]any) map[string]any {
 func setVersion(manifest map[string]any, name string, version int) {
 	metadata := mapAt(manifest, "metadata")
 	metadata["name"] = name + "-" + spinnaker.VersionText(version)
-	for _, m := range []map[string]any{metadata, mapAt(manifest, "spec", "template", "metadata")} {
+	for _, place := range places(manifest) {
+		m := place.metadata
 		if a, ok := m["annotations"].(map[string]any); ok {
-			a[spinnaker.AnnotationArtifactVersion] = spinnaker.VersionText(version)
+			if _, there := a[spinnaker.AnnotationArtifactVersion]; there {
+				a[spinnaker.AnnotationArtifactVersion] = spinnaker.VersionText(version)
+			}
 			a[spinnaker.AnnotationSequence] = fmt.Sprint(version)
 		}
 		if l, ok := m["labels"].(map[string]any); ok {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/api"
 )
 
 // front stands before the API. Orca repeats a POST that is answered 503, and
@@ -93,7 +95,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Connection", "close")
 	w.WriteHeader(http.StatusServiceUnavailable)
 	body, err := json.Marshal(map[string]any{
-		"error": http.StatusText(http.StatusServiceUnavailable), "message": why, "status": http.StatusServiceUnavailable, "timestamp": time.Now().UnixMilli(),
+		"error": http.StatusText(http.StatusServiceUnavailable), "message": why, "status": http.StatusServiceUnavailable, "timestamp": api.Timestamp(time.Now()),
 	})
 	if err == nil {
 		_, _ = w.Write(body) // the caller may be gone

@@ -141,7 +141,7 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		Index: s.Index, Cache: s.cache, Fleet: s.Fleet, Accounts: s.Accounts, Providers: s.providers, Resources: s.Store, History: s.Store,
 		Tasks: s.Tasks, Clients: api.ClientFunc(s.Fleet.Client), Live: live, Ledger: others,
 		Version: o.Version, Down: s.down, Front50: front50Of(c.Services.Front50), Fallback: other,
-		Jobs: api.Jobs{HidePodStatus: !c.Kubernetes.Jobs.DetailedPodStatus, KeepOnCancel: !c.Jobs.CancelDeletes}, CustomKinds: customKinds, VerboseRequests: c.Log.VerboseRequests,
+		Jobs: api.Jobs{HidePodStatus: !c.Kubernetes.Jobs.DetailedPodStatus, OnCancel: c.Jobs.CancelDeletes}, CustomKinds: customKinds, VerboseRequests: c.Log.VerboseRequests,
 		Limits: c.Server, GiveUpAfter: c.Watch.GiveUpAfter, Credentials: c.Credentials, Closing: s.closing, Ending: s.ending,
 		Metrics: s.metrics.Handler(), Observe: s.metrics.Observe, Log: log,
 	})
@@ -180,6 +180,7 @@ func (s *Service) newTasks(c *config.Config) (*task.Runner, error) {
 		Drain: time.Duration(c.Admin.Tasks.ShutdownWaitSeconds) * time.Second, GoneWithin: c.Tasks.DeleteTimeout,
 		Operations: operation.Settings{
 			ManagedBySuffix: c.Kubernetes.V2.ManagedBySuffix, NoLabels: !c.Kubernetes.V2.ApplyAppLabels, MatchNameOnly: c.Kubernetes.ArtifactBinding.MatchNameOnly(),
+			OnCancel: c.Jobs.CancelDeletes,
 		},
 	}, s.log), nil
 }
@@ -212,7 +213,7 @@ func (s *Service) down(ctx context.Context) error {
 	case <-s.closing:
 		return errors.New("shutting down")
 	default:
-		return s.Store.Ping(ctx)
+		return s.Store.Check(ctx)
 	}
 }
 

@@ -235,6 +235,9 @@ func (sqliteDialect) where(o Options) string { return "SQLite file " + o.Path }
 
 func (sqliteDialect) connector(o Options, _ bool) (driver.Connector, error) {
 	q := url.Values{
+		// The file is made when it is opened first, never in the place of one
+		// that is away for a moment.
+		"mode": {"rw"},
 		// Immediate transactions wait for their turn instead of failing in the
 		// middle.
 		"_txlock": {"immediate"},

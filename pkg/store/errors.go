@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -25,7 +26,7 @@ var (
 	// ErrExists is returned for a name that is taken.
 	ErrExists = errors.New("already exists")
 	// ErrUnavailable is returned while the database cannot be reached, is
-	// overloaded, is read-only or has no space left. Nothing was changed, and
+	// overloaded, is read-only, has no space left or has lost its tables. Nothing was changed, and
 	// the same call may succeed later.
 	ErrUnavailable = errors.New("the database is not available")
 	// ErrTooLarge is returned for what is larger than the database takes.
@@ -48,6 +49,9 @@ const (
 	mysqlKilled       = 1317
 	mysqlConnKilled   = 1927
 	mysqlPacket       = 1153
+	mysqlNoTable      = 1146
+	mysqlNoDatabase   = 1049
+	mysqlNoneSelected = 1046
 )
 
 // classify marks errors that say nothing about the statement with
@@ -84,7 +88,7 @@ func away(err error) bool {
 	if errors.As(err, &m) {
 		switch m.Number {
 		case mysqlDeadlock, mysqlLockWait, mysqlConnections, mysqlUserConns, mysqlShutdown, mysqlDiskFull, mysqlTableFull,
-			mysqlReadOnly, mysqlReadOnlyMode, mysqlSuperOnly, mysqlKilled, mysqlConnKilled:
+			mysqlReadOnly, mysqlReadOnlyMode, mysqlSuperOnly, mysqlKilled, mysqlConnKilled, mysqlNoTable, mysqlNoDatabase, mysqlNoneSelected:
 			return true
 		}
 		return false
@@ -92,10 +96,10 @@ func away(err error) bool {
 	if code, ok := sqliteCode(err); ok {
 		switch code & 0xff { // the primary code; the rest tells variants apart
 		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL,
-			sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_INTERRUPT:
+			sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_NOTADB:
 			return true
 		}
-		return false
+		return strings.Contains(err.Error(), "no such table") // of a database that has lost its own
 	}
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||

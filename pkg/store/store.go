@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,10 +57,13 @@ type MySQL struct {
 
 // Store is the database.
 type Store struct {
-	db      *sql.DB
+	// db is another one after the SQLite file was replaced.
+	db      atomic.Pointer[statements]
+	file    *sqliteFile // nil for MySQL
 	dialect dialect
 	options Options
 	unlock  func()
+	batches batches
 }
 
 // Open connects; it changes nothing in the database. Migrate comes next.
@@ -70,30 +74,61 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{options: o, unlock: func() {}}
 	if o.MySQL != nil {
 		s.dialect = mysqlDialect{}
+		// One here as well: transactions that add to the ends of the same tables
+		// wait for each other's locks.
+		s.batches.writers = 1
 	} else {
 		s.dialect = sqliteDialect{}
+		s.batches.writers = 1
 		unlock, err := waitForFile(ctx, o)
 		if err != nil {
 			return nil, err
 		}
 		s.unlock = unlock
+		if s.file, err = openSQLiteFile(o.Path); err != nil {
+			s.unlock()
+			return nil, err
+		}
 	}
-	connector, err := s.connector(false)
-	if err != nil {
+	if err := s.connect(); err != nil {
 		s.unlock()
 		return nil, err
 	}
-	s.db = sql.OpenDB(connector)
-	s.db.SetMaxOpenConns(o.MaxOpen)
-	s.db.SetMaxIdleConns(o.MaxIdle)
-	s.db.SetConnMaxLifetime(o.Lifetime)
 	pinging, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	if err := s.db.PingContext(pinging); err != nil {
+	if err := s.db.Load().db.PingContext(pinging); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("connect to %s: %w", s.dialect.where(o), classify(err))
 	}
 	return s, nil
+}
+
+// connect opens a pool of connections in the place of the one before it.
+func (s *Store) connect() error {
+	connector, err := s.connector(false)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(s.options.MaxOpen)
+	db.SetMaxIdleConns(s.options.MaxIdle)
+	db.SetConnMaxLifetime(s.options.Lifetime)
+	if before := s.db.Swap(&statements{db: db, held: map[string]*sql.Stmt{}}); before != nil {
+		_ = before.db.Close() // what is under way on the file that was replaced fails
+	}
+	return nil
+}
+
+// pool is where queries go. An SQLite file that was replaced is opened anew; one
+// that is not where it was is waited for, since what is written to it might be
+// lost.
+func (s *Store) pool() (*statements, error) {
+	if s.file != nil {
+		if err := s.file.inPlace(s.connect); err != nil {
+			return nil, err
+		}
+	}
+	return s.db.Load(), nil
 }
 
 // waitForFile locks the SQLite file. A process that ends, or was just killed, may
@@ -129,14 +164,22 @@ func (s *Store) connector(migrating bool) (driver.Connector, error) {
 	return c, nil
 }
 
-// Ping says whether the database answers.
-func (s *Store) Ping(ctx context.Context) error {
-	return s.read(ctx, func(ctx context.Context, _ queryer) error { return s.db.PingContext(ctx) })
+// Check says whether the database can be used: it answers, has its tables, and
+// takes writes.
+func (s *Store) Check(ctx context.Context) error {
+	return s.inTx(ctx, func(ctx context.Context, q queryer) error {
+		for _, table := range []string{"clouddriver_tasks", "clouddriver_task_history", "clouddriver_task_steps", "clouddriver_writes", "kubernetes_resources", "kubernetes_providers"} {
+			if _, err := exists(ctx, q, "SELECT 1 FROM "+table+" WHERE 1 = 0"); err != nil {
+				return fmt.Errorf("table %s: %w", table, err)
+			}
+		}
+		return exec(ctx, q, "UPDATE clouddriver_markers SET version = version WHERE name = ''") // there is no such marker
+	})
 }
 
 // Close ends all connections and lets another process have the SQLite file.
 func (s *Store) Close() {
-	_ = s.db.Close() // statements under way fail by themselves
+	_ = s.db.Load().db.Close() // statements under way fail by themselves
 	s.unlock()
 }
 
@@ -175,22 +218,35 @@ func (s *Store) transact(ctx context.Context, readOnly bool, f func(ctx context.
 }
 
 func (s *Store) once(ctx context.Context, readOnly bool, f func(ctx context.Context, q queryer) error) error {
-	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: readOnly})
+	db, err := s.pool()
 	if err != nil {
 		return err
 	}
-	if err := f(ctx, tx); err != nil {
+	tx, err := db.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: readOnly})
+	if err != nil {
+		return err
+	}
+	q := preparing{kept: db, tx: tx, missed: &[]string{}}
+	if err := f(ctx, q); err != nil {
 		_ = tx.Rollback() // the first error tells more
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	q.prepareMissed(ctx)
+	return nil
 }
 
 // read runs f outside of a transaction within the deadline.
 func (s *Store) read(ctx context.Context, f func(ctx context.Context, q queryer) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
-	return classify(f(ctx, s.db))
+	db, err := s.pool()
+	if err != nil {
+		return err
+	}
+	return classify(f(ctx, preparing{kept: db}))
 }
 
 // each calls scan for every row of a query.

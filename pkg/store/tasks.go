@@ -32,8 +32,13 @@ type Task struct {
 	State         string
 	Owner         string
 	Fence         int64
-	Started       time.Time
-	Ended         time.Time // zero while it runs
+	// Expires is when its owner's lease ends, in milliseconds by the database's
+	// clock.
+	Expires int64
+	// Stalled is how many owners in a row were lost without getting on.
+	Stalled int
+	Started time.Time
+	Ended   time.Time // zero while it runs
 	// Context is JSON of who asked, for the log and for those that go on.
 	Context string
 	// Request are the operations; it is read only for those who go on with the
@@ -60,17 +65,20 @@ type TaskStep struct {
 // CreateTask records a task. When there is one of the same request already,
 // that one is returned with created false.
 func (s *Store) CreateTask(ctx context.Context, t Task, life time.Duration) (recorded Task, created bool, err error) {
-	err = s.inTx(ctx, func(ctx context.Context, q queryer) error {
+	err = s.together(ctx, true, func(ctx context.Context, q queryer) error {
 		err := exec(ctx, q, `INSERT INTO clouddriver_tasks (id, request_id, state, owner, fence, expires_at, started_at, context, key_id, request)
 			VALUES (?, ?, ?, ?, 1, `+s.dialect.milliseconds()+` + ?, `+s.dialect.milliseconds()+`, ?, ?, ?)`,
 			t.ID, t.RequestID, TaskRunning, t.Owner, life.Milliseconds(), t.Context, t.Request.KeyID, t.Request.Text)
 		if err != nil {
 			return err
 		}
-		return addHistory(ctx, q, t.ID, t.History)
+		if len(t.History) == 0 {
+			return nil
+		}
+		return insertHistory(ctx, q, t.ID, 0, t.History)
 	})
 	if err == nil {
-		t.State, t.Fence = TaskRunning, 1
+		t.State, t.Fence, t.Started = TaskRunning, 1, time.Now()
 		return t, true, nil
 	}
 	if !errors.Is(err, ErrExists) {
@@ -85,12 +93,17 @@ func addHistory(ctx context.Context, q queryer, id string, lines []HistoryLine) 
 		return nil
 	}
 	var next sql.NullInt64
+	// Not within the insertion: that would lock the end of the table.
 	if err := each(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&next) }, "SELECT MAX(position) + 1 FROM clouddriver_task_history WHERE task_id = ?", id); err != nil {
 		return err
 	}
+	return insertHistory(ctx, q, id, next.Int64, lines)
+}
+
+func insertHistory(ctx context.Context, q queryer, id string, next int64, lines []HistoryLine) error {
 	args := make([]any, 0, 4*len(lines))
 	for i, l := range lines {
-		args = append(args, id, next.Int64+int64(i), l.Phase, l.Status)
+		args = append(args, id, next+int64(i), l.Phase, l.Status)
 	}
 	return exec(ctx, q, "INSERT INTO clouddriver_task_history (task_id, position, phase, status) VALUES (?, ?, ?, ?)"+strings.Repeat(", (?, ?, ?, ?)", len(lines)-1), args...)
 }
@@ -151,7 +164,7 @@ func (s *Store) tasks(ctx context.Context, withRequest bool, where string, args 
 			var t Task
 			var started, ended int64
 			var request, result sql.NullString
-			if err := rows.Scan(&t.ID, &t.RequestID, &t.State, &t.Owner, &t.Fence, &started, &ended, &t.Context, &t.Request.KeyID, &request, &result, &t.Kept); err != nil {
+			if err := rows.Scan(&t.ID, &t.RequestID, &t.State, &t.Owner, &t.Fence, &t.Expires, &started, &ended, &t.Context, &t.Request.KeyID, &request, &result, &t.Kept); err != nil {
 				return err
 			}
 			t.Started = time.UnixMilli(started)
@@ -161,22 +174,50 @@ func (s *Store) tasks(ctx context.Context, withRequest bool, where string, args 
 			t.Request.Text, t.Result = request.String, result.String
 			out = append(out, t)
 			return nil
-		}, "SELECT id, request_id, state, owner, fence, started_at, ended_at, context, key_id, "+requestColumn+", result, request IS NOT NULL FROM clouddriver_tasks WHERE "+where, args...)
+		}, "SELECT id, request_id, state, owner, fence, expires_at, started_at, ended_at, context, key_id, "+requestColumn+", result, request IS NOT NULL FROM clouddriver_tasks WHERE "+where, args...)
 	})
 	return out, err
 }
 
 func (s *Store) history(ctx context.Context, id string) ([]HistoryLine, error) {
 	var out []HistoryLine
+	err := s.read(ctx, func(ctx context.Context, q queryer) (err error) {
+		out, err = historyOf(ctx, q, id)
+		return err
+	})
+	return out, err
+}
+
+func historyOf(ctx context.Context, q queryer, id string) ([]HistoryLine, error) {
+	var out []HistoryLine
+	err := each(ctx, q, func(rows *sql.Rows) error {
+		var l HistoryLine
+		if err := rows.Scan(&l.Phase, &l.Status); err != nil {
+			return err
+		}
+		out = append(out, l)
+		return nil
+	}, "SELECT phase, status FROM clouddriver_task_history WHERE task_id = ? ORDER BY position", id)
+	return out, err
+}
+
+// TaskWrites lists what the operations of a name wrote for an account in one
+// pipeline execution, oldest first; is tells by a task's context whether it was
+// of the execution.
+func (s *Store) TaskWrites(ctx context.Context, account, operation string, is func(taskContext string) bool) ([]Write, error) {
+	var out []Write
 	err := s.read(ctx, func(ctx context.Context, q queryer) error {
 		return each(ctx, q, func(rows *sql.Rows) error {
-			var l HistoryLine
-			if err := rows.Scan(&l.Phase, &l.Status); err != nil {
+			var w Write
+			var said string
+			if err := rows.Scan(&w.TaskID, &w.Kind, &w.Namespace, &w.Name, &w.UID, &said); err != nil {
 				return err
 			}
-			out = append(out, l)
+			if is(said) {
+				out = append(out, w)
+			}
 			return nil
-		}, "SELECT phase, status FROM clouddriver_task_history WHERE task_id = ? ORDER BY position", id)
+		}, "SELECT w.task_id, w.kind, w.namespace, w.name, w.uid, t.context FROM clouddriver_writes w JOIN clouddriver_tasks t ON t.id = w.task_id WHERE w.account = ? AND w.operation = ? AND w.deleted = 0 ORDER BY w.seq", account, operation)
 	})
 	return out, err
 }
@@ -269,20 +310,54 @@ func (s *Store) RetryTask(ctx context.Context, t *Task, owner string, life time.
 	return s.takeOver(ctx, t, owner, life, TaskRetryable)
 }
 
+// The lines of a history that say that a task has a new owner. Those at its end
+// tell how many owners have come to nothing.
+const (
+	takenOver  = "Taken over by "
+	handedOver = "Handed over to "
+)
+
+// takeOver makes another the owner of a task that is still as it was read: one
+// whose lease was renewed meanwhile stays with its owner.
 func (s *Store) takeOver(ctx context.Context, t *Task, owner string, life time.Duration, state string) error {
+	stalled := 0
+	var history []HistoryLine
 	err := s.inTx(ctx, func(ctx context.Context, q queryer) error {
-		if err := s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, owner = ?, fence = fence + 1, ended_at = 0, result = NULL, key_id = ?, request = ?, expires_at = "+s.dialect.milliseconds()+" + ? WHERE id = ? AND fence = ? AND state = ?",
-			TaskRunning, owner, t.Request.KeyID, t.Request.Text, life.Milliseconds(), t.ID, t.Fence, state); err != nil {
+		if err := s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, owner = ?, fence = fence + 1, ended_at = 0, result = NULL, key_id = ?, request = ?, expires_at = "+s.dialect.milliseconds()+" + ? WHERE id = ? AND fence = ? AND state = ? AND expires_at = ?",
+			TaskRunning, owner, t.Request.KeyID, t.Request.Text, life.Milliseconds(), t.ID, t.Fence, state, t.Expires); err != nil {
 			return err
 		}
-		line := HistoryLine{"ORCHESTRATION", "Taken over by " + owner + " from " + t.Owner}
-		return addHistory(ctx, q, t.ID, []HistoryLine{line})
+		lines, err := historyOf(ctx, q, t.ID)
+		if err != nil {
+			return err
+		}
+		line := HistoryLine{"ORCHESTRATION", takenOver + owner + " from " + t.Owner}
+		if t.Expires == 0 { // given up by an owner that was asked to stop
+			line.Status = handedOver + owner + " from " + t.Owner
+		}
+		history = append(lines, line)
+		stalled = lostOwners(history)
+		return insertHistory(ctx, q, t.ID, int64(len(lines)), []HistoryLine{line})
 	})
 	if err == nil {
-		t.Owner, t.State = owner, TaskRunning
+		t.Owner, t.State, t.Stalled, t.History = owner, TaskRunning, stalled, history
 		t.Fence++
 	}
 	return err
+}
+
+// lostOwners counts the take-overs since a task last got on.
+func lostOwners(lines []HistoryLine) int {
+	n := 0
+	for _, l := range slices.Backward(lines) {
+		switch {
+		case strings.HasPrefix(l.Status, takenOver):
+			n++
+		case !strings.HasPrefix(l.Status, handedOver):
+			return n
+		}
+	}
+	return n
 }
 
 // guarded runs an update that must find its row.
@@ -299,18 +374,20 @@ func (s *Store) guarded(ctx context.Context, q queryer, query string, args ...an
 
 // Record is what a task has got on by.
 type Record struct {
-	History   []HistoryLine
-	Step      *TaskStep
+	History []HistoryLine
+	// Steps are those that are through, or a plan. They are recorded together
+	// or not at all.
+	Steps     []TaskStep
 	Writes    []Write
 	Resources []Resource
 	// State ends the task unless it is empty; Result is then its result.
 	State, Result string
 }
 
-// RecordTask writes a record as a whole, if the task is still the owner's;
-// ErrFenced if not.
+// RecordTask writes a record as a whole, if the task is still the owner's, and
+// adds its lines to the task's; ErrFenced if not.
 func (s *Store) RecordTask(ctx context.Context, t *Task, r Record) error {
-	return s.inTx(ctx, func(ctx context.Context, q queryer) error {
+	err := s.together(ctx, false, func(ctx context.Context, q queryer) error {
 		var err error
 		if r.State == "" {
 			// Found or not is what counts; the heartbeat keeps the time.
@@ -322,22 +399,19 @@ func (s *Store) RecordTask(ctx context.Context, t *Task, r Record) error {
 		if err != nil {
 			return err
 		}
-		if st := r.Step; st != nil && st.Step != StepPlan {
-			// A commit whose answer was lost is repeated, and must add nothing.
-			done, err := exists(ctx, q, "SELECT 1 FROM clouddriver_task_steps WHERE task_id = ? AND operation = ? AND step = ?", t.ID, st.Operation, st.Step)
-			if err != nil || done {
+		if len(r.History) > 0 {
+			// A commit whose answer was lost is repeated, and must add nothing: the
+			// line's position is taken then.
+			if err := insertHistory(ctx, q, t.ID, int64(len(t.History)), r.History); err != nil {
 				return err
 			}
-		}
-		if err := addHistory(ctx, q, t.ID, r.History); err != nil {
-			return err
 		}
 		if r.State != "" {
 			if err := exec(ctx, q, "DELETE FROM clouddriver_task_steps WHERE task_id = ?", t.ID); err != nil {
 				return err
 			}
 		}
-		if st := r.Step; st != nil {
+		for _, st := range r.Steps {
 			if err := exec(ctx, q, "INSERT INTO clouddriver_task_steps (task_id, operation, step, key_id, body) VALUES (?, ?, ?, ?, ?)"+s.dialect.upsert("task_id, operation, step")+
 				"key_id = "+s.dialect.incoming("key_id")+", body = "+s.dialect.incoming("body"), t.ID, st.Operation, st.Step, st.Body.KeyID, st.Body.Text); err != nil {
 				return err
@@ -355,6 +429,13 @@ func (s *Store) RecordTask(ctx context.Context, t *Task, r Record) error {
 		}
 		return nil
 	})
+	if errors.Is(err, ErrExists) {
+		err = nil
+	}
+	if err == nil {
+		t.History = append(t.History[:len(t.History):len(t.History)], r.History...)
+	}
+	return err
 }
 
 // MarkTask sets a task that has ended, or that nobody keeps any more, to

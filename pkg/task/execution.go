@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,25 +30,34 @@ type execution struct {
 	plans   map[int]*operation.Plan
 	through map[int]map[int]operation.Done
 	results []json.RawMessage
-	// last is the record of the last step, which is written with the end.
+	// last is the record of what is done and not recorded yet: that of the last
+	// step is written with the end.
 	last store.Record
+	// recorded is the task for those who ask, as it was recorded last.
+	recorded atomic.Pointer[store.Task]
+}
+
+// show has readers see what is recorded now.
+func (e *execution) show() {
+	t := e.task
+	t.Request = store.Sealable{}
+	e.recorded.Store(&t)
 }
 
 // run goes through the operations until the end, a failure, or until the task
 // is no longer ours.
 func (e *execution) run(ctx context.Context) {
-	name, err := e.operations(ctx)
+	name, err := PhaseOrchestration, e.stalled()
+	if err == nil {
+		name, err = e.operations(ctx)
+	}
 	switch {
 	case err == nil:
-		err = e.end(ctx, store.TaskCompleted, line(PhaseOrchestration, "Orchestration completed."))
-	case lost(err) || ctx.Err() != nil:
-	default:
+		if err = e.end(ctx, store.TaskCompleted, line(PhaseOrchestration, "Orchestration completed.")); err != nil && !lost(err) {
+			err = e.failed(ctx, name, fmt.Errorf("the end of the task cannot be recorded: %w", err))
+		}
+	case !lost(err) && ctx.Err() == nil:
 		err = e.failed(ctx, name, err)
-	}
-	if err != nil && !lost(err) && ctx.Err() == nil {
-		// What was done cannot be recorded: say at least that.
-		e.results = nil
-		err = e.failed(ctx, name, fmt.Errorf("the end of the task cannot be recorded: %w", err))
 	}
 	if err != nil {
 		// Whoever holds the task next goes on with it.
@@ -55,10 +65,55 @@ func (e *execution) run(ctx context.Context) {
 	}
 }
 
-func (e *execution) failed(ctx context.Context, name string, err error) error {
-	e.log.Info("task failed", "operation", name, "error", err)
-	e.results = append(e.results, encode(exception{"EXCEPTION", name, err.Error()}))
-	return e.end(ctx, store.TaskFailed, line(PhaseOrchestration, "Orchestration failed: "+name+": "+err.Error()))
+// mostLost is how many owners in a row may be lost over a task without getting
+// on with it.
+const mostLost = 5
+
+// stalled refuses to go on with a task that ends whoever runs it.
+func (e *execution) stalled() error {
+	if e.task.Stalled < mostLost {
+		return nil
+	}
+	return fmt.Errorf("given up: %d servers in a row stopped while they ran this task, and none of them got on with it. Look into their logs, and for a lack of memory; then run the stage again", e.task.Stalled)
+}
+
+// failed ends the task with the reason. What the database will not take is left
+// out piece by piece, so that a task always ends.
+func (e *execution) failed(ctx context.Context, name string, cause error) error {
+	e.log.Info("task failed", "operation", name, "error", cause)
+	e.results = append(e.results, encode(exceptionOf(name, cause)))
+	last := line(PhaseOrchestration, "Orchestration failed: "+name+": "+cause.Error())
+	var err error
+	for _, leaveOut := range []func(){
+		func() {},
+		func() { e.last.Resources = nil },
+		func() { e.last.Writes = nil },
+		func() { e.last.History, e.results = nil, []json.RawMessage{encode(exceptionOf(name, cause))} },
+		func() {
+			plain := ascii(cause.Error())
+			last, e.results = line(PhaseOrchestration, "Orchestration failed: "+plain), []json.RawMessage{encode(exceptionOf(name, errors.New(plain)))}
+		},
+	} {
+		leaveOut()
+		if err = e.end(ctx, store.TaskFailed, last); err == nil || lost(err) || ctx.Err() != nil {
+			return err
+		}
+		e.log.Error("the end of a task cannot be recorded", "error", err)
+	}
+	return err
+}
+
+// ascii is a text that every column takes.
+func ascii(text string) string {
+	const most = 200
+	var b strings.Builder
+	for _, r := range text[:min(len(text), most)] {
+		if r < ' ' || r > '~' {
+			r = '?'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // lost says whether an error means that somebody else has the task, or may
@@ -70,7 +125,7 @@ func lost(err error) bool {
 func encode(v any) json.RawMessage {
 	raw, err := json.Marshal(v)
 	if err != nil {
-		raw, _ = json.Marshal(exception{"EXCEPTION", "", err.Error()}) // texts always encode
+		raw, _ = json.Marshal(exceptionOf("", err)) // texts always encode
 	}
 	return raw
 }
@@ -80,6 +135,9 @@ func encode(v any) json.RawMessage {
 func (e *execution) record(ctx context.Context, r store.Record) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := e.db.RecordTask(ctx, &e.task, r)
+		if err == nil && r.State == "" {
+			e.show()
+		}
 		if !errors.Is(err, store.ErrUnavailable) {
 			return err
 		}
@@ -98,6 +156,7 @@ func (e *execution) end(ctx context.Context, state string, last store.HistoryLin
 		e.results = []json.RawMessage{}
 	}
 	r := e.last
+	r.Steps = nil // what is left to do is dropped at the end
 	r.History = append(slices.Clone(r.History), last)
 	r.State, r.Result = state, string(encode(e.results))
 	return e.record(ctx, r)
@@ -194,10 +253,7 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 	phase := Phase(op.Name())
 	plan, planned := e.plans[index]
 	if !planned {
-		plan, err = op.Plan(ctx, &operation.Planner{
-			Account: a, Cluster: operation.Patient{Cluster: client}, Settings: e.options.Operations, Task: e.task.ID, User: user(e.context.User),
-			Execution: e.context.ExecutionID, Application: e.context.Application, Now: time.Now(),
-		})
+		plan, err = op.Plan(ctx, e.planner(a, client, e.context, e.task.ID))
 		if err != nil {
 			return nil, err
 		}
@@ -215,6 +271,7 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 			plan.Rename(s, before)
 			return e.recordPlan(ctx, index, plan, []store.HistoryLine{line(phase, "The name is taken; trying "+s.FullName())})
 		},
+		Sending: func(ctx context.Context, _ *operation.Step) error { return e.recordPlan(ctx, index, plan, nil) },
 	}
 	actor.Idle = func(wait func() error) error {
 		release()
@@ -228,23 +285,98 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 		return errors.Join(waited, err)
 	}
 	var done []operation.Done
-	for i := range plan.Steps {
-		d, ok := e.through[index][i]
-		if !ok {
-			var r store.Record
-			if d, r, err = e.step(ctx, index, i, op, actor, plan, phase, planned); err != nil {
-				return nil, err
-			}
-			if isLast && i == len(plan.Steps)-1 {
-				r.Step, e.last = nil, r // what is left to do is dropped at the end
-			} else if err := e.record(ctx, r); err != nil {
-				return nil, err
-			}
+	for i := 0; i < len(plan.Steps); {
+		if d, ok := e.through[index][i]; ok {
+			done, i = append(done, d), i+1
+			continue
 		}
-		done = append(done, d)
-		planned = planned && ok // only the first step that is not recorded may have been begun
+		// Only the first step that is not recorded may have been begun.
+		n := together(plan.Steps[i:])
+		ds, err := e.steps(ctx, stepping{index: index, first: i, n: n, op: op, actor: actor, plan: plan, phase: phase, again: planned})
+		if err != nil {
+			return nil, err
+		}
+		planned = false
+		done, i = append(done, ds...), i+n
+		if isLast && i == len(plan.Steps) {
+			break // recorded with the end
+		}
+		if err := e.record(ctx, e.last); err != nil {
+			return nil, err
+		}
+		e.last = store.Record{}
 	}
 	return operation.Result(plan, done), nil
+}
+
+// together is how many steps at the beginning are carried out side by side:
+// deletions, of which each may take its time.
+func together(steps []operation.Step) int {
+	n := 0
+	for n < len(steps) && steps[n].Action == operation.Delete {
+		n++
+	}
+	return max(n, 1)
+}
+
+// stepping is one round of an operation: one step, or several side by side.
+type stepping struct {
+	index, first, n int
+	op              operation.Operation
+	actor           *operation.Actor
+	plan            *operation.Plan
+	phase           string
+	again           bool
+}
+
+// steps carries steps out, brings them to the readers and leaves in e.last what
+// there is to record: readers may be shown a write that is not recorded yet,
+// but a task never goes on before both are done.
+func (e *execution) steps(ctx context.Context, at stepping) ([]operation.Done, error) {
+	if err := e.guard(); err != nil {
+		return nil, err
+	}
+	if at.n == 1 {
+		s := &at.plan.Steps[at.first]
+		out, err := at.actor.Act(ctx, s, at.again)
+		if out == nil {
+			return nil, err
+		}
+		d, noteErr := e.note(ctx, at, at.first, out)
+		return []operation.Done{d}, errors.Join(err, noteErr)
+	}
+	var all []*operation.Step
+	for i := range at.n {
+		all = append(all, &at.plan.Steps[at.first+i])
+	}
+	var done []operation.Done
+	var failures []error
+	for i, removal := range at.actor.RemoveTogether(ctx, all) {
+		if removal.Err != nil {
+			failures = append(failures, removal.Err)
+			continue
+		}
+		d, err := e.note(ctx, at, at.first+i, removal.Outcome)
+		if err != nil {
+			return nil, err
+		}
+		done = append(done, d)
+	}
+	return done, first(failures)
+}
+
+// first is the first of several failures, and how many there are beside it.
+func first(failures []error) error {
+	switch len(failures) {
+	case 0:
+		return nil
+	case 1:
+		return failures[0]
+	}
+	if i := slices.IndexFunc(failures, lost); i >= 0 {
+		return failures[i]
+	}
+	return fmt.Errorf("%w (and %d more failed)", failures[0], len(failures)-1)
 }
 
 // client is the account's. While the account is set up anew, for example for
@@ -276,41 +408,32 @@ func (e *execution) recordPlan(ctx context.Context, index int, plan *operation.P
 	if err != nil {
 		return err
 	}
-	return e.record(ctx, store.Record{Step: &store.TaskStep{Operation: index, Step: store.StepPlan, Body: body}, History: lines})
+	return e.record(ctx, store.Record{Steps: []store.TaskStep{{Operation: index, Step: store.StepPlan, Body: body}}, History: lines})
 }
 
-// step carries one step out, brings it to the readers and returns what there is
-// to record: readers may be shown a write that is not recorded yet, but a task
-// never goes on before both are done.
-func (e *execution) step(ctx context.Context, index, i int, op operation.Operation, actor *operation.Actor, plan *operation.Plan, phase string, again bool) (operation.Done, store.Record, error) {
-	s := &plan.Steps[i]
-	if err := e.guard(); err != nil {
-		return operation.Done{}, store.Record{}, err
-	}
-	out, err := actor.Act(ctx, s, again)
-	if err != nil && out == nil {
-		return operation.Done{}, store.Record{}, err
-	}
+// note adds what a step did to what there is to record, and shows it to the
+// readers.
+func (e *execution) note(ctx context.Context, at stepping, i int, out *operation.Outcome) (operation.Done, error) {
+	s := &at.plan.Steps[i]
 	d := operation.NewDone(s, out)
-	body, sealErr := e.seal(e.task.ID, d)
-	if sealErr != nil {
-		return d, store.Record{}, sealErr
+	body, err := e.seal(e.task.ID, d)
+	if err != nil {
+		return d, err
 	}
-	r := store.Record{Step: &store.TaskStep{Operation: index, Step: i, Body: body}, History: []store.HistoryLine{line(phase, says(s, out))}}
-	w, written := e.write(op, s, out)
+	r := &e.last
+	r.Steps = append(r.Steps, store.TaskStep{Operation: at.index, Step: i, Body: body})
+	r.History = append(r.History, line(at.phase, says(s, out)))
+	w, written := e.write(at.op, s, out)
 	if written {
-		r.Writes = []store.Write{w}
+		r.Writes = append(r.Writes, w)
 	}
 	if s.Action != operation.LabelPods {
-		r.Resources = []store.Resource{olderRow(e.task.ID, op.AccountName(), s, out, plan)}
+		r.Resources = append(r.Resources, olderRow(e.task.ID, at.op.AccountName(), s, out, at.plan))
 	}
 	if written && e.observer != nil {
 		e.observer.Written(ctx, w, out)
 	}
-	if err != nil { // the object is there, and is not as it should be
-		return d, r, errors.Join(err, e.record(ctx, r))
-	}
-	return d, r, nil
+	return d, nil
 }
 
 func says(s *operation.Step, o *operation.Outcome) string {

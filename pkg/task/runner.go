@@ -32,6 +32,7 @@ type Store interface {
 	TakeExpired(ctx context.Context, owner string, life time.Duration, most int) ([]store.Task, error)
 	RetryTask(ctx context.Context, t *store.Task, owner string, life time.Duration) error
 	MarkTask(ctx context.Context, id string, retryable bool) error
+	TaskWrites(ctx context.Context, account, operation string, is func(taskContext string) bool) ([]store.Write, error)
 	TaskResources(ctx context.Context, taskID string) ([]store.Resource, error)
 }
 
@@ -316,8 +317,11 @@ func (r *Runner) Mark(ctx context.Context, id string, retryable bool) error {
 	return err
 }
 
-// Get reads a task.
+// Get reads a task: from memory while it runs here, since many may poll it.
 func (r *Runner) Get(ctx context.Context, id string) (Task, error) {
+	if t := r.runningHere(id); t != nil {
+		return shown(*t)
+	}
 	t, err := r.db.Task(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return r.older(ctx, id)
@@ -326,6 +330,17 @@ func (r *Runner) Get(ctx context.Context, id string) (Task, error) {
 		return Task{}, err
 	}
 	return shown(t)
+}
+
+// runningHere is a task as it was recorded last, nil unless it is surely ours.
+func (r *Runner) runningHere(id string) *store.Task {
+	r.mu.Lock()
+	e := r.running[id]
+	r.mu.Unlock()
+	if e == nil || e.guard() != nil {
+		return nil
+	}
+	return e.recorded.Load()
 }
 
 // older answers for a task of the older Go rewrite, of which only rows are
@@ -389,6 +404,7 @@ func (r *Runner) open(id string, s store.Sealable, into any) error {
 func (r *Runner) start(t store.Task) {
 	ctx, cancel := context.WithCancel(r.base)
 	e := &execution{Runner: r, task: t, log: r.log.With("task", t.ID), ctx: ctx, cancel: cancel, done: make(chan struct{})}
+	e.show()
 	r.mu.Lock()
 	before := r.running[t.ID]
 	r.running[t.ID] = e
@@ -451,10 +467,28 @@ func (r *Runner) DryRun(ctx context.Context, c Context, ops []operation.Operatio
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, operation.DryRun(ctx, op, &operation.Planner{
-			Account: a, Cluster: operation.Patient{Cluster: client}, Settings: r.options.Operations, Task: "dry-run", User: user(c.User), Execution: c.ExecutionID,
-			Application: c.Application, Now: time.Now(),
-		}, client))
+		out = append(out, operation.DryRun(ctx, op, r.planner(a, client, c, "dry-run"), client))
 	}
 	return out, nil
+}
+
+// planner is what an operation plans with.
+func (r *Runner) planner(a *account.Account, client operation.Writer, c Context, id string) *operation.Planner {
+	return &operation.Planner{
+		Account: a, Cluster: operation.Patient{Cluster: client}, Settings: r.options.Operations, Task: id, User: user(c.User),
+		Execution: c.ExecutionID, Application: c.Application, Now: time.Now(), Ran: r.ran,
+	}
+}
+
+// ran lists the jobs that an execution has run in an account.
+func (r *Runner) ran(ctx context.Context, accountName, execution string) ([]operation.Ran, error) {
+	writes, err := r.db.TaskWrites(ctx, accountName, "runJob", func(said string) bool {
+		var c Context
+		return json.Unmarshal([]byte(said), &c) == nil && c.ExecutionID == execution
+	})
+	var out []operation.Ran
+	for _, w := range writes {
+		out = append(out, operation.Ran{Namespace: w.Namespace, Name: w.Name, UID: w.UID})
+	}
+	return out, err
 }

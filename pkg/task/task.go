@@ -112,7 +112,7 @@ func line(phase, status string) store.HistoryLine {
 // phases are Java Clouddriver's texts (operations.md 0.2).
 var phases = map[string]string{
 	"enableManifest": "ENABLE_MANIFEST", "disableManifest": "DISABLE_MANIFEST", "runJob": "RUN_KUBERNETES_JOB",
-	"cleanupArtifacts": "CLEANUP_KUBERNETES_ARTIFACTS", "resizeServerGroup": "RESIZE_KUBERNETES_SERVER_GROUP",
+	"cleanupArtifacts": "CLEANUP_KUBERNETES_ARTIFACTS", "resizeServerGroup": "RESIZE_KUBERNETES_SERVER_GROUP", "destroyJob": "DESTROY_JOB",
 }
 
 // Phase is the phase text of an operation: deployManifest is
@@ -133,9 +133,28 @@ func Phase(name string) string {
 
 // exception is the result object of a failure (operations.md 2.2).
 type exception struct {
-	Type      string `json:"type"`
-	Operation string `json:"operation"`
-	Message   string `json:"message"`
+	Type      string   `json:"type"`
+	Operation string   `json:"operation"`
+	Message   string   `json:"message"`
+	Cause     string   `json:"cause"`
+	Details   []detail `json:"details"`
+}
+
+type detail struct {
+	Message string `json:"message"`
+}
+
+// exceptionOf has the members that the real Java sends (java-run.md).
+func exceptionOf(operationName string, err error) exception {
+	root := err
+	for next := errors.Unwrap(root); next != nil; next = errors.Unwrap(root) {
+		root = next
+	}
+	var acted *operation.ActError
+	if errors.As(err, &acted) {
+		root = acted // what it wraps may quote what it does not show
+	}
+	return exception{"EXCEPTION", operationName, err.Error(), root.Error(), []detail{{err.Error()}}}
 }
 
 var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)

@@ -23,6 +23,7 @@ type Job struct {
 	Name              string            `json:"name"`
 	Account           string            `json:"account"`
 	Location          string            `json:"location"`
+	Region            string            `json:"region"` // Orca's destroyJob names it
 	Provider          string            `json:"provider"`
 	JobState          string            `json:"jobState"`
 	CreatedTime       int64             `json:"createdTime,omitempty"`
@@ -56,7 +57,7 @@ func NewJobPod(pod map[string]any) JobPod {
 func NewJob(account string, job *unstructured.Unstructured, pods []JobPod, detailed bool) Job {
 	s := &status{object: job.Object}
 	out := Job{
-		Name: job.GetName(), Account: account, Location: job.GetNamespace(), Provider: provider, JobState: JobStateOf(job.Object), Pods: slices.Clone(pods),
+		Name: job.GetName(), Account: account, Location: job.GetNamespace(), Region: job.GetNamespace(), Provider: provider, JobState: JobStateOf(job.Object), Pods: slices.Clone(pods),
 		CompletionDetails: map[string]string{"exitCode": "", "signal": "", "message": "", "reason": ""},
 	}
 	if out.Pods == nil {

@@ -196,6 +196,11 @@ func (s *status) deployment() ManifestStatus {
 			s.out.Failed = State{true, &text}
 		}
 	})
+	if paused, _, _ := unstructured.NestedBool(s.object, "spec", "paused"); paused && !s.out.Paused.State {
+		// Past its progress deadline a Deployment keeps that reason, paused or not.
+		text := "Deployment is paused"
+		s.out.Paused = State{true, &text}
+	}
 	desired := s.number("spec", "replicas")
 	switch {
 	case s.number("status", "updatedReplicas") < desired:
@@ -226,6 +231,11 @@ func (s *status) replicaSet() ManifestStatus {
 func (s *status) statefulSet() ManifestStatus {
 	if s.behind() {
 		return s.unstable(generation)
+	}
+	if paused, _, _ := unstructured.NestedBool(s.object, "spec", "paused"); paused && !s.out.Paused.State {
+		// Past its progress deadline a Deployment keeps that reason, paused or not.
+		text := "Deployment is paused"
+		s.out.Paused = State{true, &text}
 	}
 	desired := s.number("spec", "replicas")
 	switch {
@@ -289,20 +299,19 @@ func (s *status) pod() ManifestStatus {
 }
 
 func (s *status) job() ManifestStatus {
-	completions, set, _ := unstructured.NestedInt64(s.object, "spec", "completions")
-	if !set {
-		completions = 1
-	}
-	if s.number("status", "succeeded") >= completions {
-		return s.out
-	}
-	failed := false
+	// The end is read, not counted: of a work queue there is no number to reach,
+	// and a success policy ends a job before it is reached.
+	ended := false
 	s.conditions(func(c map[string]any) {
-		if is(c, "type", "Failed") && is(c, "status", "True") {
-			failed, s.out.Failed = true, State{true, messageOf(c)}
+		switch {
+		case !is(c, "status", "True"):
+		case is(c, "type", "Failed"):
+			ended, s.out.Failed = true, State{true, messageOf(c)}
+		case is(c, "type", "Complete"):
+			ended = true
 		}
 	})
-	if failed {
+	if ended {
 		return s.out
 	}
 	return s.unstable("Waiting for jobs to finish")

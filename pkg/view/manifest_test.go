@@ -101,7 +101,8 @@ func TestStatusOf_EveryRow(t *testing.T) {
 
 		{"job", "{}", none},
 		{"job", "{status: {}}", u("Waiting for jobs to finish")},
-		{"job", "{status: {succeeded: 1}}", fine},
+		{"job", "{status: {succeeded: 1}}", u("Waiting for jobs to finish")},
+		{"job", "{status: {succeeded: 1, conditions: [{type: Complete, status: 'True'}]}}", fine},
 		{"job", "{spec: {completions: 3}, status: {succeeded: 2}}", u("Waiting for jobs to finish")},
 		{"job", "{status: {conditions: [{type: Failed, status: 'True', message: limit}]}}", strings.Replace(fine, `"failed":{"state":false}`, `"failed":{"state":true,"message":"limit"}`, 1)},
 		{"job", "{status: {conditions: [{type: Failed, status: 'False'}]}}", u("Waiting for jobs to finish")},

@@ -71,7 +71,11 @@ type shortServerGroup struct {
 	Labels              json.RawMessage   `json:"labels,omitempty"`
 }
 
+// capacity has all three: Orca asks again for ever for a target that has no
+// minimum.
 type capacity struct {
+	Min     int64 `json:"min"`
+	Max     int64 `json:"max"`
 	Desired int64 `json:"desired"`
 	Pinned  bool  `json:"pinned"`
 }

@@ -64,7 +64,13 @@ func SearchHit(h index.Hit) any {
 	case spinnaker.SecurityGroups:
 		out.ID = full
 	case spinnaker.Instances:
-		out.InstanceID = full
+		// Deck looks for it among the instances of the application, which it
+		// knows by their UIDs; Java Clouddriver sends the full name, which leads
+		// nowhere.
+		out.InstanceID = h.UID
+		if owner, ok := h.Owner(); ok {
+			out.ServerGroup = spinnaker.FullName(owner.Kind, owner.Name)
+		}
 	}
 	return out
 }

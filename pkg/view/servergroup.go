@@ -37,6 +37,11 @@ func imagesOf(g index.Group) buildInfo {
 	return buildInfo{Images: g.Group.Images}
 }
 
+func capacityOf(g index.Group) capacity {
+	n := g.Group.Desired
+	return capacity{Min: n, Max: n, Desired: n}
+}
+
 func commonOf(account string, o *index.Object) common {
 	return common{
 		Name: o.FullName(), DisplayName: o.Name, Kind: o.Kind.Text, APIVersion: o.Kind.APIVersion,
@@ -49,7 +54,7 @@ func commonOf(account string, o *index.Object) common {
 func NewServerGroup(account string, g index.Group) ServerGroup {
 	out := ServerGroup{
 		common:   commonOf(account, g.Object),
-		Capacity: capacity{Desired: g.Group.Desired}, BuildInfo: imagesOf(g),
+		Capacity: capacityOf(g), BuildInfo: imagesOf(g),
 		Instances:           make([]instance, 0, len(g.Instances)),
 		ServerGroupManagers: managersOf(account, g),
 		SecurityGroups:      []string{}, Zones: []string{},
@@ -77,7 +82,7 @@ func newShort(account string, g index.Group) shortServerGroup {
 		Name: g.FullName(), DisplayName: g.Name, Kind: g.Kind.Text,
 		Account: account, Namespace: g.Namespace, Region: g.Namespace,
 		Cluster: m.Cluster, Application: m.App, Type: provider, CloudProvider: provider,
-		CreatedTime: g.Created, Moniker: m, BuildInfo: imagesOf(g), Capacity: capacity{Desired: g.Group.Desired},
+		CreatedTime: g.Created, Moniker: m, BuildInfo: imagesOf(g), Capacity: capacityOf(g),
 		Instances: make([]shortInstance, 0, len(g.Instances)), SecurityGroups: []string{},
 		ServerGroupManagers: managersOf(account, g),
 	}
