@@ -61,19 +61,23 @@ func TestFaults_OfOperations(t *testing.T) {
 				name := fmt.Sprintf("busy-%d", c.conflicts)
 				o.deploy(t, o.serviceManifest(name, "{a: b}"), "").only(t)
 				s, n := o.meddle(t, http.MethodPatch, "/services/"+name, func(n int64) *http.Response {
-					if n <= c.conflicts {
-						call(t, o.c, http.MethodPatch, o.core("services", name), mergePatch, fmt.Sprintf(`{"metadata":{"annotations":{"other":"%d"}}}`, n))
+					call(t, o.c, http.MethodPatch, o.core("services", name), mergePatch, fmt.Sprintf(`{"metadata":{"annotations":{"other":"%d"}}}`, n))
+					if n > c.conflicts {
+						return nil
 					}
-					return nil
+					return &http.Response{
+						StatusCode: http.StatusConflict, Status: "409 Conflict", Header: http.Header{"Content-Type": {"application/json"}, "Audit-Id": {"x"}},
+						Body: io.NopCloser(strings.NewReader(`{"kind":"Status","apiVersion":"v1","code":409,"reason":"Conflict","message":"the object has been modified","details":{"name":"x"}}`)),
+					}
 				})
 				d := s.deploy(t, o.serviceManifest(name, "{a: c}"), "")
 				if c.fails {
-					d.failed(t, "service "+name, "modified")
+					d.failed(t, "service "+name, "others changed the object each of the 6 times that this was tried", "run the stage again")
 				} else if d.Status.Failed {
 					t.Error(d.raw)
 				}
 				live := o.live(t, o.core("services", name))
-				if want := map[bool]string{false: "c", true: "b"}[c.fails]; live.at("spec", "selector", "a") != want || live.annotation("other") != fmt.Sprint(c.conflicts) {
+				if want := map[bool]string{false: "c", true: "b"}[c.fails]; live.at("spec", "selector", "a") != want || live.annotation("other") != fmt.Sprint(min(c.conflicts+1, 6)) {
 					t.Errorf("%d conflicts: %v", c.conflicts, live)
 				}
 				if want := min(c.conflicts+1, 6); n.Load() != want {
@@ -235,7 +239,8 @@ func TestDatabaseAway_DuringATask(t *testing.T) {
 		}
 		return nil
 	})
-	for _, path := range []string{"/task/" + id, "/task"} {
+	s.get(t, "/task/"+id).says(t, 200, `"completed":false`) // it runs here
+	for _, path := range []string{"/task/unheard", "/task"} {
 		if r := s.get(t, path); r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" {
 			t.Errorf("%s: %d %s", path, r.status, r.body)
 		}

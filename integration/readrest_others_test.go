@@ -17,7 +17,7 @@ import (
 func otherReadRows() []check {
 	return []check{
 		{25, "security groups", func(t *testing.T, o *ops) {
-			o.get(t, "/securityGroups/nobody").is(t, 200, `{"kubernetes":{}}`)
+			o.get(t, "/securityGroups/nobody").is(t, 200, `{}`)
 			policy := "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: %s, namespace: " + o.namespace + "}\nspec: {podSelector: {}, ingress: [{ports: [{port: 8080, endPort: 8090}, {port: http, protocol: UDP}, {port: 8080, endPort: 8090}, {}]}], egress: []}"
 			o.deploy(t, fmt.Sprintf(policy, "web-in")+"\n---\n"+fmt.Sprintf(policy, "alpha"), "").only(t)
 			one := func(name string) string {

@@ -12,13 +12,13 @@ import (
 // The artifact routes answer as a Clouddriver without artifact accounts does
 // (artifacts.md 2).
 
-// builtIn are the artifact accounts that are there without configuration, in the
-// order of Java Clouddriver (artifacts.md 4; java-run.md).
+// builtIn are the artifact accounts that are there without configuration, by
+// their names (artifacts.md 4; java-run.md).
 var builtIn = []map[string]any{
+	{"name": "custom-artifact", "types": []string{"custom/object"}, "type": "artifacts-custom"},
+	{"name": "docker-registry", "types": []string{"docker/image"}, "type": "artifacts-docker"},
 	{"name": embeddedAccount, "types": []string{"embedded/base64", "remote/base64"}, "type": "artifacts-embedded"},
 	{"name": "front50ArtifactCredentials", "types": []string{"front50/pipelineTemplate"}, "type": "artifacts-front50"},
-	{"name": "docker-registry", "types": []string{"docker/image"}, "type": "artifacts-docker"},
-	{"name": "custom-artifact", "types": []string{"custom/object"}, "type": "artifacts-custom"},
 }
 
 const embeddedAccount = "embedded-artifact"
@@ -42,7 +42,7 @@ func (s *Server) fetchArtifact(r *request) (reply, error) {
 		if err != nil {
 			return reply{}, bad("reference: %v", err)
 		}
-		return reply{answer: &answer{body: content}}, nil
+		return reply{answer: &answer{body: content}, mediaType: "application/octet-stream"}, nil
 	}
 	if artifact.ArtifactAccount == "" {
 		return reply{}, bad("An artifact account must be supplied to download this artifact: %s", artifact.Name)

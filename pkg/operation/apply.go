@@ -43,6 +43,35 @@ func withLastApplied(manifest map[string]any) (*unstructured.Unstructured, error
 	return o, nil
 }
 
+// withoutNulls drops the members that are null, as kubectl does when an apply
+// creates: they stand in the record of the manifest, and a later apply removes
+// them (kubernetes/kubectl, pkg/cmd/apply/apply.go, pruneNullsFromMap).
+func withoutNulls(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, child := range v {
+			if child == nil {
+				delete(v, key)
+				continue
+			}
+			withoutNulls(child)
+		}
+	case []any:
+		for _, child := range v {
+			withoutNulls(child)
+		}
+	}
+}
+
+// forCreation is a manifest with kubectl's record of it, as an apply creates it.
+func forCreation(manifest map[string]any) (*unstructured.Unstructured, error) {
+	o, err := withLastApplied(manifest)
+	if err == nil {
+		withoutNulls(o.Object)
+	}
+	return o, err
+}
+
 // threeWay is the patch from what was applied last and what is live to what is
 // wanted. As kubectl does, it merges strategically by what the cluster says of
 // the kind, so that a field newer than our libraries is merged right, else by
@@ -110,7 +139,9 @@ func (a *Actor) apply(ctx context.Context, s *Step, r cluster.Resource) (*Outcom
 			return nil, err
 		}
 		if live == nil {
-			created, err := a.create(ctx, r, wanted, cluster.ManagerApply, time.Time{})
+			fresh := wanted.DeepCopy()
+			withoutNulls(fresh.Object)
+			created, err := a.create(ctx, r, fresh, cluster.ManagerApply, time.Time{})
 			if cluster.Is(err, cluster.Exists) && attempt < conflictAttempts {
 				continue
 			}

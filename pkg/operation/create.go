@@ -113,7 +113,7 @@ func (a *Actor) version(ctx context.Context, s *Step, r cluster.Resource) (*Outc
 	}
 	if s.Action == Apply || s.Action == Recreate {
 		var err error
-		if wanted, err = withLastApplied(s.Manifest); err != nil {
+		if wanted, err = forCreation(s.Manifest); err != nil {
 			return nil, err
 		}
 	}
@@ -189,7 +189,7 @@ const clockSkew = 2 * time.Second
 // by its mark; one that others have made meanwhile is deleted like the one
 // before it, as it would be if it had been there from the start.
 func (a *Actor) recreate(ctx context.Context, s *Step, r cluster.Resource, again bool) (*Outcome, error) {
-	wanted, err := withLastApplied(s.Manifest)
+	wanted, err := forCreation(s.Manifest)
 	if err != nil {
 		return nil, err
 	}

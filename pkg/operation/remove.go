@@ -32,19 +32,24 @@ func (a *Actor) delete(ctx context.Context, s *Step, r cluster.Resource) (*Outco
 
 // remove deletes by UID and waits until the object is gone.
 func (a *Actor) remove(ctx context.Context, s *Step, r cluster.Resource, propagation string, grace *int64) error {
-	if err := a.sendDelete(ctx, s, r, propagation, grace); err != nil {
+	deadline := time.Now().Add(a.GoneWithin)
+	// What comes after it makes a deletion that must be brought to its end.
+	var patience time.Time
+	if s.Action == Recreate {
+		patience = deadline
+	}
+	if err := a.sendDelete(ctx, s, r, propagation, grace, patience); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(a.GoneWithin)
 	if gone, err := a.gone(ctx, s, r, deadline); gone || err != nil {
 		return err
 	}
 	return a.idle(func() error { return a.untilGone(ctx, s, r, deadline) })
 }
 
-func (a *Actor) sendDelete(ctx context.Context, s *Step, r cluster.Resource, propagation string, grace *int64) error {
+func (a *Actor) sendDelete(ctx context.Context, s *Step, r cluster.Resource, propagation string, grace *int64, until time.Time) error {
 	uid, policy := types.UID(s.UID), metav1.DeletionPropagation(propagation)
-	_, err := retry(ctx, a, func() (struct{}, error) {
+	_, err := retryUntil(ctx, a, until, func() (struct{}, error) {
 		return struct{}{}, a.Client.Delete(ctx, r, s.Namespace, s.Name, metav1.DeleteOptions{
 			Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &policy, GracePeriodSeconds: grace,
 		})
@@ -82,7 +87,7 @@ func (a *Actor) RemoveTogether(ctx context.Context, steps []*Step) []Removal {
 		out[i].Step = s
 		r, err := a.resource(ctx, s)
 		if err == nil {
-			err = a.sendDelete(ctx, s, r, s.Propagated, s.Grace)
+			err = a.sendDelete(ctx, s, r, s.Propagated, s.Grace, time.Time{})
 		}
 		resources[i] = r
 		if err != nil {
