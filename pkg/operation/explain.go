@@ -30,7 +30,7 @@ func (a *Actor) explain(s *Step, r cluster.Resource, err error) error {
 	case cluster.Unavailable, cluster.Unauthorized, cluster.Throttled:
 		text = "account " + a.Account + ": " + text
 	case cluster.Conflict:
-		text = conflict(s, err, text)
+		text = conflict(err, text)
 	}
 	if s.Action == Patch {
 		text = shortened(text, patchLimit) // servers quote the patch that they refuse
@@ -45,7 +45,7 @@ func (a *Actor) explain(s *Step, r cluster.Resource, err error) error {
 const patchLimit = 2 * lineLimit
 
 // conflict says what to do about one, whoever the other is.
-func conflict(s *Step, err error, text string) string {
+func conflict(err error, text string) string {
 	if cluster.OwnedByOthers(err) {
 		return text + ". Leave these fields out of the manifest, or set the annotation " + spinnaker.AnnotationServerApply + " to force-conflicts to take them over"
 	}

@@ -47,7 +47,7 @@ func (s *Store) together(ctx context.Context, first bool, f func(ctx context.Con
 	}
 	if b.running < b.writers {
 		b.running++
-		go s.writeBatches()
+		go s.writeBatches() //nolint:contextcheck // it writes for all who wait, each of whom has a deadline of its own
 	}
 	b.mu.Unlock()
 	select {

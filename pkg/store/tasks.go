@@ -335,7 +335,7 @@ func (s *Store) takeOver(ctx context.Context, t *Task, owner string, life time.D
 		if t.Expires == 0 { // given up by an owner that was asked to stop
 			line.Status = handedOver + owner + " from " + t.Owner
 		}
-		history = append(lines, line)
+		history = slices.Concat(lines, []HistoryLine{line})
 		stalled = lostOwners(history)
 		return insertHistory(ctx, q, t.ID, int64(len(lines)), []HistoryLine{line})
 	})
