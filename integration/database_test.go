@@ -148,8 +148,8 @@ func (c *tappedConn) QueryContext(ctx context.Context, query string, args []driv
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
 }
 
+// PrepareContext is no statement of its own: it changes nothing.
 func (c *tappedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	c.tap(query)
 	return c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
 }
 

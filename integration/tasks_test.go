@@ -21,6 +21,26 @@ func (o *ops) post(t testing.TB, path, body string) response {
 	return o.send(t, http.MethodPost, path, body)
 }
 
+// submitIn posts a request as a stage of an execution does.
+func (o *ops) submitIn(t testing.TB, execution, body string) string {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, o.URL+"/kubernetes/ops", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-SPINNAKER-EXECUTION-ID", execution)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var answer struct{ ID string }
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.ID == "" {
+		t.Fatal(res.Status, err)
+	}
+	return answer.ID
+}
+
 func TestChecklist_RequestsAndTasks(t *testing.T) {
 	runRows(t, "rows-requests", []check{
 		{1, "requests that make no task", func(t *testing.T, o *ops) {

@@ -92,12 +92,33 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) 
 	if c.ExecProvider != nil {
 		wrapped = abandoning{wrapped, make(chan struct{}, mostHanging)}
 	}
+	wrapped = guarded{wrapped}
 	if o.WrapTransport != nil {
 		wrapped = o.WrapTransport(wrapped)
 	}
 	// Closing only the idle ones would leave those whose last stream is just
 	// being cancelled, each with its goroutines.
 	return wrapped, func() { base.CloseIdleConnections(); rotation.CloseAll() }, nil
+}
+
+type guardKey struct{}
+
+// Guarded are the requests of somebody who may lose the right to make them: the
+// guard is asked once more before one is sent, since a process may have been
+// stopped for a while after it was asked last.
+func Guarded(ctx context.Context, guard func() error) context.Context {
+	return context.WithValue(ctx, guardKey{}, guard)
+}
+
+type guarded struct{ next http.RoundTripper }
+
+func (g guarded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if guard, ok := r.Context().Value(guardKey{}).(func() error); ok && r.Method != http.MethodGet {
+		if err := guard(); err != nil {
+			return nil, err
+		}
+	}
+	return g.next.RoundTrip(r)
 }
 
 // abandoning leaves a request when its context is over: a credential plugin that

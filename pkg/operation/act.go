@@ -89,6 +89,12 @@ func (a *Actor) Act(ctx context.Context, s *Step, again bool) (*Outcome, error) 
 	if err != nil {
 		return nil, err
 	}
+	if a.Guard != nil {
+		ctx = cluster.Guarded(ctx, a.Guard)
+	}
+	if again {
+		ctx = goingOn(ctx, time.Now().Add(a.GoneWithin))
+	}
 	out, err := a.act(ctx, s, r, again)
 	if err != nil {
 		return nil, a.explain(s, r, err)

@@ -79,7 +79,13 @@ const besides = 10
 
 // RemoveTogether carries deletions out side by side, and waits for all of them
 // together. again says that they may have been carried out before.
-func (a *Actor) RemoveTogether(ctx context.Context, steps []*Step) []Removal {
+func (a *Actor) RemoveTogether(ctx context.Context, steps []*Step, again bool) []Removal {
+	if again {
+		ctx = goingOn(ctx, time.Now().Add(a.GoneWithin))
+	}
+	if a.Guard != nil {
+		ctx = cluster.Guarded(ctx, a.Guard)
+	}
 	out := make([]Removal, len(steps))
 	resources := make([]cluster.Resource, len(steps))
 	sideBySide(len(steps), func(i int) {

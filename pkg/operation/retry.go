@@ -19,11 +19,15 @@ const (
 	retryAttempts = 4
 	retryFirst    = 250 * time.Millisecond
 	retryLongest  = 10 * time.Second
+	// patientLongest is short: what is waited for is an API server that comes
+	// back.
+	patientLongest = 2 * time.Second
 )
 
 // retryUntil repeats at least as often as retry, and until then: between a
 // deletion and what is to follow it there is no way back.
 func retryUntil[T any](ctx context.Context, a *Actor, until time.Time, call func() (T, error)) (T, error) {
+	goingOn, _ := ctx.Value(goingOnKey{}).(time.Time)
 	wait := retryFirst
 	for attempt := 1; ; attempt++ {
 		if a != nil {
@@ -33,8 +37,9 @@ func retryUntil[T any](ctx context.Context, a *Actor, until time.Time, call func
 			}
 		}
 		out, err := call()
-		patient := time.Now().Before(until)
-		if err == nil || ctx.Err() != nil || attempt >= retryAttempts && !patient || !passing(err, patient) {
+		awaited := time.Now().Before(until)
+		patient := awaited || time.Now().Before(goingOn)
+		if err == nil || ctx.Err() != nil || attempt >= retryAttempts && !patient || !passing(err, patient, awaited) {
 			return out, err
 		}
 		var e *cluster.Error
@@ -42,7 +47,7 @@ func retryUntil[T any](ctx context.Context, a *Actor, until time.Time, call func
 			wait = min(time.Duration(e.RetryAfter)*time.Second, retryLongest)
 		}
 		if patient {
-			wait = min(wait, max(time.Until(until), retryFirst), 2*time.Second)
+			wait = min(wait, patientLongest)
 		}
 		if pauseFor(ctx, wait) != nil {
 			return out, err
@@ -51,9 +56,18 @@ func retryUntil[T any](ctx context.Context, a *Actor, until time.Time, call func
 	}
 }
 
+type goingOnKey struct{}
+
+// goingOn has all calls be repeated until then: of a step that another process
+// may have carried out, it has to be found out whether it did.
+func goingOn(ctx context.Context, until time.Time) context.Context {
+	return context.WithValue(ctx, goingOnKey{}, until)
+}
+
 // passing says whether an error may be gone with the next attempt. A webhook
 // that does not answer has had its time-out, unless there is no way back.
-func passing(err error, patient bool) bool {
+// awaited says that another object is going, which may hold what is needed.
+func passing(err error, patient, awaited bool) bool {
 	var e *cluster.Error
 	if !errors.As(err, &e) {
 		return false
@@ -61,7 +75,7 @@ func passing(err error, patient bool) bool {
 	if e.Reason == cluster.Unavailable && strings.Contains(e.Error(), "webhook") {
 		return patient
 	}
-	return e.Reason == cluster.Unavailable || e.Reason == cluster.Throttled || patient && held(err)
+	return e.Reason == cluster.Unavailable || e.Reason == cluster.Throttled || awaited && held(err)
 }
 
 // held says whether an object that is being deleted still holds what its

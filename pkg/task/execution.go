@@ -351,7 +351,7 @@ func (e *execution) steps(ctx context.Context, at stepping) ([]operation.Done, e
 	}
 	var done []operation.Done
 	var failures []error
-	for i, removal := range at.actor.RemoveTogether(ctx, all) {
+	for i, removal := range at.actor.RemoveTogether(ctx, all, at.again) {
 		if removal.Err != nil {
 			failures = append(failures, removal.Err)
 			continue
