@@ -115,7 +115,9 @@ func (s *Server) console(r *request) (reply, error) {
 		logs = make([]containerLog, len(names))
 		var reading sync.WaitGroup
 		for i, container := range names {
-			reading.Go(func() { logs[i] = containerLog{container, logOf(ctx, client, a.NamespaceFor(p[1]), name, container)} })
+			reading.Go(func() {
+				logs[i] = containerLog{container, s.sharedLog(ctx, client, logKey{a.Name, a.NamespaceFor(p[1]), name, container})}
+			})
 		}
 		reading.Wait()
 	}
@@ -137,6 +139,23 @@ func containersOf(pod map[string]any) []string {
 		}
 	}
 	return out
+}
+
+// logKey is one container's log.
+type logKey struct{ account, namespace, pod, container string }
+
+// sharedLog reads a log once for all who ask before the reading begins: a
+// window that several people look at reads it again and again.
+func (s *Server) sharedLog(ctx context.Context, client Cluster, key logKey) string {
+	text, err := s.logs.Do(ctx, key, func() (string, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Limits.LogTimeout)
+		defer cancel()
+		return logOf(ctx, client, key.namespace, key.pod, key.container), nil
+	})
+	if err != nil {
+		return fmt.Sprintf("Failed to get logs from %s/%s in %s: %v", key.pod, key.container, key.namespace, err)
+	}
+	return text
 }
 
 // logOf is the end of a container's log, or why there is none.

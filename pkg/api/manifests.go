@@ -41,6 +41,8 @@ func (s *Server) manifest(r *request) (reply, error) {
 	if status, checked := s.CustomKinds.StatusOf(text, object.Object); checked {
 		m.Status = status
 	}
+	class, _ := a.Class(text)
+	m.ForPanels(class)
 	if boolean(r.URL.Query(), "includeEvents", true) {
 		m.Events = s.events(at.client, accountName, object)
 		if text == "pod" && a.Metrics {

@@ -13,6 +13,7 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
+	"github.com/datapunchorg/go-clouddriver/pkg/flight"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
@@ -88,6 +89,7 @@ type Jobs struct {
 type Server struct {
 	Options
 	places map[budget]chan struct{}
+	logs   flight.Group[logKey, string]
 }
 
 // New makes the handler of all routes. It fails on a route that does not say

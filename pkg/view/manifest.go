@@ -41,6 +41,33 @@ type ManifestStatus struct {
 	Failed    State `json:"failed"`
 }
 
+// ForPanels adds the members that Deck's panels read without a test, after the
+// status was made of the object as it is (read-rest.md 1.3).
+func (m *Manifest) ForPanels(class spinnaker.Class) {
+	panel := class.FormsClusters() || class == spinnaker.LoadBalancers
+	if !panel {
+		return
+	}
+	if _, there := m.Manifest["spec"]; !there {
+		m.Manifest["spec"] = map[string]any{}
+	}
+	if class == spinnaker.ServerGroups {
+		return
+	}
+	status, ok := m.Manifest["status"].(map[string]any)
+	if !ok {
+		status = map[string]any{}
+		m.Manifest["status"] = status
+	}
+	member, empty := "loadBalancer", any(map[string]any{})
+	if class == spinnaker.ServerGroupManagers {
+		member, empty = "conditions", []any{}
+	}
+	if status[member] == nil {
+		status[member] = empty
+	}
+}
+
 // NewManifest makes the answer for a live object with its events and
 // references.
 func NewManifest(account string, object *unstructured.Unstructured, references []spinnaker.Artifact, events []map[string]any) Manifest {

@@ -26,14 +26,10 @@ func Properties(log io.Reader) (map[string]any, error) {
 	for lines.Scan() {
 		line := strings.TrimSpace(lines.Text())
 		if strings.Contains(line, propertyMarker) {
-			var parts []string
-			for part := range strings.SplitSeq(line, "=") {
-				if part = strings.TrimSpace(part); part != "" {
-					parts = append(parts, part)
-				}
-			}
-			if len(parts) == 2 {
-				out[strings.ToLower(strings.Replace(parts[0], propertyMarker, "", 1))] = parts[1]
+			key, value, _ := strings.Cut(line, "=")
+			key = strings.ToLower(strings.Replace(strings.TrimSpace(key), propertyMarker, "", 1))
+			if value = strings.TrimSpace(value); key != "" && value != "" {
+				out[key] = value
 			}
 		}
 		if rest, ok := strings.CutPrefix(line, configMarker); ok {
