@@ -2,52 +2,43 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"strings"
 	"sync"
 )
 
 // batches brings what is written at the same time to the database together: a
-// transaction costs a write to the disk, however much it holds.
-type batches struct {
-	// writers is how many transactions may be under way at once.
-	writers int
+// transaction costs a write to the disk, and a statement a way to the server,
+// however much they hold.
+type batches[T any] struct {
+	// together writes all in one transaction, or returns an error when one of
+	// them has to be written alone; alone writes one.
+	together func(ctx context.Context, q queryer, batch []*batched[T]) error
+	alone    func(ctx context.Context, q queryer, one *batched[T]) error
+	most     int
 
 	mu      sync.Mutex
-	running int
-	// first are those for whom callers wait, and who go before all others.
-	first, waiting []*batched
+	running bool
+	waiting []*batched[T]
 }
 
 // batched is one caller's part of a transaction.
-type batched struct {
+type batched[T any] struct {
 	ctx  context.Context
-	do   func(ctx context.Context, q queryer) error
+	what T
 	err  error
 	done chan struct{}
 }
 
-// The bounds of a transaction: those who are first may wait for one of others.
-const (
-	batchFirst = 64
-	batchMost  = 16
-)
-
-// together runs f in a transaction that it may share with others. When f returns
-// ErrFenced or ErrExists it must have changed nothing; every other error of one
-// has each of them run alone. Those who are first wait for no other's work
-// but what has begun.
-func (s *Store) together(ctx context.Context, first bool, f func(ctx context.Context, q queryer) error) error {
-	one := &batched{ctx: ctx, do: f, done: make(chan struct{})}
-	b := &s.batches
+// write waits until it is written.
+func (b *batches[T]) write(ctx context.Context, s *Store, what T) error {
+	one := &batched[T]{ctx: ctx, what: what, done: make(chan struct{})}
 	b.mu.Lock()
-	if first {
-		b.first = append(b.first, one)
-	} else {
-		b.waiting = append(b.waiting, one)
-	}
-	if b.running < b.writers {
-		b.running++
-		go s.writeBatches() //nolint:contextcheck // it writes for all who wait, each of whom has a deadline of its own
+	b.waiting = append(b.waiting, one)
+	if !b.running {
+		b.running = true
+		go b.run(s) //nolint:contextcheck // it writes for all who wait, each of whom has a deadline of its own
 	}
 	b.mu.Unlock()
 	select {
@@ -58,76 +49,190 @@ func (s *Store) together(ctx context.Context, first bool, f func(ctx context.Con
 	}
 }
 
-func (s *Store) writeBatches() {
-	b := &s.batches
+// run writes until nobody waits. There is one of them: transactions that add to
+// the ends of the same tables wait for each other's locks.
+func (b *batches[T]) run(s *Store) {
 	for {
 		b.mu.Lock()
-		batch := b.next()
-		if len(batch) == 0 {
-			b.running--
+		n := min(len(b.waiting), b.most)
+		if n == 0 {
+			b.running = false
 			b.mu.Unlock()
 			return
 		}
+		batch := b.waiting[:n:n]
+		b.waiting = b.waiting[n:]
 		b.mu.Unlock()
-		s.writeBatch(batch)
+		b.writeAll(s, batch)
 	}
 }
 
-// next takes those of the next transaction.
-func (b *batches) next() []*batched {
-	from, most := &b.first, batchFirst
-	if len(b.first) == 0 {
-		from, most = &b.waiting, batchMost
-	}
-	n := min(len(*from), most)
-	batch := (*from)[:n:n]
-	*from = (*from)[n:]
-	return batch
-}
-
-func (s *Store) writeBatch(batch []*batched) {
-	if len(batch) > 1 && s.writeTogether(batch) == nil {
-		return
-	}
-	// Alone, or together with one that spoils it for all, each has a
-	// transaction to itself.
+func (b *batches[T]) writeAll(s *Store, batch []*batched[T]) {
+	var live []*batched[T]
 	for _, one := range batch {
-		one.err = one.ctx.Err()
-		if one.err == nil {
-			one.err = s.inTx(one.ctx, one.do)
+		if one.err = one.ctx.Err(); one.err == nil {
+			live = append(live, one)
 		}
+	}
+	if s.file != nil {
+		// SQLite has those who wait for their turn sleep, and longer each time.
+		s.writing.Lock()
+		defer s.writing.Unlock()
+	}
+	failed := len(live) < 2 || s.inTx(context.Background(), func(ctx context.Context, q queryer) error {
+		for _, one := range live {
+			one.err = nil
+		}
+		return b.together(ctx, q, live)
+	}) != nil
+	if failed {
+		for _, one := range live {
+			one.err = s.inTx(one.ctx, func(ctx context.Context, q queryer) error { return b.alone(ctx, q, one) })
+		}
+	}
+	for _, one := range batch {
 		close(one.done)
 	}
 }
 
-func (s *Store) writeTogether(batch []*batched) error {
-	err := s.inTx(context.Background(), func(ctx context.Context, q queryer) error {
-		for _, one := range batch {
-			if one.err = one.ctx.Err(); one.err != nil {
-				continue
-			}
-			if err := s.writeOne(ctx, q, one); err != nil {
+// rows are the placeholders of several rows of an INSERT.
+func rows(n, columns int) string {
+	one := "(?" + strings.Repeat(", ?", columns-1) + ")"
+	return one + strings.Repeat(", "+one, n-1)
+}
+
+// list are the placeholders of an IN.
+func list(n int) string { return "(?" + strings.Repeat(", ?", n-1) + ")" }
+
+// recording is what RecordTask writes.
+type recording struct {
+	task   *Task
+	record Record
+}
+
+// recordTogether writes several records by as many statements as one takes.
+func (s *Store) recordTogether(ctx context.Context, q queryer, batch []*batched[recording]) error {
+	owned, err := s.ownedOf(ctx, q, batch)
+	if err != nil || len(owned) == 0 {
+		return err
+	}
+	if err := s.insertHistories(ctx, q, owned); err != nil {
+		return err
+	}
+	var ended []any
+	var steps, writes []any
+	var resources []Resource
+	for _, one := range owned {
+		t, r := one.what.task, one.what.record
+		if r.State != "" {
+			ended = append(ended, t.ID)
+			if err := s.guarded(ctx, q, s.endingTask(), r.State, r.Result, t.ID, t.Owner, t.Fence, TaskRunning); err != nil {
 				return err
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		return err
+		for _, st := range r.Steps {
+			steps = append(steps, t.ID, st.Operation, st.Step, st.Body.KeyID, st.Body.Text)
+		}
+		for _, w := range r.Writes {
+			writes = append(writes, writeArgs(t.ID, w)...)
+		}
+		resources = append(resources, r.Resources...)
 	}
-	for _, one := range batch {
-		close(one.done)
+	if len(ended) > 0 {
+		if err := exec(ctx, q, "DELETE FROM clouddriver_task_steps WHERE task_id IN "+list(len(ended)), ended...); err != nil {
+			return err
+		}
 	}
-	return nil
+	return s.insertRecords(ctx, q, steps, writes, resources)
 }
 
-// writeOne returns an error only for what ends the whole transaction: whatever is
-// not refused by its first statement that changes anything.
-func (s *Store) writeOne(ctx context.Context, q queryer, one *batched) error {
-	one.err = classify(one.do(ctx, q))
-	switch {
-	case one.err == nil, errors.Is(one.err, ErrFenced), errors.Is(one.err, ErrExists):
+// ownedOf are those whose tasks are still their owners'; the others are fenced.
+func (s *Store) ownedOf(ctx context.Context, q queryer, batch []*batched[recording]) ([]*batched[recording], error) {
+	args := []any{TaskRunning}
+	for _, one := range batch {
+		args = append(args, one.what.task.ID)
+	}
+	type holder struct {
+		owner string
+		fence int64
+	}
+	held := map[string]holder{}
+	err := each(ctx, q, func(found *sql.Rows) error {
+		var id string
+		var h holder
+		if err := found.Scan(&id, &h.owner, &h.fence); err != nil {
+			return err
+		}
+		held[id] = h
+		return nil
+	}, "SELECT id, owner, fence FROM clouddriver_tasks WHERE state = ? AND id IN "+list(len(batch))+s.dialect.forUpdate(), args...)
+	var owned []*batched[recording]
+	for _, one := range batch {
+		if t := one.what.task; held[t.ID] == (holder{t.Owner, t.Fence}) {
+			owned = append(owned, one)
+		} else {
+			one.err = ErrFenced
+		}
+	}
+	return owned, err
+}
+
+// insertHistories fails when one of the records is there already.
+func (s *Store) insertHistories(ctx context.Context, q queryer, owned []*batched[recording]) error {
+	var args []any
+	for _, one := range owned {
+		for i, l := range one.what.record.History {
+			args = append(args, one.what.task.ID, len(one.what.task.History)+i, l.Phase, l.Status)
+		}
+	}
+	return insertMany(ctx, q, "INSERT INTO clouddriver_task_history (task_id, position, phase, status) VALUES ", "", 4, args)
+}
+
+func insertMany(ctx context.Context, q queryer, head, tail string, columns int, args []any) error {
+	if len(args) == 0 {
 		return nil
 	}
-	return one.err
+	return exec(ctx, q, head+rows(len(args)/columns, columns)+tail, args...)
 }
+
+// creation is what CreateTask writes.
+type creation struct {
+	task Task
+	life int64 // in milliseconds
+}
+
+// createTogether fails when one of the requests has a task already.
+func (s *Store) createTogether(ctx context.Context, q queryer, batch []*batched[creation]) error {
+	var tasks, lines []any
+	for _, one := range batch {
+		t := one.what.task
+		tasks = append(tasks, t.ID, t.RequestID, TaskRunning, t.Owner, one.what.life, t.Context, t.Request.KeyID, t.Request.Text)
+		for i, l := range t.History {
+			lines = append(lines, t.ID, i, l.Phase, l.Status)
+		}
+	}
+	one := "(?, ?, ?, ?, 1, " + s.dialect.milliseconds() + " + ?, " + s.dialect.milliseconds() + ", ?, ?, ?)"
+	if err := exec(ctx, q, "INSERT INTO clouddriver_tasks (id, request_id, state, owner, fence, expires_at, started_at, context, key_id, request) VALUES "+
+		one+strings.Repeat(", "+one, len(batch)-1), tasks...); err != nil {
+		return err
+	}
+	return insertMany(ctx, q, "INSERT INTO clouddriver_task_history (task_id, position, phase, status) VALUES ", "", 4, lines)
+}
+
+// createAlone leaves it to the caller to find the task that there is already.
+func (s *Store) createAlone(ctx context.Context, q queryer, one *batched[creation]) error {
+	return s.createTogether(ctx, q, []*batched[creation]{one})
+}
+
+// recordAlone is recordTogether for one, of which the record may be there
+// already: the answer to a commit was lost.
+func (s *Store) recordAlone(ctx context.Context, q queryer, one *batched[recording]) error {
+	one.err = nil
+	if err := s.recordTogether(ctx, q, []*batched[recording]{one}); !errors.Is(classify(err), ErrExists) {
+		return errors.Join(err, one.err)
+	}
+	return errRepeated
+}
+
+// errRepeated undoes what is repeated.
+var errRepeated = errors.New("recorded already")

@@ -40,6 +40,9 @@ type dialect interface {
 	migrator(ctx context.Context, db *sql.DB, conn *sql.Conn) (database.Driver, error)
 	// again says whether a transaction failed only for running beside another.
 	again(err error) bool
+	// forUpdate ends a SELECT whose rows stay as they are until the end of the
+	// transaction.
+	forUpdate() string
 	// milliseconds is an expression: the database's clock since 1970.
 	milliseconds() string
 	// upsert ends an INSERT: when the key is there, set what follows.
@@ -153,6 +156,8 @@ func (mysqlDialect) again(err error) bool {
 	return errors.As(err, &m) && (m.Number == mysqlDeadlock || m.Number == mysqlLockWait)
 }
 
+func (mysqlDialect) forUpdate() string { return " FOR UPDATE" }
+
 func (mysqlDialect) milliseconds() string { return "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)" }
 
 func (mysqlDialect) upsert(string) string { return " ON DUPLICATE KEY UPDATE " }
@@ -259,6 +264,9 @@ func (sqliteDialect) migrator(_ context.Context, db *sql.DB, _ *sql.Conn) (datab
 }
 
 func (sqliteDialect) again(error) bool { return false }
+
+// forUpdate has nothing to do: there is one who writes at a time.
+func (sqliteDialect) forUpdate() string { return "" }
 
 func (sqliteDialect) milliseconds() string {
 	return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -63,8 +64,19 @@ type Store struct {
 	dialect dialect
 	options Options
 	unlock  func()
-	batches batches
+	// creations wait for no more than one transaction of the others, since a
+	// caller waits for each.
+	creations  batches[creation]
+	recordings batches[recording]
+	writing    sync.Mutex
 }
+
+// The bounds of transactions. Those of tasks that go on are short: who creates
+// one may wait for another's.
+const (
+	creationsMost  = 64
+	recordingsMost = 32
+)
 
 // Open connects; it changes nothing in the database. Migrate comes next.
 func Open(ctx context.Context, o Options) (*Store, error) {
@@ -72,14 +84,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{options: o, unlock: func() {}}
+	s.creations = batches[creation]{together: s.createTogether, alone: s.createAlone, most: creationsMost}
+	s.recordings = batches[recording]{together: s.recordTogether, alone: s.recordAlone, most: recordingsMost}
 	if o.MySQL != nil {
 		s.dialect = mysqlDialect{}
-		// One here as well: transactions that add to the ends of the same tables
-		// wait for each other's locks.
-		s.batches.writers = 1
 	} else {
 		s.dialect = sqliteDialect{}
-		s.batches.writers = 1
 		unlock, err := waitForFile(ctx, o)
 		if err != nil {
 			return nil, err

@@ -65,18 +65,7 @@ type TaskStep struct {
 // CreateTask records a task. When there is one of the same request already,
 // that one is returned with created false.
 func (s *Store) CreateTask(ctx context.Context, t Task, life time.Duration) (recorded Task, created bool, err error) {
-	err = s.together(ctx, true, func(ctx context.Context, q queryer) error {
-		err := exec(ctx, q, `INSERT INTO clouddriver_tasks (id, request_id, state, owner, fence, expires_at, started_at, context, key_id, request)
-			VALUES (?, ?, ?, ?, 1, `+s.dialect.milliseconds()+` + ?, `+s.dialect.milliseconds()+`, ?, ?, ?)`,
-			t.ID, t.RequestID, TaskRunning, t.Owner, life.Milliseconds(), t.Context, t.Request.KeyID, t.Request.Text)
-		if err != nil {
-			return err
-		}
-		if len(t.History) == 0 {
-			return nil
-		}
-		return insertHistory(ctx, q, t.ID, 0, t.History)
-	})
+	err = s.creations.write(ctx, s, creation{t, life.Milliseconds()})
 	if err == nil {
 		t.State, t.Fence, t.Started = TaskRunning, 1, time.Now()
 		return t, true, nil
@@ -387,55 +376,49 @@ type Record struct {
 // RecordTask writes a record as a whole, if the task is still the owner's, and
 // adds its lines to the task's; ErrFenced if not.
 func (s *Store) RecordTask(ctx context.Context, t *Task, r Record) error {
-	err := s.together(ctx, false, func(ctx context.Context, q queryer) error {
-		var err error
-		if r.State == "" {
-			// Found or not is what counts; the heartbeat keeps the time.
-			err = s.guarded(ctx, q, "UPDATE clouddriver_tasks SET fence = fence WHERE id = ? AND owner = ? AND fence = ? AND state = ?", t.ID, t.Owner, t.Fence, TaskRunning)
-		} else {
-			err = s.guarded(ctx, q, "UPDATE clouddriver_tasks SET state = ?, result = ?, ended_at = "+s.dialect.milliseconds()+", request = NULL, key_id = '' WHERE id = ? AND owner = ? AND fence = ? AND state = ?",
-				r.State, r.Result, t.ID, t.Owner, t.Fence, TaskRunning)
-		}
-		if err != nil {
-			return err
-		}
-		if len(r.History) > 0 {
-			// A commit whose answer was lost is repeated, and must add nothing: the
-			// line's position is taken then.
-			if err := insertHistory(ctx, q, t.ID, int64(len(t.History)), r.History); err != nil {
-				return err
-			}
-		}
-		if r.State != "" {
-			if err := exec(ctx, q, "DELETE FROM clouddriver_task_steps WHERE task_id = ?", t.ID); err != nil {
-				return err
-			}
-		}
-		for _, st := range r.Steps {
-			if err := exec(ctx, q, "INSERT INTO clouddriver_task_steps (task_id, operation, step, key_id, body) VALUES (?, ?, ?, ?, ?)"+s.dialect.upsert("task_id, operation, step")+
-				"key_id = "+s.dialect.incoming("key_id")+", body = "+s.dialect.incoming("body"), t.ID, st.Operation, st.Step, st.Body.KeyID, st.Body.Text); err != nil {
-				return err
-			}
-		}
-		for _, w := range r.Writes {
-			if err := exec(ctx, q, `INSERT INTO clouddriver_writes (written_at, task_id, operation, account, kind, namespace, name, uid, resource_version, deleted, application, cluster)
-				VALUES (`+s.dialect.milliseconds()+`, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-				t.ID, w.Operation, w.Account, w.Kind, w.Namespace, w.Name, w.UID, w.ResourceVersion, w.Deleted, w.Application, w.Cluster); err != nil {
-				return err
-			}
-		}
-		if len(r.Resources) > 0 {
-			return insertResources(ctx, q, r.Resources)
-		}
-		return nil
-	})
-	if errors.Is(err, ErrExists) {
+	err := s.recordings.write(ctx, s, recording{t, r})
+	if errors.Is(err, errRepeated) {
 		err = nil
 	}
 	if err == nil {
 		t.History = append(t.History[:len(t.History):len(t.History)], r.History...)
 	}
 	return err
+}
+
+// endingTask is the statement that ends a task, if it is still the owner's.
+func (s *Store) endingTask() string {
+	return "UPDATE clouddriver_tasks SET state = ?, result = ?, ended_at = " + s.dialect.milliseconds() + ", request = NULL, key_id = '' WHERE id = ? AND owner = ? AND fence = ? AND state = ?"
+}
+
+// insertRecords inserts what tasks have got on by.
+func (s *Store) insertRecords(ctx context.Context, q queryer, steps, writes []any, resources []Resource) error {
+	err := insertMany(ctx, q, "INSERT INTO clouddriver_task_steps (task_id, operation, step, key_id, body) VALUES ",
+		s.dialect.upsert("task_id, operation, step")+"key_id = "+s.dialect.incoming("key_id")+", body = "+s.dialect.incoming("body"), stepColumns, steps)
+	if err != nil {
+		return err
+	}
+	if len(writes) > 0 {
+		one := "(" + s.dialect.milliseconds() + strings.Repeat(", ?", writeArguments) + ")"
+		if err := exec(ctx, q, "INSERT INTO clouddriver_writes (written_at, task_id, operation, account, kind, namespace, name, uid, resource_version, deleted, application, cluster) VALUES "+
+			one+strings.Repeat(", "+one, len(writes)/writeArguments-1), writes...); err != nil {
+			return err
+		}
+	}
+	if len(resources) > 0 {
+		return insertResources(ctx, q, resources)
+	}
+	return nil
+}
+
+const (
+	stepColumns    = 5
+	writeArguments = 11
+)
+
+// writeArgs are a row of the ledger without its time.
+func writeArgs(taskID string, w Write) []any {
+	return []any{taskID, w.Operation, w.Account, w.Kind, w.Namespace, w.Name, w.UID, w.ResourceVersion, w.Deleted, w.Application, w.Cluster}
 }
 
 // MarkTask sets a task that has ended, or that nobody keeps any more, to
