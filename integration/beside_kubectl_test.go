@@ -272,8 +272,11 @@ func TestBesideKubectl_TheSameManifestsMakeTheSameObjects(t *testing.T) {
 		name string
 		of   func(pair) map[string]any
 	}{{"first", func(p pair) map[string]any { return p.first }}, {"second", func(p pair) map[string]any { return p.second }}} {
+		var failures []string
+		var ours sync.WaitGroup
+		ours.Go(func() { failures = deployAll(t, o, all, step.of) })
 		theirs := kubectlApply(t, o.c, "theirs", all, step.of)
-		failures := deployAll(t, o, all, step.of)
+		ours.Wait()
 		for i, p := range all {
 			_, ok := theirs[p.plural+" "+p.name]
 			if ok {

@@ -104,6 +104,7 @@ func (o *ops) applied(t testing.TB, manifest string) {
 func TestKilled_AtEveryWriteLosesAndDoublesNothing(t *testing.T) {
 	c := pool.Shared(t, 1)[0]
 	onEach(t, "utf8mb4", func(t *testing.T, b backend) {
+		t.Parallel() // most of it is waiting
 		for _, op := range killedOperations {
 			kills := 0
 			for at := int64(1); ; at++ {

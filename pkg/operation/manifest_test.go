@@ -8,6 +8,10 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 )
@@ -248,5 +252,28 @@ func TestTrimmed_KeepsWhatTheOperationReads(t *testing.T) {
 		if !reflect.DeepEqual(a, b) {
 			t.Errorf("%s: %+v, trimmed %+v", name, a, b)
 		}
+	}
+}
+
+func TestThreeWay_MergesWhatIsNewerThanOurStructs(t *testing.T) {
+	schemas := map[string]*spec.Schema{}
+	if err := json.Unmarshal([]byte(`{
+		"Deployment":{"properties":{"spec":{"allOf":[{"$ref":"#/components/schemas/Spec"}]},"metadata":{"type":"object","properties":{"annotations":{"type":"object"},"name":{"type":"string"}}}}},
+		"Spec":{"type":"object","properties":{"newer":{"type":"array","x-kubernetes-patch-merge-key":"name","x-kubernetes-patch-strategy":"merge","items":{"allOf":[{"$ref":"#/components/schemas/Item"}]}}}},
+		"Item":{"type":"object","properties":{"name":{"type":"string"},"value":{"type":"string"}}}}`), &schemas); err != nil {
+		t.Fatal(err)
+	}
+	meta := strategicpatch.PatchMetaFromOpenAPIV3{SchemaList: schemas, Schema: schemas["Deployment"]}
+	live := &unstructured.Unstructured{Object: manifestOf(t, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"x"},"spec":{"newer":[{"name":"theirs","value":"a"}]}}`)}
+	wanted, err := withLastApplied(manifestOf(t, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"x"},"spec":{"newer":[{"name":"ours","value":"b"}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kind, patch, err := threeWay(meta, live, wanted)
+	if err != nil || kind != types.StrategicMergePatchType || !strings.Contains(string(patch), `"newer":[{"name":"ours","value":"b"}]`) || !strings.Contains(string(patch), `"$setElementOrder/newer"`) {
+		t.Errorf("%s %s, %v", kind, patch, err)
+	}
+	if _, _, err := threeWay(nil, live, wanted); err == nil {
+		t.Error("our structs know the field: the test shows nothing")
 	}
 }

@@ -38,7 +38,7 @@ func (b *batches[T]) write(ctx context.Context, s *Store, what T) error {
 	b.waiting = append(b.waiting, one)
 	if !b.running {
 		b.running = true
-		go b.run(s) //nolint:contextcheck // it writes for all who wait, each of whom has a deadline of its own
+		go b.run(s)
 	}
 	b.mu.Unlock()
 	select {
