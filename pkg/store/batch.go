@@ -74,11 +74,6 @@ func (b *batches[T]) writeAll(s *Store, batch []*batched[T]) {
 			live = append(live, one)
 		}
 	}
-	if s.file != nil {
-		// SQLite has those who wait for their turn sleep, and longer each time.
-		s.writing.Lock()
-		defer s.writing.Unlock()
-	}
 	failed := len(live) < 2 || s.inTx(context.Background(), func(ctx context.Context, q queryer) error {
 		for _, one := range live {
 			one.err = nil

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -68,7 +67,7 @@ type Store struct {
 	// caller waits for each.
 	creations  batches[creation]
 	recordings batches[recording]
-	writing    sync.Mutex
+	writing    chan struct{} // whose turn it is to write to an SQLite file
 }
 
 // The bounds of transactions. Those of tasks that go on are short: who creates
@@ -83,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{options: o, unlock: func() {}}
+	s := &Store{options: o, unlock: func() {}, writing: make(chan struct{}, 1)}
 	s.creations = batches[creation]{together: s.createTogether, alone: s.createAlone, most: creationsMost}
 	s.recordings = batches[recording]{together: s.recordTogether, alone: s.recordAlone, most: recordingsMost}
 	if o.MySQL != nil {
@@ -213,6 +212,16 @@ func (s *Store) snapshot(ctx context.Context, f func(ctx context.Context, q quer
 func (s *Store) transact(ctx context.Context, readOnly bool, f func(ctx context.Context, q queryer) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
+	if s.file != nil && !readOnly {
+		// SQLite has those who wait for their turn sleep, longer each time, and
+		// takes whoever comes first then.
+		select {
+		case s.writing <- struct{}{}:
+			defer func() { <-s.writing }()
+		case <-ctx.Done():
+			return classify(ctx.Err())
+		}
+	}
 	const most = 20
 	for attempt := 1; ; attempt++ {
 		err := s.once(ctx, readOnly, f)
