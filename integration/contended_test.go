@@ -103,3 +103,27 @@ func rewriteStatus(c *localkube.Cluster, namespace string, objects int, every ti
 		_, _ = c.Call(context.Background(), http.MethodPatch, "/apis/apps/v1/namespaces/"+namespace+"/deployments/"+name+"/status", mergePatch, []byte(body)) // it may not be there yet
 	}
 }
+
+// TestApply_OntoAnObjectThatWasReplacedMeanwhile has it recreated between our
+// look at it and our patch, for each way to apply.
+func TestApply_OntoAnObjectThatWasReplacedMeanwhile(t *testing.T) {
+	o := startOps(t, "replaced")
+	for _, strategy := range []string{"none", "server-side-apply"} {
+		name := "svc-" + strategy
+		m := func(value string) string {
+			return strings.Replace(o.serviceManifest(name, "{a: "+value+"}"), "metadata: {name", "metadata: {annotations: {strategy.spinnaker.io/"+strategy+": force-conflicts}, name", 1)
+		}
+		o.deploy(t, m("b"), "").only(t)
+		s, _ := o.meddle(t, http.MethodPatch, "/services/"+name, func(n int64) *http.Response {
+			if n == 1 {
+				call(t, o.c, http.MethodDelete, o.core("services", name), "application/json", "")
+				apply(t, o.c, o.serviceManifest(name, "{a: other}"))
+			}
+			return nil
+		})
+		s.deploy(t, m("c"), "").only(t)
+		if got := o.live(t, o.core("services", name)).at("spec", "selector", "a"); got != "c" {
+			t.Errorf("%s: %v", strategy, got)
+		}
+	}
+}

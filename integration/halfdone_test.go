@@ -220,6 +220,24 @@ func TestVersion_ThatIsBeingDeletedIsNotReused(t *testing.T) {
 	}
 }
 
+// TestRecreatedVersions_OfOneContentAtOnce are one version each: what is
+// recreated is not reused.
+func TestRecreatedVersions_OfOneContentAtOnce(t *testing.T) {
+	o := startOps(t, "samecontent")
+	var wg sync.WaitGroup
+	ends := make([]done, 6)
+	for i := range ends {
+		wg.Go(func() { ends[i] = o.deploy(t, recreated(o.configMap("cm", "{k: v}")), "") })
+	}
+	wg.Wait()
+	for _, d := range ends {
+		r := d.only(t)
+		if !o.exists(t, o.core("configmaps", r.Manifests[0].text("metadata", "name"))) {
+			t.Errorf("%v is not there", o.names(r))
+		}
+	}
+}
+
 // TestServerSideVersion_IsNotMergedIntoAnothersObject has a name taken between
 // the plan and the write.
 func TestServerSideVersion_IsNotMergedIntoAnothersObject(t *testing.T) {

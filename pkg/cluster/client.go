@@ -46,7 +46,8 @@ type Client struct {
 	timeout   time.Duration
 	catalog   atomic.Pointer[Catalog]
 	disk      *diskCache
-	schemas   schemaIndex
+	schemas   atomic.Pointer[schemaIndex]
+	indexing  flight.Group[struct{}, *schemaIndex]
 	discovery flight.Group[struct{}, *Catalog]
 	answered  moment // when the server last answered as Kubernetes does
 	succeeded moment // and did what it was asked for

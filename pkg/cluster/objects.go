@@ -343,6 +343,12 @@ func refused(res *http.Response, out []byte) error {
 			failure.Causes = append(failure.Causes, Cause{Type: string(c.Type), Field: c.Field, Message: c.Message})
 		}
 	}
+	if strings.Contains(status.Message, "failed to create typed patch object") {
+		failure.Reason = Unsupported // the server calls what is wrong with a manifest an error of its own
+	}
+	if slices.ContainsFunc(failure.Causes, func(c Cause) bool { return c.Field == "metadata.uid" }) {
+		failure.Reason = Conflict // a patch that names the UID of an object that was replaced
+	}
 	switch status.Reason {
 	case metav1.StatusReasonAlreadyExists:
 		failure.Reason = Exists

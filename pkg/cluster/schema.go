@@ -16,62 +16,64 @@ import (
 
 // PatchMeta is what the cluster itself says about merging objects of a kind:
 // which lists are merged, and by what key. nil says that it takes no strategic
-// merge patch for the kind, or does not say (kubernetes/kubectl,
-// pkg/cmd/apply/patcher.go, asks the same).
-func (c *Client) PatchMeta(ctx context.Context, r Resource) (strategicpatch.LookupPatchMeta, error) {
-	at, err := c.documentAt(ctx, r)
-	if err != nil || at == "" {
-		return nil, err
+// merge patch for the kind, or does not say, for whatever reason: as with
+// kubectl, others may know then (kubernetes/kubectl,
+// pkg/cmd/apply/patcher.go).
+func (c *Client) PatchMeta(ctx context.Context, r Resource) strategicpatch.LookupPatchMeta {
+	index, err := c.schemaIndex(ctx)
+	if err != nil {
+		return nil
+	}
+	path := "apis/" + r.APIVersion()
+	if r.Group == "" {
+		path = "api/" + r.Version
+	}
+	at := index.at[path]
+	if at == "" {
+		return nil
 	}
 	d, err := c.document(ctx, at)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	return d.meta(r), nil
+	return d.meta(r)
 }
 
 // schemaIndex says where a cluster has the description of each group and
 // version. The address changes with the content.
 type schemaIndex struct {
-	mu    sync.Mutex
-	asked time.Time
+	until time.Time
 	at    map[string]string
 }
 
-// schemasFor is how long a cluster's index of its schemas is believed. Only an
-// upgrade of the API server changes those of its own kinds.
-const schemasFor = 10 * time.Minute
+// How long a cluster's index of its schemas is believed, and that it has none.
+// Only an upgrade of the API server changes those of its own kinds.
+const (
+	schemasFor   = 10 * time.Minute
+	noSchemasFor = time.Minute
+)
 
-// documentAt is the address of the schemas of a kind's group and version, ""
-// when the cluster has none.
-func (c *Client) documentAt(ctx context.Context, r Resource) (string, error) {
-	c.schemas.mu.Lock()
-	defer c.schemas.mu.Unlock()
-	if time.Since(c.schemas.asked) > schemasFor {
-		body, err := c.call(ctx, http.MethodGet, "/openapi/v3", nil, "", nil)
-		if Is(err, NoKind) || Is(err, Forbidden) || Is(err, NotFound) {
-			return "", nil
-		}
-		if err != nil {
-			return "", fmt.Errorf("read the cluster's schemas: %w", err)
-		}
+func (c *Client) schemaIndex(ctx context.Context) (*schemaIndex, error) {
+	if known := c.schemas.Load(); known != nil && time.Now().Before(known.until) {
+		return known, nil
+	}
+	return c.indexing.Do(ctx, struct{}{}, func() (*schemaIndex, error) {
+		fresh := &schemaIndex{until: time.Now().Add(schemasFor), at: map[string]string{}}
+		body, err := c.call(context.WithoutCancel(ctx), http.MethodGet, "/openapi/v3", nil, "", nil)
 		var index struct {
 			Paths map[string]struct {
 				ServerRelativeURL string `json:"serverRelativeURL"`
 			} `json:"paths"`
 		}
-		if err := json.Unmarshal(body, &index); err != nil {
-			return "", &Error{Reason: Unavailable, Err: fmt.Errorf("decode the index of schemas: %w", err)}
+		if err != nil || json.Unmarshal(body, &index) != nil {
+			fresh.until = time.Now().Add(noSchemasFor)
 		}
-		c.schemas.at, c.schemas.asked = map[string]string{}, time.Now()
 		for path, document := range index.Paths {
-			c.schemas.at[path] = document.ServerRelativeURL
+			fresh.at[path] = document.ServerRelativeURL
 		}
-	}
-	if r.Group == "" {
-		return c.schemas.at["api/"+r.Version], nil
-	}
-	return c.schemas.at["apis/"+r.APIVersion()], nil
+		c.schemas.Store(fresh)
+		return fresh, nil
+	})
 }
 
 // document reads one, or takes it from another cluster of the same content:

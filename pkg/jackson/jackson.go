@@ -53,6 +53,9 @@ func decode(raw json.RawMessage, v reflect.Value, path string) error {
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
+		if text, ok := Text(raw); ok && strings.TrimSpace(text) == "" && v.Type().Elem().Kind() != reflect.String {
+			return nil // an empty text is null for what may be null
+		}
 		fresh := reflect.New(v.Type().Elem())
 		if err := decode(raw, fresh.Elem(), path); err != nil {
 			return err

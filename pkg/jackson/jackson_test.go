@@ -41,6 +41,8 @@ func TestUnmarshal_TakesScalarsForOneAnother(t *testing.T) {
 		`{"flag": 1}`:         `"flag":true`,
 		`{"flag": ""}`:        `"flag":false`,
 		`{"maybe": "false"}`:  `"maybe":false`,
+		`{"maybe": ""}`:       `"maybe":null`,
+		`{"count": " "}`:      `"count":null`,
 		`{"maybe": null}`:     `"maybe":null`,
 		`{"count": "3"}`:      `"count":3`,
 		`{"count": 3.0}`:      `"count":3`,

@@ -24,7 +24,7 @@ type Writer interface {
 	Delete(ctx context.Context, r cluster.Resource, namespace, name string, options metav1.DeleteOptions) error
 	// PatchMeta is how the cluster merges objects of a kind; nil when it does
 	// not say.
-	PatchMeta(ctx context.Context, r cluster.Resource) (strategicpatch.LookupPatchMeta, error)
+	PatchMeta(ctx context.Context, r cluster.Resource) strategicpatch.LookupPatchMeta
 	Events(ctx context.Context, namespace, kind, name string) ([]*unstructured.Unstructured, error)
 }
 

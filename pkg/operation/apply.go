@@ -150,11 +150,7 @@ func (a *Actor) apply(ctx context.Context, s *Step, r cluster.Resource) (*Outcom
 		if s.Reused && live.GetDeletionTimestamp() != nil {
 			return a.afresh(ctx, s, r)
 		}
-		meta, err := retry(ctx, nil, func() (strategicpatch.LookupPatchMeta, error) { return a.Client.PatchMeta(ctx, r) })
-		if err != nil {
-			return nil, err
-		}
-		kind, patch, err := threeWay(meta, live, wanted)
+		kind, patch, err := threeWay(a.Client.PatchMeta(ctx, r), live, wanted)
 		if err != nil {
 			return nil, fmt.Errorf("compare with the live object: %w", err)
 		}
@@ -186,6 +182,9 @@ func (a *Actor) serverApply(ctx context.Context, s *Step, r cluster.Resource) (*
 		live, err := a.get(ctx, r, s.Namespace, s.Name)
 		if err != nil {
 			return nil, err
+		}
+		if s.Reused && live != nil && live.GetDeletionTimestamp() != nil {
+			return a.afresh(ctx, s, r)
 		}
 		manager := cluster.ManagerServerApply
 		wanted := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(s.Manifest)}
@@ -253,10 +252,9 @@ func (a *Actor) upgradeFields(ctx context.Context, s *Step, r cluster.Resource, 
 		if err != nil || patch == nil {
 			return live, err
 		}
-		if err := a.guard(); err != nil {
-			return nil, err
-		}
-		upgraded, err := a.Client.Patch(ctx, r, s.Namespace, s.Name, "", types.JSONPatchType, patch, cluster.WriteOptions{})
+		upgraded, err := retry(ctx, a, func() (*unstructured.Unstructured, error) {
+			return a.Client.Patch(ctx, r, s.Namespace, s.Name, "", types.JSONPatchType, patch, cluster.WriteOptions{})
+		})
 		if !cluster.Is(err, cluster.Conflict) {
 			return upgraded, err
 		}
@@ -287,6 +285,9 @@ func (a *Actor) replace(ctx context.Context, s *Step, r cluster.Resource) (*Outc
 				continue
 			}
 			return &Outcome{Object: created, Change: Created}, err
+		}
+		if s.Reused && live.GetDeletionTimestamp() != nil {
+			return a.afresh(ctx, s, r)
 		}
 		next := wanted.DeepCopy()
 		next.SetResourceVersion(live.GetResourceVersion())

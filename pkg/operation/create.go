@@ -91,12 +91,13 @@ func (a *Actor) chooseAgain(ctx context.Context, s *Step, r cluster.Resource) er
 	if err != nil {
 		return err
 	}
-	version, reused := chooseVersion(artifactsNamed(all, s.Artifact), s.Manifest)
-	if !reused {
-		version = max(version, freeName(all, s.Artifact))
+	existing := artifactsNamed(all, s.Artifact)
+	version, reused := chooseVersion(existing, s.Manifest)
+	if reused = reused && s.Action == Apply; !reused {
+		version = max(nextVersion(existing), freeName(all, s.Artifact))
 	}
 	before := s.Name
-	s.Version, s.Reused = &version, reused && s.Action == Apply
+	s.Version, s.Reused = &version, reused
 	setVersion(s.Manifest, s.Artifact, version)
 	s.Name = metadataText(s.Manifest, "name")
 	if a.Choose == nil {
@@ -169,6 +170,12 @@ func (a *Actor) notRunYet(ctx context.Context, s *Step, r cluster.Resource) erro
 		return err
 	}
 	events, err := retry(ctx, nil, func() ([]*unstructured.Unstructured, error) { return a.Client.Events(ctx, s.Namespace, r.Kind, s.Name) })
+	if cluster.Is(err, cluster.Forbidden) {
+		if _, short := mapAt(s.Manifest, "spec")["ttlSecondsAfterFinished"]; !short {
+			return nil // then it would be there
+		}
+		return fmt.Errorf("it is not known whether the job was run before the server that ran the task was lost, since its account may not list events: %w", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -213,7 +220,7 @@ func (a *Actor) recreate(ctx context.Context, s *Step, r cluster.Resource, again
 		case live != nil && (sentBefore || time.Now().After(deadline)):
 			return nil, inTheWay(live)
 		case live != nil:
-			if err := a.wouldTake(ctx, r, wanted, patience); err != nil {
+			if err := a.wouldTake(ctx, r, wanted, live, patience); err != nil {
 				return nil, err
 			}
 			if a.DryRun {
@@ -236,9 +243,8 @@ func (a *Actor) recreate(ctx context.Context, s *Step, r cluster.Resource, again
 }
 
 func (a *Actor) removeObject(ctx context.Context, s *Step, r cluster.Resource, live *unstructured.Unstructured) error {
-	one := *s
-	one.UID = string(live.GetUID())
-	return a.remove(ctx, &one, r, string(metav1.DeletePropagationBackground), nil)
+	s.UID = string(live.GetUID()) // its events are not those of what comes after it
+	return a.remove(ctx, s, r, string(metav1.DeletePropagationBackground), nil)
 }
 
 // sending records, once, that the object is about to be made: whoever goes on
@@ -267,13 +273,13 @@ func inTheWay(live *unstructured.Unstructured) error {
 }
 
 // wouldTake asks the server, changing nothing, whether it would take an object
-// if the one of its name were gone.
-func (a *Actor) wouldTake(ctx context.Context, r cluster.Resource, o *unstructured.Unstructured, until time.Time) error {
+// if the live one of its name were gone.
+func (a *Actor) wouldTake(ctx context.Context, r cluster.Resource, o, live *unstructured.Unstructured, until time.Time) error {
 	options := a.strict(cluster.ManagerApply)
 	options.DryRun = true
 	_, err := retryUntil(ctx, nil, until, func() (*unstructured.Unstructured, error) { return a.Client.Create(ctx, r, o, options) })
 	switch {
-	case err == nil, cluster.Is(err, cluster.Exists), held(err):
+	case err == nil, cluster.Is(err, cluster.Exists), heldBy(err, live):
 		return nil
 	case strings.Contains(err.Error(), "does not support dry run"):
 		return nil // a webhook with side effects: only the real request can tell

@@ -77,7 +77,9 @@ func redact(s *Step, e *cluster.Error, text string) string {
 			return who + " denied the request; why is not shown, since it may quote the secret"
 		}
 	}
-	if e.Reason != cluster.Unsupported && e.Reason != cluster.Invalid {
+	switch {
+	case e.Code == 0, e.Reason == cluster.NotFound, e.Reason == cluster.NoKind, e.Reason == cluster.Exists, e.Reason == cluster.Conflict,
+		e.Reason == cluster.Forbidden, e.Reason == cluster.Unauthorized, e.Reason == cluster.Throttled:
 		return text
 	}
 	if known := harmless.FindAllString(text, -1); strings.Contains(text, "cannot be handled as a Secret") && len(known) > 0 {

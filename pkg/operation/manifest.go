@@ -219,6 +219,7 @@ func fresh(m map[string]any) {
 		return
 	}
 	delete(m, "status")
+	delete(metadata, "ownerReferences") // elsewhere the owner is not there, and what it owned is collected
 	if textOf(m, "kind") == "Job" && mapAt(m, "spec")["manualSelector"] != true {
 		freshJob(m)
 	}

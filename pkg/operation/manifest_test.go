@@ -223,8 +223,11 @@ func TestExplain_ShowsFieldsOfASecretAndNoValue(t *testing.T) {
 		{&cluster.Error{Err: errors.New(`Secret in version "v1" cannot be handled as a Secret: strict decoding error: unknown field "dta" near hunter2`)}, `unknown field "dta"`},
 		{&cluster.Error{Err: errors.New(`hunter2 is wrong`)}, "why is not shown"},
 		{&cluster.Error{Causes: []cluster.Cause{{Field: "data", Message: "hunter2"}}, Err: errors.New(`ValidatingAdmissionPolicy 'p' denied request: hunter2`)}, "ValidatingAdmissionPolicy 'p' denied the request; why is not shown"},
+		{&cluster.Error{Reason: cluster.Unavailable, Code: 500, Err: errors.New(`failed to create typed patch object: .stringData.k: expected string, got hunter2`)}, "why is not shown"},
 	} {
-		c.err.Reason, c.err.Code = cluster.Unsupported, 422
+		if c.err.Code == 0 {
+			c.err.Reason, c.err.Code = cluster.Unsupported, 422
+		}
 		if c.err.Err == nil {
 			c.err.Err = errors.New("Secret is invalid: hunter2")
 		}
@@ -275,5 +278,22 @@ func TestThreeWay_MergesWhatIsNewerThanOurStructs(t *testing.T) {
 	}
 	if _, _, err := threeWay(nil, live, wanted); err == nil {
 		t.Error("our structs know the field: the test shows nothing")
+	}
+}
+
+func TestHeldBy_KnowsWhatTheObjectItselfHolds(t *testing.T) {
+	live := &unstructured.Unstructured{Object: manifestOf(t, `{"spec":{"clusterIP":"10.0.0.7","ports":[{"nodePort":30090}]}}`)}
+	for text, want := range map[string]bool{
+		`spec.ports[0].nodePort: Invalid value: 30090: provided port is already allocated`:                               true,
+		`spec.ports[0].nodePort: Invalid value: 30091: provided port is already allocated`:                               false,
+		`spec.clusterIPs: Invalid value: ["10.0.0.7"]: failed to allocate IP 10.0.0.7: provided IP is already allocated`: true,
+		`exceeded quota: q, requested: count/jobs=1,cpu=500m, used: count/jobs=1,cpu=1, limited: count/jobs=1,cpu=1`:     true,
+		`exceeded quota: q, requested: cpu=2, used: cpu=1, limited: cpu=1`:                                               false,
+		`exceeded quota: q, requested: count/jobs=1, used: count/jobs=0, limited: count/jobs=0`:                          false,
+		`exceeded quota: in words that are new`:                                                                          false, "something else": false,
+	} {
+		if got := heldBy(errors.New(text), live); got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
 	}
 }

@@ -3,8 +3,13 @@ package operation
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 )
@@ -83,6 +88,59 @@ func passing(err error, patient, awaited bool) bool {
 func held(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "exceeded quota") || strings.Contains(text, "already allocated")
+}
+
+// heldBy says whether it is the object itself that holds what its successor is
+// refused, so that this is free once it is gone.
+func heldBy(err error, live *unstructured.Unstructured) bool {
+	text := err.Error()
+	if _, quota, ok := strings.Cut(text, "exceeded quota: "); ok {
+		return fits(quota)
+	}
+	if !strings.Contains(text, "already allocated") {
+		return false
+	}
+	spec := mapAt(live.Object, "spec")
+	var own []string
+	if ip, ok := spec["clusterIP"].(string); ok && ip != "" && ip != "None" {
+		own = append(own, ip)
+	}
+	for _, port := range mapsAt(spec, "ports") {
+		if n, ok := port["nodePort"].(int64); ok {
+			own = append(own, strconv.FormatInt(n, 10))
+		}
+	}
+	return slices.ContainsFunc(own, func(one string) bool { return strings.Contains(text, one) })
+}
+
+// fits says whether what is asked of a quota is within it, if nothing else were
+// (kubernetes/apiserver, pkg/admission/plugin/resourcequota/controller.go: "q,
+// requested: a=1,b=2, used: a=1,b=2, limited: a=1,b=2").
+func fits(quota string) bool {
+	_, requested, ok := strings.Cut(quota, "requested: ")
+	requested, _, found := strings.Cut(requested, ", used: ")
+	_, limited, also := strings.Cut(quota, "limited: ")
+	if !ok || !found || !also {
+		return false
+	}
+	limits := quantities(limited)
+	for name, asked := range quantities(requested) {
+		if limit, ok := limits[name]; !ok || asked.Cmp(limit) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func quantities(text string) map[string]resource.Quantity {
+	out := map[string]resource.Quantity{}
+	for part := range strings.SplitSeq(text, ",") {
+		name, amount, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if q, err := resource.ParseQuantity(strings.TrimSpace(amount)); err == nil {
+			out[name] = q
+		}
+	}
+	return out
 }
 
 func pauseFor(ctx context.Context, d time.Duration) error {

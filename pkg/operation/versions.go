@@ -65,6 +65,17 @@ func chooseVersion(existing []*metav1.PartialObjectMetadata, manifest map[string
 	return next, false
 }
 
+// nextVersion is the one after all that there are.
+func nextVersion(existing []*metav1.PartialObjectMetadata) int {
+	next := 0
+	for _, o := range existing {
+		if v, ok := versionOf(o); ok {
+			next = max(next, v+1)
+		}
+	}
+	return next
+}
+
 // sameContent compares all but the metadata with what an object was deployed
 // with. Of secrets it is only looked at here.
 func sameContent(o metav1.Object, manifest map[string]any) bool {

@@ -74,16 +74,24 @@ func (b *batches[T]) writeAll(s *Store, batch []*batched[T]) {
 			live = append(live, one)
 		}
 	}
-	failed := len(live) < 2 || s.inTx(context.Background(), func(ctx context.Context, q queryer) error {
+	if len(live) > 1 {
+		err := s.inTx(context.Background(), func(ctx context.Context, q queryer) error {
+			for _, one := range live {
+				one.err = nil
+			}
+			return b.together(ctx, q, live)
+		})
 		for _, one := range live {
-			one.err = nil
+			if errors.Is(err, ErrUnavailable) { // for one as for the other
+				one.err = err
+			}
 		}
-		return b.together(ctx, q, live)
-	}) != nil
-	if failed {
-		for _, one := range live {
-			one.err = s.inTx(one.ctx, func(ctx context.Context, q queryer) error { return b.alone(ctx, q, one) })
+		if err == nil || errors.Is(err, ErrUnavailable) {
+			live = nil
 		}
+	}
+	for _, one := range live {
+		one.err = s.inTx(one.ctx, func(ctx context.Context, q queryer) error { return b.alone(ctx, q, one) })
 	}
 	for _, one := range batch {
 		close(one.done)

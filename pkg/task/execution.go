@@ -309,11 +309,14 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 	return operation.Result(plan, done), nil
 }
 
+// togetherMost bounds what is carried out, and recorded, at once.
+const togetherMost = 200
+
 // together is how many steps at the beginning are carried out side by side:
 // deletions, of which each may take its time.
 func together(steps []operation.Step) int {
 	n := 0
-	for n < len(steps) && steps[n].Action == operation.Delete {
+	for n < min(len(steps), togetherMost) && steps[n].Action == operation.Delete {
 		n++
 	}
 	return max(n, 1)
