@@ -238,52 +238,27 @@ func (d *deploy) resolve(ctx context.Context, p *Planner) ([]*planned, error) {
 // prepare binds, versions and describes one manifest, and returns the artifact
 // that it will be.
 func (d *deploy) prepare(ctx context.Context, p *Planner, b *binder, o *planned, all []*planned, known map[string][]*metav1.PartialObjectMetadata) (spinnaker.Artifact, error) {
+	none := spinnaker.Artifact{}
+	if err := d.keepsHistory(o); err != nil {
+		return none, err
+	}
 	// The namespace as the manifest says counts for artifacts.
 	location := metadataText(o.manifest, "namespace")
-	if history := annotation(o.manifest, spinnaker.AnnotationMaxHistory); history != "" && (d.Strategy == "RED_BLACK" || d.Strategy == "BLUE_GREEN") {
-		if n, err := strconv.Atoi(history); err == nil && n < 2 {
-			return spinnaker.Artifact{}, fmt.Errorf("annotation %s is %d: %s needs at least 2 versions", spinnaker.AnnotationMaxHistory, n, d.Strategy)
-		}
-	}
 	b.bind(o.kindText, location, o.manifest)
 
 	generate := metadataText(o.manifest, "name") == ""
-	var existing []*metav1.PartialObjectMetadata
-	versioned := !generate && d.versioned(p, o)
-	if base := edited(o.manifest, o.kindText); versioned && base != "" {
-		o.name = base
-	}
-	if (versioned || annotation(o.manifest, spinnaker.AnnotationSourceCapacity) == "true") && o.resource != nil {
-		key := o.kindText + " " + o.namespace
-		if _, ok := known[key]; !ok && versioned {
-			found, err := metadataOf(ctx, p.Cluster, *o.resource, o.namespace)
-			if err != nil {
-				return spinnaker.Artifact{}, p.fail(err)
-			}
-			known[key] = found
-		}
-		if versioned {
-			existing = artifactsNamed(known[key], o.name)
-			v, reused := chooseVersion(existing, o.manifest)
-			for _, other := range all {
-				// Another manifest of the same name in this request.
-				if other != o && !reused && other.version != nil && other.kindText == o.kindText && other.namespace == o.namespace && other.name == o.name {
-					v = max(v, *other.version+1)
-				}
-			}
-			o.version, o.isNew = &v, !reused
-		}
-	} else if versioned {
-		o.version, o.isNew = new(int), true
+	existing, err := d.chooseVersion(ctx, p, o, all, known)
+	if err != nil {
+		return none, err
 	}
 	if annotation(o.manifest, spinnaker.AnnotationSourceCapacity) == "true" && oneOf(o.kindText, "deployment", "replicaSet", "statefulSet") && o.resource != nil {
 		if err := keepCapacity(ctx, p, o, existing); err != nil {
-			return spinnaker.Artifact{}, err
+			return none, err
 		}
 	}
 	if receivesTraffic(o.kindText) {
 		if err := d.traffic(ctx, p, o, all); err != nil {
-			return spinnaker.Artifact{}, err
+			return none, err
 		}
 	}
 	version := -1
@@ -292,7 +267,7 @@ func (d *deploy) prepare(ctx context.Context, p *Planner, b *binder, o *planned,
 	}
 	plain, err := d.keepsTemplate(ctx, p, o)
 	if err != nil {
-		return spinnaker.Artifact{}, err
+		return none, err
 	}
 	describe(o.manifest, o.kindText, o.name, location, version, *d.Moniker, p.Settings.labeling(), d.SkipSpecTemplateLabels || plain)
 	artifact := spinnaker.Artifact{
@@ -311,6 +286,58 @@ func (d *deploy) prepare(ctx context.Context, p *Planner, b *binder, o *planned,
 		o.isNew = true
 	}
 	return artifact, nil
+}
+
+// keepsHistory refuses a history in which a traffic strategy would find nothing
+// to go back to.
+func (d *deploy) keepsHistory(o *planned) error {
+	history := annotation(o.manifest, spinnaker.AnnotationMaxHistory)
+	if history == "" || d.Strategy != "RED_BLACK" && d.Strategy != "BLUE_GREEN" {
+		return nil
+	}
+	if n, err := strconv.Atoi(history); err == nil && n < 2 {
+		return fmt.Errorf("annotation %s is %d: %s needs at least 2 versions", spinnaker.AnnotationMaxHistory, n, d.Strategy)
+	}
+	return nil
+}
+
+// chooseVersion gives a manifest its version, if it is to have one, and returns
+// those that there are. known has the objects of the kinds and namespaces that
+// were looked up before: each is looked up once.
+func (d *deploy) chooseVersion(ctx context.Context, p *Planner, o *planned, all []*planned, known map[string][]*metav1.PartialObjectMetadata) ([]*metav1.PartialObjectMetadata, error) {
+	if metadataText(o.manifest, "name") == "" || !d.versioned(p, o) {
+		return nil, nil
+	}
+	if base := edited(o.manifest, o.kindText); base != "" {
+		o.name = base
+	}
+	if o.resource == nil { // its kind is not served yet
+		o.version, o.isNew = new(int), true
+		return nil, nil
+	}
+	key := o.kindText + " " + o.namespace
+	if _, ok := known[key]; !ok {
+		found, err := metadataOf(ctx, p.Cluster, *o.resource, o.namespace)
+		if err != nil {
+			return nil, p.fail(err)
+		}
+		known[key] = found
+	}
+	existing := artifactsNamed(known[key], o.name)
+	version, reused := chooseVersion(existing, o.manifest)
+	for _, other := range all {
+		if !reused && o.sharesName(other) {
+			version = max(version, *other.version+1)
+		}
+	}
+	o.version, o.isNew = &version, !reused
+	return existing, nil
+}
+
+// sharesName says whether another manifest of the request is a version of the
+// same name.
+func (o *planned) sharesName(other *planned) bool {
+	return other != o && other.version != nil && other.kindText == o.kindText && other.namespace == o.namespace && other.name == o.name
 }
 
 // keepsTemplate says whether a job is there whose template has no labels of
