@@ -197,6 +197,7 @@ func (d *deploy) resolve(ctx context.Context, p *Planner) ([]*planned, error) {
 	for _, m := range d.Manifests {
 		m := runtime.DeepCopyJSON(m)
 		fresh(m)
+		delete(mapAt(m, "metadata", "annotations"), markAnnotation) // of the task that made what it was read from
 		apiVersion, kind := textOf(m, "apiVersion"), textOf(m, "kind")
 		o := &planned{manifest: m, kindText: kindText(apiVersion, kind)}
 		o.name = cmp.Or(metadataText(m, "name"), metadataText(m, "generateName"))
