@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -16,10 +17,6 @@ import (
 	"sync"
 	"testing"
 
-	"k8s.io/cli-runtime/pkg/genericclioptions"
-	"k8s.io/cli-runtime/pkg/genericiooptions"
-	kubectl "k8s.io/kubectl/pkg/cmd"
-	"k8s.io/kubectl/pkg/cmd/util"
 	"sigs.k8s.io/yaml"
 
 	"github.com/datapunchorg/go-clouddriver/localkube"
@@ -259,6 +256,7 @@ func marshalled(v any) []byte {
 // TestBesideKubectl_TheSameManifestsMakeTheSameObjects applies five hundred pairs
 // of manifests by kubectl in one namespace and by us in another.
 func TestBesideKubectl_TheSameManifestsMakeTheSameObjects(t *testing.T) {
+	t.Parallel() // it keeps apart by namespace
 	o := startOps(t, "ours")
 	namespace(t, "theirs", o.c)
 	const pairs, seed = 500, 12
@@ -304,6 +302,16 @@ func TestBesideKubectl_TheSameManifestsMakeTheSameObjects(t *testing.T) {
 	}
 }
 
+// kubectlBinary builds kubectl from its module.
+func kubectlBinary(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kubectl")
+	if out, err := exec.Command("go", "build", "-o", path, "./kubectl").CombinedOutput(); err != nil {
+		t.Fatalf("build kubectl: %v\n%s", err, out)
+	}
+	return path
+}
+
 // kubectlApply applies all manifests at once and returns those that it says are
 // applied, as plural and name.
 func kubectlApply(t *testing.T, c *localkube.Cluster, namespace string, all []pair, of func(pair) map[string]any) map[string]bool {
@@ -318,17 +326,10 @@ func kubectlApply(t *testing.T, c *localkube.Cluster, namespace string, all []pa
 	if err := localkube.WriteKubeconfig(config, c); err != nil {
 		t.Fatal(err)
 	}
+	cmd := exec.Command(kubectlBinary(t), "--kubeconfig", config, "--context", c.Name, "-n", namespace, "--cache-dir", t.TempDir(), "apply", "-f", dir, "-o", "name")
 	var out, errOut bytes.Buffer
-	util.BehaviorOnFatal(func(string, int) { panic("some are refused") })
-	flags := genericclioptions.NewConfigFlags(true)
-	cmd := kubectl.NewKubectlCommand(kubectl.KubectlOptions{
-		ConfigFlags: flags, Arguments: []string{"kubectl", "apply"}, IOStreams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errOut},
-	})
-	cmd.SetArgs([]string{"--kubeconfig", config, "--context", c.Name, "-n", namespace, "--cache-dir", t.TempDir(), "apply", "-f", dir, "-o", "name"})
-	func() {
-		defer func() { _ = recover() }() // it says so of each
-		_ = cmd.Execute()
-	}()
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	_ = cmd.Run() // it fails when it refuses one, and says of each that it was applied
 	said := map[string]bool{}
 	for line := range strings.Lines(out.String()) {
 		kind, name, ok := strings.Cut(strings.TrimSpace(line), "/")

@@ -15,6 +15,7 @@ import (
 // TestContended_NoWriteFails has a controller that rewrites the status of every
 // object all the time: kubectl has no conflict there, and no more have we.
 func TestContended_NoWriteFails(t *testing.T) {
+	t.Parallel() // it keeps apart by namespace
 	c := pool.Shared(t, 1)[0]
 	for _, link := range []struct {
 		name       string

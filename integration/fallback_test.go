@@ -255,6 +255,7 @@ func TestFallback_ListsShowBoth(t *testing.T) {
 // TestFallback_DeadTakesNothingDown has lists answer as without a fallback when
 // it is not there, does not answer or answers nonsense.
 func TestFallback_DeadTakesNothingDown(t *testing.T) {
+	alone(t, pool.Shared(t, 1)...) // the lists of two services are compared
 	o := startOps(t, "fallback-dead")
 	o.deploy(t, o.deployment("alive", "x"), "").only(t)
 	o.settled(t, "deployment alive")

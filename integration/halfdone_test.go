@@ -33,6 +33,7 @@ func recreated(manifest string) string {
 // TestRecreate_LeavesTheOldObjectWhenTheServerRefusesTheNewOne has everything
 // that a dry run can tell.
 func TestRecreate_LeavesTheOldObjectWhenTheServerRefusesTheNewOne(t *testing.T) {
+	t.Parallel() // it keeps apart by namespace
 	o := startOps(t, "refused")
 	apply(t, o.c, `apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -91,6 +92,7 @@ spec: {policyName: refused-policy, validationActions: [Deny]}
 // TestRecreate_WaitsForAnAPIServerThatIsAway, between the deletion and what
 // follows it.
 func TestRecreate_WaitsForAnAPIServerThatIsAway(t *testing.T) {
+	t.Parallel() // it keeps apart by namespace
 	c := pool.Shared(t, 1)[0]
 	namespace(t, "away", c)
 	p, err := c.Proxy()
@@ -171,6 +173,7 @@ func TestRunJob_FourOfOneNameAtOnce_EachRunsItsOwn(t *testing.T) {
 
 // TestTwentyPipelines_DeployOneNameAtOnce has each with a content of its own.
 func TestTwentyPipelines_DeployOneNameAtOnce(t *testing.T) {
+	t.Parallel() // it keeps apart by namespace
 	o := startOps(t, "twenty")
 	const pipelines, rounds = 20, 10
 	for round := range rounds {

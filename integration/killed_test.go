@@ -102,6 +102,7 @@ func (o *ops) applied(t testing.TB, manifest string) {
 // after each write of each operation. The API server is away when the next
 // process starts, for a while.
 func TestKilled_AtEveryWriteLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel() // it keeps apart by namespace
 	c := pool.Shared(t, 1)[0]
 	onEach(t, "utf8mb4", func(t *testing.T, b backend) {
 		t.Parallel() // most of it is waiting

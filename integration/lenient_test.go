@@ -49,6 +49,7 @@ func TestLenient_ScalarsAsJacksonTakesThem(t *testing.T) {
 // TestLenient_ALiveManifestIsDeployedAgain takes manifests as /manifests shows
 // them.
 func TestLenient_ALiveManifestIsDeployedAgain(t *testing.T) {
+	t.Parallel() // it keeps apart by namespace
 	clusters := pool.Shared(t, 2)
 	namespace(t, "moved", clusters...)
 	cfg := settings()

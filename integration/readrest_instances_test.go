@@ -191,7 +191,7 @@ func instanceAndJobRows() []check {
 			}
 			set("start\nSPINNAKER_PROPERTY_Foo=Bar\r\nSPINNAKER_PROPERTY_URL=http://x/?a=b\nSPINNAKER_CONFIG_JSON={\"n\":1}")
 			eventually(t, 20*time.Second, func() error {
-				if r := o.get(t, base+"/side"); r.body != `{"foo":"Bar","n":1}` {
+				if r := o.get(t, base+"/side"); r.body != `{"foo":"Bar","n":1,"url":"http://x/?a=b"}` {
 					return errors.New(r.body)
 				}
 				return nil

@@ -28,6 +28,7 @@ func TestTaskEnds_WhateverCannotBeRecorded(t *testing.T) {
 
 // TestSQLiteFileAway_EveryTaskEnds renames the file under load and puts it back.
 func TestSQLiteFileAway_EveryTaskEnds(t *testing.T) {
+	t.Parallel() // it keeps apart by namespace
 	c := pool.Shared(t, 1)[0]
 	namespace(t, "renamed", c)
 	cfg := settings()

@@ -116,7 +116,7 @@ func (s *Server) console(r *request) (reply, error) {
 		var reading sync.WaitGroup
 		for i, container := range names {
 			reading.Go(func() {
-				logs[i] = containerLog{container, s.sharedLog(ctx, client, logKey{a.Name, a.NamespaceFor(p[1]), name, container})}
+				logs[i] = containerLog{container, s.sharedLog(r.Context(), client, logKey{a.Name, a.NamespaceFor(p[1]), name, container})}
 			})
 		}
 		reading.Wait()
