@@ -64,6 +64,9 @@ func (m moments) pass() {
 	}
 	if m.stop {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		// The call returns before every thread has stopped: what follows must come
+		// after the stop, not beside it.
+		time.Sleep(100 * time.Millisecond)
 		return
 	}
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
