@@ -44,8 +44,7 @@ type ManifestStatus struct {
 // ForPanels adds the members that Deck's panels read without a test, after the
 // status was made of the object as it is (read-rest.md 1.3).
 func (m *Manifest) ForPanels(class spinnaker.Class) {
-	panel := class.FormsClusters() || class == spinnaker.LoadBalancers
-	if !panel {
+	if !class.FormsClusters() && class != spinnaker.LoadBalancers {
 		return
 	}
 	if _, there := m.Manifest["spec"]; !there {
@@ -258,11 +257,6 @@ func (s *status) replicaSet() ManifestStatus {
 func (s *status) statefulSet() ManifestStatus {
 	if s.behind() {
 		return s.unstable(generation)
-	}
-	if paused, _, _ := unstructured.NestedBool(s.object, "spec", "paused"); paused && !s.out.Paused.State {
-		// Past its progress deadline a Deployment keeps that reason, paused or not.
-		text := "Deployment is paused"
-		s.out.Paused = State{true, &text}
 	}
 	desired := s.number("spec", "replicas")
 	switch {
