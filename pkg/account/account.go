@@ -103,6 +103,15 @@ func (a *Account) DefaultNamespace() string {
 // NamespaceFor is the namespace that a request for one is about.
 func (a *Account) NamespaceFor(requested string) string { return cmp.Or(a.OnlyNamespace(), requested) }
 
+// ObjectNamespace is where an object of a kind is looked for: the default one
+// when the request names none, "" for cluster-scoped kinds.
+func (a *Account) ObjectNamespace(namespaced bool, requested string) string {
+	if !namespaced {
+		return ""
+	}
+	return cmp.Or(a.NamespaceFor(requested), a.DefaultNamespace())
+}
+
 // OnlyNamespace replaces the namespace of every request, if it is not empty.
 func (a *Account) OnlyNamespace() string {
 	if a.FromProviders && len(a.Namespaces) == 1 {

@@ -94,7 +94,3 @@ func (s *Server) credential(r *request) (reply, error) {
 	}
 	return answered(newAnswer(view.Encode(s.newFullCredential(a)))), nil
 }
-
-// authorizedCredential answers whom the account lets write. While there is no
-// Fiat that is everybody, as with Java Clouddriver (accounts.md 1.3).
-func (s *Server) authorizedCredential(r *request) (reply, error) { return s.credential(r) }

@@ -187,24 +187,11 @@ func (s *Server) place(r *request, a *account.Account, kind, location, name stri
 	if err != nil {
 		return place{}, err
 	}
-	location = inNamespace(a, resource, location)
+	location = a.ObjectNamespace(resource.Namespaced, location)
 	if !a.AllowsNamespace(location) {
 		return place{}, &cluster.Error{Reason: cluster.NotFound, Err: fmt.Errorf("namespace %s is not the account's", location)}
 	}
 	return place{a, client, resource, location, name}, nil
-}
-
-// inNamespace is where an object of a kind is looked for.
-func inNamespace(a *account.Account, resource cluster.Resource, location string) string {
-	switch {
-	case !resource.Namespaced:
-		return ""
-	case a.OnlyNamespace() != "":
-		return a.OnlyNamespace()
-	case location == "":
-		return a.DefaultNamespace()
-	}
-	return location
 }
 
 // inMemory says whether what is held of an object, if it is, is proved to be as

@@ -182,7 +182,7 @@ func routes() []route {
 
 		{method: get, pattern: "/credentials", fresh: constant, budget: reads, side: joined, join: fallback.Accounts, handle: (*Server).credentials},
 		{method: get, pattern: "/credentials/{account}", fresh: constant, budget: reads, side: byAccount, handle: (*Server).credential},
-		{method: get, pattern: "/credentials/{account}/authorized", fresh: constant, budget: reads, side: byAccount, handle: (*Server).authorizedCredential},
+		{method: get, pattern: "/credentials/{account}/authorized", fresh: constant, budget: reads, side: byAccount, handle: (*Server).credential}, // whom the account lets write: everybody, while there is no Fiat
 		{method: get, pattern: providersPath, fresh: live, budget: reads, side: ours, errors: providerAPI, handle: (*Server).listProviders},
 		{method: post, pattern: providersPath, fresh: live, budget: writes, side: ours, errors: providerAPI, handle: (*Server).createProvider},
 		{method: put, pattern: providersPath, fresh: live, budget: writes, side: ours, errors: providerAPI, handle: (*Server).putProvider},

@@ -171,7 +171,7 @@ func (m Metadata) Open(ctx context.Context, path string, query url.Values, watch
 	if watching {
 		as = "PartialObjectMetadata"
 	}
-	return m.open(ctx, path, query, watching, "application/json;as="+as+";g=meta.k8s.io;v=v1")
+	return m.open(ctx, path, query, watching, metadataOf(as))
 }
 
 func (c *Client) open(ctx context.Context, path string, query url.Values, watching bool, accept string) (io.ReadCloser, error) {

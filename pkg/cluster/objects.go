@@ -37,7 +37,7 @@ var errTooLarge = fmt.Errorf("the answer is larger than %d bytes", objectLimit)
 
 // Get reads an object by name.
 func (c *Client) Get(ctx context.Context, r Resource, namespace, name string) (*unstructured.Unstructured, error) {
-	return c.Subresource(ctx, r, namespace, name, "")
+	return c.object(ctx, http.MethodGet, r, namespace, name, "", nil, "", nil)
 }
 
 // List reads all objects of a kind in a namespace, in pages.
@@ -89,9 +89,8 @@ func (c *Client) page(ctx context.Context, r Resource, namespace string, q url.V
 // Metadata lists the metadata of all objects of a kind in a namespace, in
 // pages: names and annotations, without what the objects hold.
 func (c *Client) Metadata(ctx context.Context, r Resource, namespace string) ([]*metav1.PartialObjectMetadata, error) {
-	const accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 	var out []*metav1.PartialObjectMetadata
-	err := c.pages(ctx, r, namespace, url.Values{}, accept, func(body []byte) (string, error) {
+	err := c.pages(ctx, r, namespace, url.Values{}, metadataOf("PartialObjectMetadataList"), func(body []byte) (string, error) {
 		var list metav1.PartialObjectMetadataList
 		if err := json.Unmarshal(body, &list); err != nil {
 			return "", err
@@ -158,32 +157,22 @@ func (c *Client) Create(ctx context.Context, r Resource, o *unstructured.Unstruc
 		return nil, &Error{Reason: Invalid, Err: err}
 	}
 	at := r.Path(r.scope(o.GetNamespace()))
-	out, err := c.call(ctx, http.MethodPost, at, options.query(), "application/json", body)
+	out, err := c.call(ctx, http.MethodPost, at, options.query(), jsonType, body)
 	return decoded(out, err, http.MethodPost, at)
 }
 
 // Update replaces an object; a resourceVersion in it must be the current one.
 func (c *Client) Update(ctx context.Context, r Resource, o *unstructured.Unstructured, options WriteOptions) (*unstructured.Unstructured, error) {
-	return c.UpdateSubresource(ctx, r, o.GetNamespace(), o.GetName(), "", o, options)
+	body, err := o.MarshalJSON()
+	if err != nil {
+		return nil, &Error{Reason: Invalid, Err: err}
+	}
+	return c.object(ctx, http.MethodPut, r, o.GetNamespace(), o.GetName(), "", options.query(), jsonType, body)
 }
 
 // Patch changes an object, or one of its subresources.
 func (c *Client) Patch(ctx context.Context, r Resource, namespace, name, subresource string, kind types.PatchType, patch []byte, options WriteOptions) (*unstructured.Unstructured, error) {
 	return c.object(ctx, http.MethodPatch, r, namespace, name, subresource, options.query(), string(kind), patch)
-}
-
-// Subresource reads one, for example scale; the object itself for "".
-func (c *Client) Subresource(ctx context.Context, r Resource, namespace, name, subresource string) (*unstructured.Unstructured, error) {
-	return c.object(ctx, http.MethodGet, r, namespace, name, subresource, nil, "", nil)
-}
-
-// UpdateSubresource replaces one; the object itself for "".
-func (c *Client) UpdateSubresource(ctx context.Context, r Resource, namespace, name, subresource string, o *unstructured.Unstructured, options WriteOptions) (*unstructured.Unstructured, error) {
-	body, err := o.MarshalJSON()
-	if err != nil {
-		return nil, &Error{Reason: Invalid, Err: err}
-	}
-	return c.object(ctx, http.MethodPut, r, namespace, name, subresource, options.query(), "application/json", body)
 }
 
 // Delete removes an object, with preconditions and propagation as given.
@@ -198,7 +187,7 @@ func (c *Client) Delete(ctx context.Context, r Resource, namespace, name string,
 		if err != nil {
 			return nil, err
 		}
-		return c.call(ctx, http.MethodDelete, at, nil, "application/json", body)
+		return c.call(ctx, http.MethodDelete, at, nil, jsonType, body)
 	})
 	return err
 }
@@ -291,6 +280,9 @@ func (c *Client) call(ctx context.Context, method, at string, query url.Values, 
 }
 
 const jsonType = "application/json"
+
+// metadataOf asks for the metadata of objects only, as one of the forms of it.
+func metadataOf(form string) string { return jsonType + ";as=" + form + ";g=meta.k8s.io;v=v1" }
 
 func (c *Client) send(ctx context.Context, method, at string, query url.Values, accept, contentType string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)

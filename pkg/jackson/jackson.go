@@ -6,7 +6,9 @@
 package jackson
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -34,11 +36,7 @@ func (e *Error) Error() string {
 // exact names, unknown ones are ignored, null leaves a member as it is, and a
 // null in a list of texts is dropped.
 func Unmarshal(raw []byte, into any) error {
-	var whole json.RawMessage
-	if err := json.Unmarshal(raw, &whole); err != nil {
-		return &Error{Reason: err.Error()}
-	}
-	return decode(whole, reflect.ValueOf(into).Elem(), "")
+	return decodeStruct(bytes.TrimSpace(raw), reflect.ValueOf(into).Elem(), "")
 }
 
 func decode(raw json.RawMessage, v reflect.Value, path string) error {
@@ -81,7 +79,12 @@ func decode(raw json.RawMessage, v reflect.Value, path string) error {
 
 func decodeStruct(raw json.RawMessage, v reflect.Value, path string) error {
 	var members map[string]json.RawMessage
-	if json.Unmarshal(raw, &members) != nil {
+	err := json.Unmarshal(raw, &members)
+	var broken *json.SyntaxError
+	switch {
+	case errors.As(err, &broken):
+		return &Error{path, err.Error()}
+	case err != nil:
 		return misplaced(raw, path)
 	}
 	return fill(members, v, path)

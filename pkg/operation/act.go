@@ -19,8 +19,6 @@ type Writer interface {
 	Create(ctx context.Context, r cluster.Resource, o *unstructured.Unstructured, options cluster.WriteOptions) (*unstructured.Unstructured, error)
 	Update(ctx context.Context, r cluster.Resource, o *unstructured.Unstructured, options cluster.WriteOptions) (*unstructured.Unstructured, error)
 	Patch(ctx context.Context, r cluster.Resource, namespace, name, subresource string, kind types.PatchType, patch []byte, options cluster.WriteOptions) (*unstructured.Unstructured, error)
-	Subresource(ctx context.Context, r cluster.Resource, namespace, name, subresource string) (*unstructured.Unstructured, error)
-	UpdateSubresource(ctx context.Context, r cluster.Resource, namespace, name, subresource string, o *unstructured.Unstructured, options cluster.WriteOptions) (*unstructured.Unstructured, error)
 	Delete(ctx context.Context, r cluster.Resource, namespace, name string, options metav1.DeleteOptions) error
 	// PatchMeta is how the cluster merges objects of a kind; nil when it does
 	// not say.
@@ -186,14 +184,9 @@ func (a *Actor) established(ctx context.Context, s *Step, r cluster.Resource) er
 		if err != nil {
 			return err
 		}
-		if o != nil {
-			conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
-			for _, c := range conditions {
-				if c, ok := c.(map[string]any); ok && c["type"] == "Established" && c["status"] == "True" {
-					_, err := a.Client.Discover(ctx)
-					return err
-				}
-			}
+		if o != nil && hasCondition(o, "Established") {
+			_, err := a.Client.Discover(ctx)
+			return err
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("not established within %s", establishedWithin)

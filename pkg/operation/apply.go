@@ -139,8 +139,10 @@ func (a *Actor) apply(ctx context.Context, s *Step, r cluster.Resource) (*Outcom
 			return nil, err
 		}
 		if live == nil {
-			fresh := wanted.DeepCopy()
-			withoutNulls(fresh.Object)
+			fresh, err := forCreation(s.Manifest)
+			if err != nil {
+				return nil, err
+			}
 			created, err := a.create(ctx, r, fresh, cluster.ManagerApply, time.Time{})
 			if cluster.Is(err, cluster.Exists) && attempt < conflictAttempts {
 				continue

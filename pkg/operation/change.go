@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -67,7 +66,7 @@ func onlyFor(s *Step) ([]byte, error) {
 	if s.PatchType == types.JSONPatchType {
 		return []byte(strings.Replace(string(s.Patch), "[", `[{"op":"test","path":"/metadata/uid","value":"`+s.UID+`"},`, 1)), nil
 	}
-	return jsonpatch.MergeMergePatches(s.Patch, []byte(`{"metadata":{"uid":"`+s.UID+`"}}`))
+	return ofObject(s.Patch, types.UID(s.UID))
 }
 
 // scale patches the subresource, as kubectl does; the UID keeps it from

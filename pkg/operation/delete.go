@@ -90,7 +90,8 @@ func (d *deletion) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{Result: &ResultPlan{Location: p.location(d.Location)}}
+	location := p.Account.NamespaceFor(d.Location)
+	plan := &Plan{Result: &ResultPlan{Location: &location}}
 	var grace *int64
 	if d.Options.GracePeriodSeconds.set {
 		if n, err := strconv.ParseInt(strings.TrimSuffix(d.Options.GracePeriodSeconds.s, ".0"), 10, 64); err == nil && n >= 0 {
@@ -140,7 +141,7 @@ func (d *deletion) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	}
 	if len(plan.Steps) == 0 {
 		plan.Lines = append(plan.Lines, "No object matches the label selectors "+selector.String())
-		plan.Steps = append(plan.Steps, Step{Action: Nothing, Kind: d.Kinds[0], Namespace: *p.location(d.Location), Application: d.App, TaskType: "noop"})
+		plan.Steps = append(plan.Steps, Step{Action: Nothing, Kind: d.Kinds[0], Namespace: location, Application: d.App, TaskType: "noop"})
 	}
 	return plan, nil
 }

@@ -114,7 +114,7 @@ func (o *destroyJob) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	}
 	var running []*unstructured.Unstructured
 	for _, one := range ran {
-		if o.Region != "" && one.Namespace != *p.location(o.Region) {
+		if o.Region != "" && one.Namespace != p.Account.NamespaceFor(o.Region) {
 			continue
 		}
 		job, err := p.Cluster.Get(ctx, r, one.Namespace, one.Name)
@@ -160,10 +160,12 @@ func (p *Planner) cancelling(r cluster.Resource, job *unstructured.Unstructured)
 }
 
 // ended says whether a job is over, one way or the other.
-func ended(job *unstructured.Unstructured) bool {
-	conditions, _, _ := unstructured.NestedSlice(job.Object, "status", "conditions")
-	return slices.ContainsFunc(conditions, func(c any) bool {
-		m, _ := c.(map[string]any)
-		return m["status"] == "True" && (m["type"] == "Complete" || m["type"] == "Failed")
+func ended(job *unstructured.Unstructured) bool { return hasCondition(job, "Complete", "Failed") }
+
+// hasCondition says whether one of the conditions holds for an object.
+func hasCondition(o *unstructured.Unstructured, types ...string) bool {
+	return slices.ContainsFunc(mapsAt(mapAt(o.Object, "status"), "conditions"), func(c map[string]any) bool {
+		said, _ := c["type"].(string)
+		return c["status"] == "True" && slices.Contains(types, said)
 	})
 }

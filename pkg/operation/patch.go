@@ -59,7 +59,8 @@ func (o *patch) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	}
 	s := p.step(Patch, r, live, o.App)
 	s.UID = "" // the body is the caller's, and holds for whatever has the name
-	result := &ResultPlan{Location: p.location(o.Location), Manifests: true}
+	location := p.Account.NamespaceFor(o.Location)
+	result := &ResultPlan{Location: &location, Manifests: true}
 	cause := o.cause(p)
 	if o.Options.MergeStrategy == "json" {
 		s.PatchType = types.JSONPatchType
@@ -84,7 +85,7 @@ func (o *patch) Plan(ctx context.Context, p *Planner) (*Plan, error) {
 	}
 	textsInPatch(body)
 	b := newBinder(p.Account.Name, p.Settings.MatchNameOnly, deref(o.AllArtifacts))
-	b.bind(r.KindText(), *p.location(o.Location), body)
+	b.bind(r.KindText(), location, body)
 	if unbound := b.unbound(deref(o.RequiredArtifacts)); len(unbound) > 0 {
 		var names []string
 		for _, a := range unbound {

@@ -276,27 +276,9 @@ func (p *Planner) target(ctx context.Context, t target) (cluster.Resource, *unst
 	return r, o, nil
 }
 
-// namespace is where an object is looked for: the default one when the request
-// names none.
+// namespace is where an object is looked for.
 func (p *Planner) namespace(r cluster.Resource, location string) string {
-	switch {
-	case !r.Namespaced:
-		return ""
-	case p.Account.OnlyNamespace() != "":
-		return p.Account.OnlyNamespace()
-	case location == "":
-		return p.Account.DefaultNamespace()
-	}
-	return location
-}
-
-// location is where results say that an object is: the namespace that the
-// request names, unless the account has only one.
-func (p *Planner) location(requested string) *string {
-	if only := p.Account.OnlyNamespace(); only != "" {
-		return &only
-	}
-	return &requested
+	return p.Account.ObjectNamespace(r.Namespaced, location)
 }
 
 // step begins a step on a live object.

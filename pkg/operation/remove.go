@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -69,7 +69,6 @@ func (a *Actor) idle(wait func() error) error {
 
 // Removal is one deletion of several that run side by side.
 type Removal struct {
-	Step    *Step
 	Outcome *Outcome
 	Err     error
 }
@@ -90,7 +89,6 @@ func (a *Actor) RemoveTogether(ctx context.Context, steps []*Step, again bool) [
 	resources := make([]cluster.Resource, len(steps))
 	sideBySide(len(steps), func(i int) {
 		s := steps[i]
-		out[i].Step = s
 		r, err := a.resource(ctx, s)
 		if err == nil {
 			err = a.sendDelete(ctx, s, r, s.Propagated, s.Grace, time.Time{})
@@ -124,16 +122,12 @@ func (a *Actor) RemoveTogether(ctx context.Context, steps []*Step, again bool) [
 }
 
 func sideBySide(n int, do func(i int)) {
-	slots := make(chan struct{}, besides)
-	var all sync.WaitGroup
+	var all errgroup.Group
+	all.SetLimit(besides)
 	for i := range n {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			do(i)
-		})
+		all.Go(func() error { do(i); return nil })
 	}
-	all.Wait()
+	_ = all.Wait() // none fails
 }
 
 // gone says whether the object with the step's UID is.

@@ -51,18 +51,12 @@ func versionOf(o metav1.Object) (int, bool) {
 // chooseVersion takes the oldest version that was deployed with the same
 // content and stays, or the next number (operations.md 4.3).
 func chooseVersion(existing []*metav1.PartialObjectMetadata, manifest map[string]any) (version int, reused bool) {
-	next := 0
 	for _, o := range existing {
-		v, ok := versionOf(o)
-		if !ok {
-			continue
-		}
-		if o.DeletionTimestamp == nil && sameContent(o, manifest) {
+		if v, ok := versionOf(o); ok && o.DeletionTimestamp == nil && sameContent(o, manifest) {
 			return v, true
 		}
-		next = max(next, v+1)
 	}
-	return next, false
+	return nextVersion(existing), false
 }
 
 // nextVersion is the one after all that there are.

@@ -98,14 +98,14 @@ func (b *batches[T]) writeAll(s *Store, batch []*batched[T]) {
 	}
 }
 
-// rows are the placeholders of several rows of an INSERT.
-func rows(n, columns int) string {
-	one := "(?" + strings.Repeat(", ?", columns-1) + ")"
-	return one + strings.Repeat(", "+one, n-1)
-}
-
-// list are the placeholders of an IN.
+// list are the placeholders of an IN, or of a row.
 func list(n int) string { return "(?" + strings.Repeat(", ?", n-1) + ")" }
+
+// placeholders are those of several rows.
+func placeholders(n, columns int) string { return several(n, list(columns)) }
+
+// several are the rows of an INSERT.
+func several(n int, row string) string { return row + strings.Repeat(", "+row, n-1) }
 
 // recording is what RecordTask writes.
 type recording struct {
@@ -184,18 +184,66 @@ func (s *Store) ownedOf(ctx context.Context, q queryer, batch []*batched[recordi
 func (s *Store) insertHistories(ctx context.Context, q queryer, owned []*batched[recording]) error {
 	var args []any
 	for _, one := range owned {
-		for i, l := range one.what.record.History {
-			args = append(args, one.what.task.ID, len(one.what.task.History)+i, l.Phase, l.Status)
-		}
+		t := one.what.task
+		args = append(args, lineArgs(t.ID, int64(len(t.History)), one.what.record.History)...)
 	}
-	return insertMany(ctx, q, "INSERT INTO clouddriver_task_history (task_id, position, phase, status) VALUES ", "", 4, args)
+	return insertLines(ctx, q, args)
+}
+
+// lineArgs are rows of a task's history from a position on.
+func lineArgs(id string, next int64, lines []HistoryLine) []any {
+	var out []any
+	for i, l := range lines {
+		out = append(out, id, next+int64(i), l.Phase, l.Status)
+	}
+	return out
+}
+
+func insertLines(ctx context.Context, q queryer, args []any) error {
+	const columns = 4
+	return insertMany(ctx, q, "INSERT INTO clouddriver_task_history (task_id, position, phase, status) VALUES ", "", columns, args)
 }
 
 func insertMany(ctx context.Context, q queryer, head, tail string, columns int, args []any) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return exec(ctx, q, head+rows(len(args)/columns, columns)+tail, args...)
+	return exec(ctx, q, head+placeholders(len(args)/columns, columns)+tail, args...)
+}
+
+// endingTask is the statement that ends a task, if it is still the owner's.
+func (s *Store) endingTask() string {
+	return "UPDATE clouddriver_tasks SET state = ?, result = ?, ended_at = " + s.dialect.milliseconds() + ", request = NULL, key_id = '' WHERE id = ? AND owner = ? AND fence = ? AND state = ?"
+}
+
+// insertRecords inserts what tasks have got on by.
+func (s *Store) insertRecords(ctx context.Context, q queryer, steps, writes []any, resources []Resource) error {
+	err := insertMany(ctx, q, "INSERT INTO clouddriver_task_steps (task_id, operation, step, key_id, body) VALUES ",
+		s.dialect.upsert("task_id, operation, step")+"key_id = "+s.dialect.incoming("key_id")+", body = "+s.dialect.incoming("body"), stepColumns, steps)
+	if err != nil {
+		return err
+	}
+	if len(writes) > 0 {
+		one := "(" + s.dialect.milliseconds() + strings.Repeat(", ?", writeArguments) + ")"
+		if err := exec(ctx, q, "INSERT INTO clouddriver_writes (written_at, task_id, operation, account, kind, namespace, name, uid, resource_version, deleted, application, cluster) VALUES "+
+			several(len(writes)/writeArguments, one), writes...); err != nil {
+			return err
+		}
+	}
+	if len(resources) > 0 {
+		return insertResources(ctx, q, resources)
+	}
+	return nil
+}
+
+const (
+	stepColumns    = 5
+	writeArguments = 11
+)
+
+// writeArgs are a row of the ledger without its time.
+func writeArgs(taskID string, w Write) []any {
+	return []any{taskID, w.Operation, w.Account, w.Kind, w.Namespace, w.Name, w.UID, w.ResourceVersion, w.Deleted, w.Application, w.Cluster}
 }
 
 // creation is what CreateTask writes.
@@ -210,16 +258,14 @@ func (s *Store) createTogether(ctx context.Context, q queryer, batch []*batched[
 	for _, one := range batch {
 		t := one.what.task
 		tasks = append(tasks, t.ID, t.RequestID, TaskRunning, t.Owner, one.what.life, t.Context, t.Request.KeyID, t.Request.Text)
-		for i, l := range t.History {
-			lines = append(lines, t.ID, i, l.Phase, l.Status)
-		}
+		lines = append(lines, lineArgs(t.ID, 0, t.History)...)
 	}
 	one := "(?, ?, ?, ?, 1, " + s.dialect.milliseconds() + " + ?, " + s.dialect.milliseconds() + ", ?, ?, ?)"
 	if err := exec(ctx, q, "INSERT INTO clouddriver_tasks (id, request_id, state, owner, fence, expires_at, started_at, context, key_id, request) VALUES "+
-		one+strings.Repeat(", "+one, len(batch)-1), tasks...); err != nil {
+		several(len(batch), one), tasks...); err != nil {
 		return err
 	}
-	return insertMany(ctx, q, "INSERT INTO clouddriver_task_history (task_id, position, phase, status) VALUES ", "", 4, lines)
+	return insertLines(ctx, q, lines)
 }
 
 // createAlone leaves it to the caller to find the task that there is already.

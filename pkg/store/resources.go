@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -62,9 +61,8 @@ func insertResources(ctx context.Context, q queryer, rows []Resource) error {
 		args = append(args, r.AccountName, r.ID, r.Timestamp.UTC(), r.TaskID, r.TaskType, r.APIGroup, r.Name, r.ArtifactName,
 			r.Namespace, r.Resource, r.Version, r.Kind, r.SpinnakerApp, r.Cluster)
 	}
-	one := ", (?" + strings.Repeat(", ?", columns-1) + ")"
 	return exec(ctx, q, `INSERT INTO kubernetes_resources (account_name, id, timestamp, task_id, task_type, api_group, name, artifact_name,
-		namespace, resource, version, kind, spinnaker_app, cluster) VALUES `+strings.Repeat(one, len(rows))[2:], args...)
+		namespace, resource, version, kind, spinnaker_app, cluster) VALUES `+placeholders(len(rows), columns), args...)
 }
 
 // DeleteResources forgets what is recorded of an account's resources;
@@ -173,7 +171,7 @@ func (s *Store) CleanResources(ctx context.Context, c CleanUp, keep func(context
 		}
 		if len(gone) > 0 {
 			if err := s.inTx(ctx, func(ctx context.Context, q queryer) error {
-				return exec(ctx, q, "DELETE FROM kubernetes_resources WHERE id IN (?"+strings.Repeat(", ?", len(gone)-1)+")", gone...)
+				return exec(ctx, q, "DELETE FROM kubernetes_resources WHERE id IN "+list(len(gone)), gone...)
 			}); err != nil {
 				return err
 			}

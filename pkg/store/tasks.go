@@ -90,11 +90,7 @@ func addHistory(ctx context.Context, q queryer, id string, lines []HistoryLine) 
 }
 
 func insertHistory(ctx context.Context, q queryer, id string, next int64, lines []HistoryLine) error {
-	args := make([]any, 0, 4*len(lines))
-	for i, l := range lines {
-		args = append(args, id, next+int64(i), l.Phase, l.Status)
-	}
-	return exec(ctx, q, "INSERT INTO clouddriver_task_history (task_id, position, phase, status) VALUES (?, ?, ?, ?)"+strings.Repeat(", (?, ?, ?, ?)", len(lines)-1), args...)
+	return insertLines(ctx, q, lineArgs(id, next, lines))
 }
 
 // TaskOfRequest finds a task by the id of its request; ErrNotFound.
@@ -236,7 +232,7 @@ func (s *Store) RenewTasks(ctx context.Context, owner string, fences map[string]
 		return nil, s.read(ctx, func(ctx context.Context, q queryer) error { return exec(ctx, q, "SELECT 1") })
 	}
 	ids := slices.Sorted(maps.Keys(fences))
-	in := "(?" + strings.Repeat(", ?", len(ids)-1) + ")"
+	in := list(len(ids))
 	err = s.inTx(ctx, func(ctx context.Context, q queryer) error {
 		held = map[string]bool{}
 		args := []any{TaskRunning, owner}
@@ -386,41 +382,6 @@ func (s *Store) RecordTask(ctx context.Context, t *Task, r Record) error {
 	return err
 }
 
-// endingTask is the statement that ends a task, if it is still the owner's.
-func (s *Store) endingTask() string {
-	return "UPDATE clouddriver_tasks SET state = ?, result = ?, ended_at = " + s.dialect.milliseconds() + ", request = NULL, key_id = '' WHERE id = ? AND owner = ? AND fence = ? AND state = ?"
-}
-
-// insertRecords inserts what tasks have got on by.
-func (s *Store) insertRecords(ctx context.Context, q queryer, steps, writes []any, resources []Resource) error {
-	err := insertMany(ctx, q, "INSERT INTO clouddriver_task_steps (task_id, operation, step, key_id, body) VALUES ",
-		s.dialect.upsert("task_id, operation, step")+"key_id = "+s.dialect.incoming("key_id")+", body = "+s.dialect.incoming("body"), stepColumns, steps)
-	if err != nil {
-		return err
-	}
-	if len(writes) > 0 {
-		one := "(" + s.dialect.milliseconds() + strings.Repeat(", ?", writeArguments) + ")"
-		if err := exec(ctx, q, "INSERT INTO clouddriver_writes (written_at, task_id, operation, account, kind, namespace, name, uid, resource_version, deleted, application, cluster) VALUES "+
-			one+strings.Repeat(", "+one, len(writes)/writeArguments-1), writes...); err != nil {
-			return err
-		}
-	}
-	if len(resources) > 0 {
-		return insertResources(ctx, q, resources)
-	}
-	return nil
-}
-
-const (
-	stepColumns    = 5
-	writeArguments = 11
-)
-
-// writeArgs are a row of the ledger without its time.
-func writeArgs(taskID string, w Write) []any {
-	return []any{taskID, w.Operation, w.Account, w.Kind, w.Namespace, w.Name, w.UID, w.ResourceVersion, w.Deleted, w.Application, w.Cluster}
-}
-
 // MarkTask sets a task that has ended, or that nobody keeps any more, to
 // failed or retryable; ErrNotFound, or ErrFenced when it is running.
 func (s *Store) MarkTask(ctx context.Context, id string, retryable bool) error {
@@ -478,7 +439,7 @@ func (s *Store) CleanTasks(ctx context.Context, tasks, writes time.Duration, bat
 		var old int64
 		err := s.inTx(ctx, func(ctx context.Context, q queryer) error {
 			if len(ended) > 0 {
-				in := "(?" + strings.Repeat(", ?", len(ended)-1) + ")"
+				in := list(len(ended))
 				for _, statement := range []string{
 					"DELETE FROM clouddriver_task_history WHERE task_id IN " + in, "DELETE FROM clouddriver_task_steps WHERE task_id IN " + in, "DELETE FROM clouddriver_tasks WHERE id IN " + in,
 				} {

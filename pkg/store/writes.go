@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
@@ -58,7 +57,7 @@ func scanWrites(ctx context.Context, q queryer, query string, args ...any) ([]Wr
 func after(seq int64, also []int64) (where string, args []any) {
 	where, args = "seq > ?", []any{seq}
 	if len(also) > 0 {
-		where = "(" + where + " OR seq IN (?" + strings.Repeat(", ?", len(also)-1) + "))"
+		where = "(" + where + " OR seq IN " + list(len(also)) + ")"
 		for _, n := range also {
 			args = append(args, n)
 		}
@@ -124,7 +123,7 @@ type HistoryEntry struct {
 // spellings, the latest first, from before an id on (0 for the latest).
 func (s *Store) ApplicationHistory(ctx context.Context, spellings []string, before int64, most int) ([]HistoryEntry, error) {
 	out := []HistoryEntry{}
-	where, args := "w.application IN (?"+strings.Repeat(", ?", len(spellings)-1)+")", []any{}
+	where, args := "w.application IN "+list(len(spellings)), []any{}
 	for _, name := range spellings {
 		args = append(args, name)
 	}

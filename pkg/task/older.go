@@ -2,7 +2,12 @@ package task
 
 import (
 	"encoding/json"
+	"strings"
+	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/operation"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 )
@@ -38,4 +43,40 @@ func ofRows(id string, rows []store.Resource) (Task, error) {
 		ResultObjects: []json.RawMessage{result}, Outputs: []string{}, SagaIDs: []string{},
 		StartTimeMs: rows[0].Timestamp.UnixMilli(),
 	}, nil
+}
+
+// olderRow is the row that the older Go rewrite would have written
+// (operations.md 7.1).
+func olderRow(taskID, accountName string, s *operation.Step, o *operation.Outcome, plan *operation.Plan) store.Resource {
+	row := store.Resource{
+		AccountName: accountName, ID: uuid.NewString(), Timestamp: time.Now().UTC(), TaskID: taskID, TaskType: s.TaskType,
+		Name: s.Name, Namespace: s.Namespace, Kind: s.Kind, SpinnakerApp: s.Application,
+	}
+	if o.Object != nil {
+		row.Name, row.Namespace = o.Object.GetName(), o.Object.GetNamespace()
+	}
+	if s.TaskType != "noop" {
+		row.APIGroup, row.Version, row.Resource = o.Resource.Group, o.Resource.Version, o.Resource.Plural
+	}
+	switch {
+	case s.TaskType == "delete":
+		row.Cluster = olderCluster(s.Kind, s.Name)
+	case s.TaskType == "cleanup":
+		row.Cluster = s.Cluster
+	case s.Manifest != nil && plan.Result != nil && plan.Result.Job:
+		row.Kind = "job"
+	case s.Manifest != nil:
+		row.ArtifactName, row.Cluster = s.Artifact, olderCluster(s.Kind, s.Artifact)
+	}
+	return row
+}
+
+// olderCluster is the older rewrite's text of a cluster, for the kinds that it
+// gives one.
+func olderCluster(kind, name string) string {
+	switch kind {
+	case "Deployment", "StatefulSet", "ReplicaSet", "Ingress", "Service", "DaemonSet":
+		return strings.ToLower(kind[:1]) + kind[1:] + " " + name
+	}
+	return ""
 }
