@@ -302,16 +302,6 @@ func TestBesideKubectl_TheSameManifestsMakeTheSameObjects(t *testing.T) {
 	}
 }
 
-// kubectlBinary builds kubectl from its module.
-func kubectlBinary(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "kubectl")
-	if out, err := exec.Command("go", "build", "-o", path, "./kubectl").CombinedOutput(); err != nil {
-		t.Fatalf("build kubectl: %v\n%s", err, out)
-	}
-	return path
-}
-
 // kubectlApply applies all manifests at once and returns those that it says are
 // applied, as plural and name.
 func kubectlApply(t *testing.T, c *localkube.Cluster, namespace string, all []pair, of func(pair) map[string]any) map[string]bool {
@@ -326,7 +316,7 @@ func kubectlApply(t *testing.T, c *localkube.Cluster, namespace string, all []pa
 	if err := localkube.WriteKubeconfig(config, c); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(kubectlBinary(t), "--kubeconfig", config, "--context", c.Name, "-n", namespace, "--cache-dir", t.TempDir(), "apply", "-f", dir, "-o", "name")
+	cmd := exec.Command(kubectl.build(t), "--kubeconfig", config, "--context", c.Name, "-n", namespace, "--cache-dir", t.TempDir(), "apply", "-f", dir, "-o", "name")
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	_ = cmd.Run() // it fails when it refuses one, and says of each that it was applied

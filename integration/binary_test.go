@@ -17,31 +17,36 @@ import (
 	"time"
 )
 
-// built is the binary that ships, made once for all tests.
-var built struct {
-	sync.Once
+// program is one that is built once for all tests: the one that ships, and
+// kubectl.
+type program struct {
+	pkg  string
+	once sync.Once
 	path string
 	err  error
 }
 
-func build(t testing.TB) string {
+var clouddriver, kubectl = program{pkg: "../cmd/clouddriver"}, program{pkg: "./kubectl"}
+
+// build gives the path of a program.
+func (p *program) build(t testing.TB) string {
 	t.Helper()
-	built.Do(func() {
-		dir, err := os.MkdirTemp("", "clouddriver")
+	p.once.Do(func() {
+		dir, err := os.MkdirTemp("", filepath.Base(p.pkg))
 		if err != nil {
-			built.err = err
+			p.err = err
 			return
 		}
-		built.path = filepath.Join(dir, "clouddriver")
-		out, err := exec.Command("go", "build", "-o", built.path, "../cmd/clouddriver").CombinedOutput()
+		p.path = filepath.Join(dir, filepath.Base(p.pkg))
+		out, err := exec.Command("go", "build", "-o", p.path, p.pkg).CombinedOutput()
 		if err != nil {
-			built.err = fmt.Errorf("%w: %s", err, out)
+			p.err = fmt.Errorf("%w: %s", err, out)
 		}
 	})
-	if built.err != nil {
-		t.Fatal(built.err)
+	if p.err != nil {
+		t.Fatal(p.err)
 	}
-	return built.path
+	return p.path
 }
 
 // binary is the shipped program as a process.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,14 +12,8 @@ import (
 // TestChildren_AreSeen has the pods of a job and the jobs of a cron job whose
 // templates have no labels, in an account that is watched through the label.
 func TestChildren_AreSeen(t *testing.T) {
-	c := pool.Shared(t, 1)[0]
-	namespace(t, "children", c)
-	cfg := settings()
-	cfg.Services.Arcade, _ = fakeArcade(t, c.Token)
-	s := startWith(t, cfg, nil)
-	s.account = "single"
-	createSingle(t, s, c, "children")
-	o := &ops{s, c, "children"}
+	o := startSingle(t, "children")
+	s, c := o.service, o.c
 	if d := o.run(t, "runJob", o.runJobFields(o.job("once", ""))); d.Status.Failed {
 		t.Fatal(d.raw)
 	}
@@ -106,7 +101,7 @@ func TestJava_AnswersThatAreFollowed(t *testing.T) {
 	})
 	r := o.get(t, "/task/unknown")
 	var body struct{ Timestamp string }
-	if err := jsonOf(r.body, &body); err != nil {
+	if err := json.Unmarshal([]byte(r.body), &body); err != nil {
 		t.Error(err)
 	}
 	if _, err := time.Parse("2006-01-02T15:04:05.000-07:00", body.Timestamp); err != nil {

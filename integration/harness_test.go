@@ -355,5 +355,3 @@ func behind(c *localkube.Cluster, name string, p *localkube.Proxy) *localkube.Cl
 func marks(app, cluster string) string {
 	return fmt.Sprintf(`labels: {app.kubernetes.io/managed-by: spinnaker, app.kubernetes.io/name: %s}, annotations: {moniker.spinnaker.io/application: %s, moniker.spinnaker.io/cluster: %s}`, app, app, cluster)
 }
-
-func jsonOf(text string, into any) error { return json.Unmarshal([]byte(text), into) }

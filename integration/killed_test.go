@@ -26,7 +26,7 @@ type killedOperation struct {
 var killedOperations = []killedOperation{
 	{
 		"recreate",
-		func(t *testing.T, o *ops) { o.applied(t, o.configMap("cm", "{k: before}")) },
+		func(t *testing.T, o *ops) { apply(t, o.c, o.configMap("cm", "{k: before}")) },
 		func(t *testing.T, o *ops) (string, string) {
 			return "deployManifest", o.deployFields(t, recreated(o.configMap("cm", "{k: after}")), "versioned: false")
 		},
@@ -40,7 +40,7 @@ var killedOperations = []killedOperation{
 	},
 	{
 		"runjob",
-		func(t *testing.T, o *ops) { o.applied(t, o.job("once", "")) },
+		func(t *testing.T, o *ops) { apply(t, o.c, o.job("once", "")) },
 		func(t *testing.T, o *ops) (string, string) {
 			return "runJob", o.runJobFields(o.job("once", "backoffLimit: 3,"))
 		},
@@ -56,9 +56,9 @@ var killedOperations = []killedOperation{
 		"bylabel",
 		func(t *testing.T, o *ops) {
 			for i := range 3 {
-				o.applied(t, fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm-%d, namespace: %s, labels: {set: gone}}\ndata: {k: v}", i, o.namespace))
+				apply(t, o.c, fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm-%d, namespace: %s, labels: {set: gone}}\ndata: {k: v}", i, o.namespace))
 			}
-			o.applied(t, o.configMap("kept", "{k: v}"))
+			apply(t, o.c, o.configMap("kept", "{k: v}"))
 		},
 		func(_ *testing.T, o *ops) (string, string) {
 			return "deleteManifest", "location: " + o.namespace + "\nkinds: [configMap]\nlabelSelectors: {selectors: [{kind: EQUALS, key: set, values: [gone]}]}"
@@ -77,7 +77,7 @@ var killedOperations = []killedOperation{
 	},
 	{
 		"sided",
-		func(t *testing.T, o *ops) { o.applied(t, o.configMap("other", "{k: v}")) },
+		func(t *testing.T, o *ops) { apply(t, o.c, o.configMap("other", "{k: v}")) },
 		func(t *testing.T, o *ops) (string, string) {
 			return "deployManifest", o.deployFields(t, strings.Replace(o.configMap("cm", "{k: v}"), "metadata: {name", "metadata: {annotations: {strategy.spinnaker.io/server-side-apply: 'true'}, name", 1), "")
 		},
@@ -88,14 +88,6 @@ var killedOperations = []killedOperation{
 			return ""
 		},
 	},
-}
-
-// applied makes an object as others would.
-func (o *ops) applied(t testing.TB, manifest string) {
-	t.Helper()
-	if err := o.c.Apply(context.Background(), []byte(manifest)); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestKilled_AtEveryWriteLosesAndDoublesNothing kills the process before and
@@ -163,24 +155,6 @@ func (op killedOperation) killAt(t *testing.T, c *localkube.Cluster, b backend, 
 	}
 	first.kill()
 	return killed
-}
-
-// killedBeforeItEnds waits for one of the two.
-func (p *process) killedBeforeItEnds(t *testing.T, id string) bool {
-	t.Helper()
-	deadline := time.After(time.Minute)
-	for {
-		select {
-		case <-p.exited:
-			return true
-		case <-deadline:
-			t.Fatal("neither killed nor through")
-		case <-time.After(20 * time.Millisecond):
-		}
-		if r, err := p.tryGet("/task/" + id); err == nil && strings.Contains(r.body, `"completed":true`) {
-			return false
-		}
-	}
 }
 
 // TestShortJob_IsNotRunAgainAfterATakeOver kills the owner after its job was

@@ -4,41 +4,27 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"k8s.io/cli-runtime/pkg/genericclioptions"
-	"k8s.io/cli-runtime/pkg/genericiooptions"
-	kubectl "k8s.io/kubectl/pkg/cmd"
-	"k8s.io/kubectl/pkg/cmd/util"
-
 	"github.com/datapunchorg/go-clouddriver/localkube"
 )
 
-// kubectlRun is kubectl itself, in this process.
-func kubectlRun(t testing.TB, c *localkube.Cluster, namespace, stdin string, args ...string) string {
+// kubectlRun runs kubectl and returns what it says.
+func kubectlRun(t testing.TB, c *localkube.Cluster, namespace string, args ...string) string {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := localkube.WriteKubeconfig(config, c); err != nil {
 		t.Fatal(err)
 	}
 	var out, errOut bytes.Buffer
-	util.BehaviorOnFatal(func(message string, code int) { panic(errors.New(message)) })
-	defer func() {
-		if cause := recover(); cause != nil {
-			t.Fatalf("kubectl %v: %v %s", args, cause, errOut.String())
-		}
-	}()
-	flags := genericclioptions.NewConfigFlags(true)
-	cmd := kubectl.NewKubectlCommand(kubectl.KubectlOptions{
-		ConfigFlags: flags, Arguments: append([]string{"kubectl"}, args...),
-		IOStreams: genericiooptions.IOStreams{In: strings.NewReader(stdin), Out: &out, ErrOut: &errOut},
-	})
-	cmd.SetArgs(append([]string{"--kubeconfig", config, "--context", c.Name, "-n", namespace, "--cache-dir", t.TempDir()}, args...))
-	if err := cmd.Execute(); err != nil {
-		t.Fatal(args, err, errOut.String())
+	cmd := exec.Command(kubectl.build(t), append([]string{"--kubeconfig", config, "--context", c.Name, "-n", namespace, "--cache-dir", t.TempDir()}, args...)...)
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("kubectl %v: %v %s", args, err, errOut.String())
 	}
 	return out.String()
 }
@@ -59,30 +45,30 @@ func TestKubectl_WorksOnWhatWeDeployedAndWeOnWhatItChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	generation := o.live(t, path).at("metadata", "generation")
-	if out := kubectlRun(t, o.c, o.namespace, "", "apply", "-f", manifest); !strings.Contains(out, "deployment.apps/web unchanged") {
+	if out := kubectlRun(t, o.c, o.namespace, "apply", "-f", manifest); !strings.Contains(out, "deployment.apps/web unchanged") {
 		t.Errorf("kubectl finds something to change: %s", out)
 	}
 	theirs := o.live(t, path)
 	if theirs.annotation(lastAppliedKey) != ours || theirs.at("metadata", "generation") != generation {
 		t.Errorf("kubectl writes\n%s\nwe wrote\n%s", theirs.annotation(lastAppliedKey), ours)
 	}
-	kubectlRun(t, o.c, o.namespace, "", "delete", "deployment", "web", "--wait=true")
+	kubectlRun(t, o.c, o.namespace, "delete", "deployment", "web", "--wait=true")
 	eventually(t, 20*time.Second, func() error {
 		if o.exists(t, path) {
 			return errors.New("still there")
 		}
 		return nil
 	})
-	kubectlRun(t, o.c, o.namespace, "", "apply", "-f", manifest)
+	kubectlRun(t, o.c, o.namespace, "apply", "-f", manifest)
 	if made := o.live(t, path).annotation(lastAppliedKey); made != ours {
 		t.Errorf("kubectl creates with\n%s\nwe wrote\n%s", made, ours)
 	}
 	o.settled(t, "deployment web")
 
 	// kubectl changes: a field of ours, one that nobody mentioned, the scale.
-	kubectlRun(t, o.c, o.namespace, "", "annotate", "deployment", "web", "by=kubectl")
-	kubectlRun(t, o.c, o.namespace, "", "apply", "-f", writeFile(t, strings.Replace(ours, `"v:1"`, `"v:2"`, 1)))
-	kubectlRun(t, o.c, o.namespace, "", "scale", "deployment", "web", "--replicas=3")
+	kubectlRun(t, o.c, o.namespace, "annotate", "deployment", "web", "by=kubectl")
+	kubectlRun(t, o.c, o.namespace, "apply", "-f", writeFile(t, strings.Replace(ours, `"v:1"`, `"v:2"`, 1)))
+	kubectlRun(t, o.c, o.namespace, "scale", "deployment", "web", "--replicas=3")
 	o.settled(t, "deployment web")
 	o.deploy(t, strings.Replace(o.deployment("web", "v:3"), "  replicas: 2\n", "", 1), "").only(t)
 	o.settled(t, "deployment web")
@@ -96,7 +82,7 @@ func TestKubectl_WorksOnWhatWeDeployedAndWeOnWhatItChanged(t *testing.T) {
 	if image := imageOf(now); image != "v:3" {
 		t.Errorf("image %s", image)
 	}
-	kubectlRun(t, o.c, o.namespace, "", "rollout", "undo", "deployment/web")
+	kubectlRun(t, o.c, o.namespace, "rollout", "undo", "deployment/web")
 	o.settled(t, "deployment web")
 	if image := imageOf(o.live(t, path)); image != "v:2" {
 		t.Errorf("after kubectl's undo: %s", image)
@@ -112,7 +98,7 @@ func TestKubectl_WorksOnWhatWeDeployedAndWeOnWhatItChanged(t *testing.T) {
 	if d := o.run(t, "rollingRestartManifest", o.target("deployment web")); d.Status.Failed {
 		t.Error(d.raw)
 	}
-	if out := kubectlRun(t, o.c, o.namespace, "", "rollout", "history", "deployment/web"); strings.Count(out, "\n") < 4 {
+	if out := kubectlRun(t, o.c, o.namespace, "rollout", "history", "deployment/web"); strings.Count(out, "\n") < 4 {
 		t.Errorf("history: %s", out)
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/datapunchorg/go-clouddriver/localkube"
 )
 
 // TestLenient_ScalarsAsJacksonTakesThem has what used to be a 400.
@@ -154,14 +152,8 @@ spec:
 // TestOneNamespace_OperationsAndReadsAreMovedToIt, for an account of the
 // provider API that has one.
 func TestOneNamespace_OperationsAndReadsAreMovedToIt(t *testing.T) {
-	c := pool.Shared(t, 1)[0]
-	namespace(t, "moved-to", c)
-	cfg := settings()
-	cfg.Services.Arcade, _ = fakeArcade(t, c.Token)
-	s := startWith(t, cfg, nil)
-	o := &ops{s, c, "moved-to"}
-	s.account = "single"
-	createSingle(t, s, c, "moved-to")
+	o := startSingle(t, "moved-to")
+	s := o.service
 	r := o.deploy(t, strings.Replace(o.configMap("here", "{k: v}"), "namespace: moved-to", "namespace: elsewhere", 1), "versioned: false").only(t)
 	if err := equal(r.ManifestNamesByNamespace, map[string][]string{"moved-to": {"configMap here"}}); err != nil {
 		t.Error(err)
@@ -177,10 +169,18 @@ func TestOneNamespace_OperationsAndReadsAreMovedToIt(t *testing.T) {
 	}
 }
 
-func createSingle(t *testing.T, s *service, c *localkube.Cluster, namespace string) {
+// startSingle serves a control plane as an account of the provider API that has
+// one namespace.
+func startSingle(t *testing.T, name string) *ops {
 	t.Helper()
-	o := &ops{s, c, namespace}
-	body := strings.Replace(providerFor(t, "single", c), "{", `{"namespaces":["`+namespace+`"],`, 1)
+	c := pool.Shared(t, 1)[0]
+	namespace(t, name, c)
+	cfg := settings()
+	cfg.Services.Arcade, _ = fakeArcade(t, c.Token)
+	s := startWith(t, cfg, nil)
+	s.account = "single"
+	o := &ops{s, c, name}
+	body := strings.Replace(providerFor(t, "single", c), "{", `{"namespaces":["`+name+`"],`, 1)
 	if r := o.send(t, "POST", providersPath, body); r.status != http.StatusCreated {
 		t.Fatal(r.status, r.body)
 	}
@@ -190,4 +190,5 @@ func createSingle(t *testing.T, s *service, c *localkube.Cluster, namespace stri
 		}
 		return nil
 	})
+	return o
 }

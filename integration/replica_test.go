@@ -155,6 +155,29 @@ func (p *process) kill() {
 	<-p.exited
 }
 
+// killedBeforeItEnds waits for one of the two.
+func (p *process) killedBeforeItEnds(t *testing.T, id string) bool {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		select {
+		case <-p.exited:
+			return true
+		case <-deadline:
+			t.Fatal("neither killed nor through")
+		case <-time.After(20 * time.Millisecond):
+		}
+		if r, err := p.tryGet("/task/" + id); err == nil && strings.Contains(r.body, `"completed":true`) {
+			select {
+			case <-p.exited:
+				return true
+			default:
+				return false
+			}
+		}
+	}
+}
+
 // five is a deploy of five objects, a versioned one, a generated job and a
 // definition with its object among them.
 func five(o *ops) string {
@@ -233,33 +256,9 @@ func TestDeploy_SurvivesSIGKILLAtEveryStep(t *testing.T) {
 					p.kill()
 					return
 				}
-				through := make(chan struct{})
-				go func() {
-					defer close(through)
-					for {
-						select {
-						case <-p.exited:
-							return
-						case <-time.After(50 * time.Millisecond):
-						}
-						if r, err := p.tryGet("/task/" + id); err == nil && strings.Contains(r.body, `"completed":true`) {
-							return
-						}
-					}
-				}()
-				select {
-				case <-p.exited:
-					killed = true
-				case <-through:
-					select {
-					case <-p.exited:
-						killed = true
-					default: // there is no such moment any more
-						p.kill()
-						return
-					}
-				case <-time.After(time.Minute):
-					t.Fatal("neither killed nor through")
+				if killed = p.killedBeforeItEnds(t, id); !killed { // there is no such moment any more
+					p.kill()
+					return
 				}
 				in.At = 0
 				q := startProcess(t, in, c, name)

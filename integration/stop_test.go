@@ -89,7 +89,7 @@ func TestStop_NeverLies(t *testing.T) {
 	c := pool.Shared(t, 1)[0]
 	namespace(t, "stop", c)
 	apply(t, c, deployment("stop", "stops", 2))
-	path, dir := build(t), t.TempDir()
+	path, dir := clouddriver.build(t), t.TempDir()
 	kubeconfig := dir + "/kubeconfig"
 	if err := localkube.WriteKubeconfig(kubeconfig, c); err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func follow(t *testing.T, ctx context.Context, url string) <-chan string {
 // TestStop_ReadinessTurnsFalseFirst looks at the probes while the service stops.
 func TestStop_ReadinessTurnsFalseFirst(t *testing.T) {
 	c := pool.Shared(t, 1)[0]
-	path, dir := build(t), t.TempDir()
+	path, dir := clouddriver.build(t), t.TempDir()
 	kubeconfig := dir + "/kubeconfig"
 	if err := localkube.WriteKubeconfig(kubeconfig, c); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestStop_ReadinessTurnsFalseFirst(t *testing.T) {
 
 // TestStop_ASecondSignalEndsItAtOnce does not wait for the grace period.
 func TestStop_ASecondSignalEndsItAtOnce(t *testing.T) {
-	p := startBinary(t, build(t), t.TempDir(), "--server.shutdownGrace=1h").up(t)
+	p := startBinary(t, clouddriver.build(t), t.TempDir(), "--server.shutdownGrace=1h").up(t)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestStop_ASecondSignalEndsItAtOnce(t *testing.T) {
 func TestRestart_LosesNoPost(t *testing.T) {
 	c := pool.Shared(t, 1)[0]
 	namespace(t, "restart", c)
-	path, dir := build(t), t.TempDir()
+	path, dir := clouddriver.build(t), t.TempDir()
 	kubeconfig := dir + "/kubeconfig"
 	if err := localkube.WriteKubeconfig(kubeconfig, c); err != nil {
 		t.Fatal(err)
