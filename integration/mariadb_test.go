@@ -91,7 +91,7 @@ func runMariaDB(options ...testcontainers.ContainerCustomizer) (testcontainers.C
 	if exec.Command("docker", "image", "inspect", image).Run() != nil && exec.Command("docker", "pull", "-q", image).Run() != nil {
 		image = mariadbLocal
 		if exec.Command("docker", "image", "inspect", image).Run() != nil {
-			if out, err := exec.Command("./mariadb-image.sh", image).CombinedOutput(); err != nil {
+			if out, err := exec.Command("./debian-image.sh", "mariadb", image).CombinedOutput(); err != nil {
 				return nil, "", fmt.Errorf("make an image of Debian's mariadb-server: %w: %s", err, out[max(0, len(out)-2000):])
 			}
 		}

@@ -8,71 +8,41 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
-
-	"github.com/spf13/pflag"
-
-	"github.com/datapunchorg/go-clouddriver/pkg/config"
-	"github.com/datapunchorg/go-clouddriver/pkg/service"
-	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	err := run(ctx, os.Args[1:])
+	err := run(ctx, os.Args[1:], streams{out: os.Stdout, err: os.Stderr})
 	stop()
-	if err == nil || errors.Is(err, pflag.ErrHelp) {
+	var code exitCode
+	switch {
+	case err == nil:
 		return
+	case errors.As(err, &code): // what there is to say has been said
+		os.Exit(int(code))
 	}
 	fmt.Fprintln(os.Stderr, "clouddriver:", err)
 	os.Exit(1)
 }
 
 // run is main with its inputs as parameters.
-func run(ctx context.Context, args []string) error {
-	command := "serve"
-	if len(args) > 0 && len(args[0]) > 0 && args[0][0] != '-' {
-		command, args = args[0], args[1:]
-	}
-	flags := pflag.NewFlagSet("clouddriver "+command, pflag.ContinueOnError)
-	config.AddFlags(flags)
-	switch command {
-	case "serve", "migrate":
-	case "version":
-		fmt.Println(version())
-		return nil
-	case "settings":
-		return printSettings(os.Stdout)
-	default:
-		return fmt.Errorf("unknown command %q; there are serve (the default), migrate, settings and version", command)
-	}
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	settings, err := config.Load(flags, os.Getenv)
-	if err != nil {
-		return fmt.Errorf("settings:\n%w", err)
-	}
-	log := telemetry.NewLogger(os.Stderr, settings.Log.Level, settings.Log.Format)
-	if command == "migrate" {
-		return migrateCommand(ctx, flags.Args(), settings, log, os.Stdout)
-	}
-	return service.Serve(ctx, settings, service.Options{Log: log, Version: version()})
+func run(ctx context.Context, args []string, std streams) error {
+	root := newRoot(std)
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
 }
 
-// version is what the binary was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	revision := ""
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			revision = " " + s.Value
-		}
-	}
-	return info.Main.Version + revision + " " + info.GoVersion
-}
+// exitCode ends the program with a code after a command has reported.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// What commands that check or compare end with, beside 0.
+const (
+	// found says that something is wrong or different.
+	found exitCode = 1
+	// unsure says that something could not be looked at.
+	unsure exitCode = 2
+)

@@ -2,37 +2,55 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 
-	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/spf13/cobra"
+
 	"github.com/datapunchorg/go-clouddriver/pkg/service"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
 )
 
 // migrateCommand is clouddriver migrate up|status|down.
-func migrateCommand(ctx context.Context, args []string, c *config.Config, log *slog.Logger, out io.Writer) error {
-	if len(args) != 1 {
-		return errors.New("migrate: say one of up, status and down")
+func migrateCommand(std streams) *cobra.Command {
+	parent := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the schema of the database up to date, or back",
+		Long: `Bring the schema of the database up to date, or back. Serving does the first by
+itself; the database is that of the settings (DB_HOST and so on, or DB_PATH).`,
+		Args: noneOf,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	s, err := service.OpenStore(ctx, c, log)
-	if err != nil {
-		return err
+	for _, step := range []struct {
+		name, short string
+		act         func(context.Context, *store.Store) error
+	}{
+		{"up", "Apply what is missing", func(ctx context.Context, s *store.Store) error { return s.Migrate(ctx) }},
+		{"status", "Tell which version the schema has", func(context.Context, *store.Store) error { return nil }},
+		{"down", "Take the last migration back", func(ctx context.Context, s *store.Store) error { return s.MigrateDown(ctx) }},
+	} {
+		c := &cobra.Command{Use: step.name, Short: step.short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+			settings, log, err := settingsOf(c, std)
+			if err != nil {
+				return err
+			}
+			s, err := service.OpenStore(c.Context(), settings, log)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			if err := step.act(c.Context(), s); err != nil {
+				return err
+			}
+			return printSchema(c.Context(), s, std.out)
+		}}
+		addSettings(c)
+		parent.AddCommand(c)
 	}
-	defer s.Close()
-	switch args[0] {
-	case "up":
-		err = s.Migrate(ctx)
-	case "down":
-		err = s.MigrateDown(ctx)
-	case "status":
-	default:
-		return fmt.Errorf("migrate: %q is none of up, status and down", args[0])
-	}
-	if err != nil {
-		return err
-	}
+	return parent
+}
+
+func printSchema(ctx context.Context, s *store.Store, out io.Writer) error {
 	status, err := s.MigrationStatus(ctx)
 	if err != nil {
 		return err

@@ -4,8 +4,19 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/spf13/cobra"
+
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 )
+
+func settingsCommand(std streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "settings",
+		Short: "Print the reference of all settings (docs/settings.md)",
+		Args:  cobra.NoArgs,
+		RunE:  func(*cobra.Command, []string) error { return printSettings(std.out) },
+	}
+}
 
 // printSettings writes the reference page of all settings, docs/settings.md.
 func printSettings(w io.Writer) error {

@@ -32,6 +32,8 @@ type Config struct {
 	Jobs        Jobs        `koanf:"jobs"`
 	Admin       Admin       `koanf:"admin"`
 	Artifacts   Artifacts   `koanf:"artifacts"`
+	Page        Page        `koanf:"page"`
+	Tracing     Tracing     `koanf:"tracing"`
 	Log         Log         `koanf:"log"`
 }
 
@@ -268,7 +270,25 @@ type Jobs struct {
 
 // Admin are Java Clouddriver's settings of a shutdown.
 type Admin struct {
-	Tasks AdminTasks `koanf:"tasks"`
+	Tasks   AdminTasks `koanf:"tasks"`
+	Port    int        `koanf:"port" default:"0" doc:"TCP port of pprof, expvar and the metrics; closed when 0"`
+	Address string     `koanf:"address" default:"127.0.0.1" doc:"address to listen on for that"`
+}
+
+// Listen is the address for net.Listen.
+func (a Admin) Listen() string { return net.JoinHostPort(a.Address, fmt.Sprint(a.Port)) }
+
+// Page is the page for people.
+type Page struct {
+	Enabled bool `koanf:"enabled" default:"true" doc:"serve the page for people at / and /ui"`
+}
+
+// Tracing is where traces go.
+type Tracing struct {
+	Enabled  bool          `koanf:"enabled" default:"false" doc:"send OpenTelemetry traces of requests, tasks and calls to clusters"`
+	Endpoint string        `koanf:"endpoint" env:"OTEL_EXPORTER_OTLP_ENDPOINT" default:"http://localhost:4318" doc:"OTLP collector, over HTTP"`
+	Ratio    float64       `koanf:"ratio" default:"0.1" doc:"part of the traces begun here that is kept, 0 to 1; traces begun by a caller are kept as it has decided"`
+	Timeout  time.Duration `koanf:"timeout" default:"10s" doc:"deadline of a call to the collector"`
 }
 
 // AdminTasks is how long running tasks may go on.
@@ -334,7 +354,7 @@ func (c *Config) Validate() error {
 	}
 	for key, n := range map[string]int64{
 		"fallback.timeout": int64(c.Fallback.Timeout), "fallback.listTimeout": int64(c.Fallback.ListTimeout), "fallback.maxInFlight": int64(c.Fallback.MaxInFlight),
-		"services.arcade.timeout": int64(c.Services.Arcade.Timeout), "services.front50.timeout": int64(c.Services.Front50.Timeout), "services.arcade.tokenTTL": int64(c.Services.Arcade.TokenTTL),
+		"tracing.timeout": int64(c.Tracing.Timeout), "services.arcade.timeout": int64(c.Services.Arcade.Timeout), "services.front50.timeout": int64(c.Services.Front50.Timeout), "services.arcade.tokenTTL": int64(c.Services.Arcade.TokenTTL),
 		"database.maxOpen": int64(c.Database.MaxOpen), "database.connectTimeout": int64(c.Database.ConnectTimeout),
 		"database.timeout": int64(c.Database.Timeout), "database.migrationTimeout": int64(c.Database.MigrationTimeout),
 		"database.pollEvery": int64(c.Database.PollEvery), "database.cleanUp.olderThan": int64(c.Database.CleanUp.OlderThan),
@@ -361,7 +381,7 @@ func (c *Config) Validate() error {
 	if c.Accounts.TokenKeys != "" && c.Accounts.TokenKeysFile != "" {
 		bad("accounts.tokenKeys", "at most one of tokenKeys and tokenKeysFile can be set")
 	}
-	for key, u := range map[string]string{"services.arcade.baseUrl": c.Services.Arcade.URL, "services.front50.baseUrl": c.Services.Front50.URL, "fallback.baseUrl": c.Fallback.URL} {
+	for key, u := range map[string]string{"tracing.endpoint": c.Tracing.Endpoint, "services.arcade.baseUrl": c.Services.Arcade.URL, "services.front50.baseUrl": c.Services.Front50.URL, "fallback.baseUrl": c.Fallback.URL} {
 		if parsed, err := url.Parse(u); u != "" && (err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https")) {
 			bad(key, "is not an http or https address")
 		}
@@ -374,6 +394,12 @@ func (c *Config) Validate() error {
 	}
 	if b := c.Kubernetes.ArtifactBinding.DockerImage; b != "match-name-and-tag" && b != matchNameOnly {
 		bad("kubernetes.artifactBinding.dockerImage", "%q is neither match-name-and-tag nor match-name-only", b)
+	}
+	if c.Admin.Port < 0 || c.Admin.Port > 65535 || c.Admin.Port != 0 && c.Admin.Port == c.Server.Port {
+		bad("admin.port", "%d is not a TCP port (0 to 65535) other than server.port", c.Admin.Port)
+	}
+	if c.Tracing.Ratio < 0 || c.Tracing.Ratio > 1 {
+		bad("tracing.ratio", "%v is not between 0 and 1", c.Tracing.Ratio)
 	}
 	if c.Server.ShutdownGrace < 0 {
 		bad("server.shutdownGrace", "must not be negative")

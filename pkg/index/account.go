@@ -80,11 +80,15 @@ func newAccount(a *account.Account, ix *Index) *Account {
 }
 
 // Wants implements watch.AccountSink.
-func (a *Account) Wants(r cluster.Resource) bool {
+func (a *Account) Wants(r cluster.Resource) bool { return Wants(a.account, r) }
+
+// Wants says whether the index holds a kind of an account, so that it has to be
+// listed and watched.
+func Wants(a *account.Account, r cluster.Resource) bool {
 	if r.Group == "" && r.Kind == "Namespace" {
-		return len(a.account.Namespaces) == 0
+		return len(a.Namespaces) == 0
 	}
-	_, ok := kindOf(a.account, r)
+	_, ok := kindOf(a, r)
 	return ok
 }
 

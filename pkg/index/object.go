@@ -1,6 +1,8 @@
 package index
 
 import (
+	"time"
+
 	"encoding/binary"
 	"unique"
 
@@ -138,6 +140,14 @@ func (o *Object) LabelsJSON() string {
 
 // FullName is kind text, space, name.
 func (o *Object) FullName() string { return spinnaker.FullName(o.Kind.Text, o.Name) }
+
+// CreatedAt is when it was created, zero when it does not say.
+func (o *Object) CreatedAt() time.Time {
+	if o.Created == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(o.Created)
+}
 
 // ResourceVersion is the version that Kubernetes gave the object.
 func (o *Object) ResourceVersion() string { return o.version }

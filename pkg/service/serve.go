@@ -79,6 +79,8 @@ func (s *Service) run(ctx context.Context, server *http.Server, door *front, ser
 	group.Go(func() error { return s.providers.Run(working) })
 	group.Go(func() error { return s.Fleet.Run(working) })
 	group.Go(func() error { return s.cleanUp(working) })
+	group.Go(func() error { return s.figures.Run(working) })
+	group.Go(func() error { return s.admin(working) })
 	group.Go(func() error {
 		select {
 		case err := <-served:
@@ -114,6 +116,9 @@ func (s *Service) run(ctx context.Context, server *http.Server, door *front, ser
 	defer cancel()
 	if shut := server.Shutdown(last); shut != nil && !errors.Is(shut, context.DeadlineExceeded) && err == nil {
 		err = shut
+	}
+	if traced := s.tracing.Close(last); traced != nil {
+		s.log.Warn("the last traces could not be sent", "error", traced)
 	}
 	if err == nil {
 		s.log.Info("stopped")

@@ -61,6 +61,8 @@ type Service struct {
 	kubeconfig *account.Kubeconfig
 	providers  *account.Providers
 	metrics    *telemetry.Metrics
+	figures    *telemetry.Figures
+	tracing    *telemetry.Tracing
 	ledger     *ledger.Ledger
 	follows    bool
 	cache      *index.Cache
@@ -75,15 +77,9 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	for _, setting := range c.Unused() {
 		log.Warn("a setting is not used yet", "setting", setting)
 	}
-	s := &Service{settings: c, log: log, Accounts: account.NewRegistry(account.SourceKubeconfig, account.SourceProviders), closing: make(chan struct{}), ending: make(chan struct{})}
-	s.kubeconfig = account.NewKubeconfig(c.Kubernetes, s.Accounts, log)
-	if err := s.kubeconfig.Load(); err != nil {
-		// One broken entry must not take the others down, but a start without
-		// any account would only hide the mistake.
-		if all, _ := s.Accounts.List(); len(all) == 0 {
-			return nil, fmt.Errorf("no account can be used: %w", err)
-		}
-		log.Error("some accounts cannot be used", "error", err)
+	s := &Service{settings: c, log: log, closing: make(chan struct{}), ending: make(chan struct{})}
+	if s.Accounts, s.kubeconfig, err = fileAccounts(c, log); err != nil {
+		return nil, err
 	}
 	if s.Store, err = OpenStore(ctx, c, log); err != nil {
 		return nil, err
@@ -96,12 +92,8 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	if err := s.Store.Migrate(ctx); err != nil {
 		return nil, err
 	}
-	if s.providers, err = account.NewProviders(s.Store, s.Accounts, account.NewArcade(c.Services.Arcade), c.Accounts, c.Database.PollEvery, log); err != nil {
+	if s.providers, err = storedAccounts(ctx, c, s.Store, s.Accounts, log); err != nil {
 		return nil, err
-	}
-	s.providers.ManagedBySuffix = c.Kubernetes.V2.ManagedBySuffix
-	if err := s.providers.Load(ctx); err != nil {
-		return nil, fmt.Errorf("read the providers: %w", err)
 	}
 	if all, _ := s.Accounts.List(); len(all) == 0 {
 		log.Warn("there are no accounts: set KUBECONFIG, or kubernetes.accounts in the settings file, or post one to /v1/kubernetes/providers")
@@ -110,13 +102,8 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		return nil, err
 	}
 	s.Index = index.New(s.cache)
-	s.Fleet = newFleet(s.Accounts, s.Index, c, o)
-	live := ledger.NewLive(s.Index, func(name string) (ledger.Cluster, error) { return s.Fleet.Client(name) })
-	s.ledger = ledger.New(s.Store, s.Index, live, c.Tasks.FollowEvery, log)
-	if s.Tasks, err = s.newTasks(c); err != nil {
-		return nil, err
-	}
-	figures := telemetry.Source{Accounts: s.Fleet.Status, Objects: s.Index.Size, Cache: s.cache.Stats, Tasks: s.Tasks.Load}
+	s.figures = telemetry.NewFigures(s.events)
+	figures := telemetry.Source{Objects: s.Index.Size, Cache: s.cache.Stats, Version: o.Version, Accounts: func() []watch.Status { return s.Fleet.Status() }, Tasks: func() int { return s.Tasks.Load() }}
 	var other api.Fallback
 	if c.Fallback.URL != "" {
 		f, err := fallback.New(c.Fallback.URL, fallback.Options{Timeout: c.Fallback.Timeout, ListTimeout: c.Fallback.ListTimeout, MaxInFlight: c.Fallback.MaxInFlight, Log: log})
@@ -125,7 +112,16 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		}
 		other, figures.FallbackDown = f, f.Down
 	}
-	s.metrics = telemetry.NewMetrics(figures)
+	s.metrics = telemetry.NewMetrics(figures, s.figures)
+	if s.tracing, err = newTracing(ctx, c.Tracing, o.Version); err != nil {
+		return nil, err
+	}
+	s.Fleet = s.newFleet(c, o)
+	live := ledger.NewLive(s.Index, func(name string) (ledger.Cluster, error) { return s.Fleet.Client(name) })
+	s.ledger = ledger.New(s.Store, s.Index, live, c.Tasks.FollowEvery, log)
+	if s.Tasks, err = s.newTasks(c); err != nil {
+		return nil, err
+	}
 	customKinds, err := customKindsOf(c.Kubernetes.CustomKinds)
 	if err != nil {
 		return nil, err
@@ -148,20 +144,45 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	if err != nil {
 		return nil, err
 	}
+	s.Handler = s.tracing.Handler(s.Handler)
 	if o.WrapHandler != nil {
 		s.Handler = o.WrapHandler(s.Handler)
 	}
 	return s, nil
 }
 
-func newFleet(accounts *account.Registry, ix *index.Index, c *config.Config, o Options) *watch.Fleet {
-	client := cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter, WrapTransport: o.WrapTransport}
+// events is how many events came from all clusters.
+func (s *Service) events() (n uint64) {
+	for _, a := range s.Fleet.Status() {
+		for _, k := range a.Kinds {
+			n += k.Events
+		}
+	}
+	return n
+}
+
+func newTracing(ctx context.Context, c config.Tracing, version string) (*telemetry.Tracing, error) {
+	if !c.Enabled {
+		return &telemetry.Tracing{}, nil
+	}
+	return telemetry.NewTracing(ctx, c.Endpoint, version, c.Ratio, c.Timeout)
+}
+
+func (s *Service) newFleet(c *config.Config, o Options) *watch.Fleet {
+	client := cluster.Options{RequestTimeout: c.Watch.RequestTimeout, PingAfter: c.Watch.PingAfter}
+	client.WrapTransport = func(next http.RoundTripper) http.RoundTripper {
+		next = s.tracing.Transport(s.metrics.Transport(next))
+		if o.WrapTransport != nil {
+			next = o.WrapTransport(next)
+		}
+		return next
+	}
 	if c.Kubernetes.UseDiskCache {
 		client.CacheDir = c.Kubernetes.DiskCache
 	}
-	return watch.NewFleet(accounts, ix, watch.Options{
+	return watch.NewFleet(s.Accounts, s.Index, watch.Options{
 		Client:           client,
-		Timing:           watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter, MostBytes: c.Watch.MaxListBytes},
+		Timing:           watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter, MostBytes: c.Watch.MaxListBytes, Lag: s.metrics.ObserveLag},
 		StartConcurrency: c.Watch.StartConcurrency, StartWithin: c.Watch.StartWithin, ReadsWait: c.Server.NotSyncedDeadline,
 		RefreshTimeout: c.Watch.RequestTimeout, Log: o.Log,
 	})
@@ -177,7 +198,8 @@ func (s *Service) newTasks(c *config.Config) (*task.Runner, error) {
 		Observe: func(operation string, failed bool, took time.Duration) {
 			s.metrics.ObserveOperation(operation, failed, took)
 		},
-		Drain: time.Duration(c.Admin.Tasks.ShutdownWaitSeconds) * time.Second, GoneWithin: c.Tasks.DeleteTimeout,
+		Tracer: s.tracing.Tracer(),
+		Drain:  time.Duration(c.Admin.Tasks.ShutdownWaitSeconds) * time.Second, GoneWithin: c.Tasks.DeleteTimeout,
 		Operations: operation.Settings{
 			ManagedBySuffix: c.Kubernetes.V2.ManagedBySuffix, NoLabels: !c.Kubernetes.V2.ApplyAppLabels, MatchNameOnly: c.Kubernetes.ArtifactBinding.MatchNameOnly(),
 			OnCancel: c.Jobs.CancelDeletes,

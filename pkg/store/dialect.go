@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -315,14 +316,23 @@ func (sqliteDialect) digest() string { return "" }
 
 func (sqliteDialect) olderWrites() string { return "" }
 
+// folderOf names a file's folder so that one finds it from anywhere.
+func folderOf(path string) string {
+	dir := filepath.Dir(path)
+	if whole, err := filepath.Abs(dir); err == nil {
+		return whole
+	}
+	return dir
+}
+
 // lockFile keeps a second process away from a SQLite file. The operating
 // system lets go of the lock when its holder ends, in whatever way.
 func lockFile(path string) (unlock func(), err error) {
 	lock := flock.New(path + ".lock")
 	got, err := lock.TryLock()
 	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("database.path: cannot write in %s: %w (set database.path, or DB_HOST, DB_NAME, DB_USER and DB_PASS for MySQL)", filepath.Dir(path), err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.EROFS):
+		return nil, fmt.Errorf("database.path: cannot write in %s: %w; the SQLite database is kept there: make the folder writable for uid %d (mount a volume), set DB_PATH to a file elsewhere, or use MySQL (DB_HOST, DB_NAME, DB_USER and DB_PASS)", folderOf(path), err, os.Getuid())
 	case err != nil:
 		return nil, fmt.Errorf("database.path: lock %s.lock: %w", path, err)
 	case !got:

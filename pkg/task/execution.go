@@ -174,6 +174,9 @@ func (e *execution) operations(ctx context.Context) (name string, err error) {
 	if err := json.Unmarshal([]byte(e.task.Context), &e.context); err != nil {
 		return name, fmt.Errorf("read the task: %w", err)
 	}
+	e.log = e.log.With(e.context.attributes()...)
+	ctx, span := e.traced(ctx)
+	defer func() { endSpan(span, err) }()
 	var requests []operation.Request
 	if err := e.open(e.task.ID, e.task.Request, &requests); err != nil {
 		return name, fmt.Errorf("read the task: %w", err)
@@ -188,7 +191,9 @@ func (e *execution) operations(ctx context.Context) (name string, err error) {
 			return name, err
 		}
 		begin := time.Now()
-		result, err := e.operate(ctx, i, op, i == len(requests)-1)
+		acting, span := e.spanOf(ctx, op.Name(), op.AccountName())
+		result, err := e.operate(acting, i, op, i == len(requests)-1)
+		endSpan(span, err)
 		if e.options.Observe != nil && !lost(err) {
 			e.options.Observe(op.Name(), err != nil, time.Since(begin))
 		}

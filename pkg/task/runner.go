@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/operation"
@@ -64,6 +66,8 @@ type Options struct {
 	Operations operation.Settings
 	// Observe, when set, is told of every operation that has ended here.
 	Observe func(operation string, failed bool, took time.Duration)
+	// Tracer makes a span of each task and operation; nil for none.
+	Tracer trace.Tracer
 }
 
 // Runner runs tasks.
@@ -91,6 +95,9 @@ type Runner struct {
 // NewRunner makes a runner; Run starts it.
 func NewRunner(db Store, accounts *account.Registry, clusters Clusters, keys Sealer, observer Observer, o Options, log *slog.Logger) *Runner {
 	base, stop := context.WithCancel(context.Background())
+	if o.Tracer == nil {
+		o.Tracer = noop.NewTracerProvider().Tracer("")
+	}
 	r := &Runner{
 		db: db, accounts: accounts, clusters: clusters, keys: keys, observer: observer, options: o, log: log,
 		owner: uuid.NewString() + "@" + o.Host, running: map[string]*execution{}, slots: map[string]chan struct{}{}, base: base, stop: stop,
@@ -230,6 +237,7 @@ func (r *Runner) Submit(ctx context.Context, c Context, requests []operation.Req
 		return "", ErrQueueFull
 	}
 	t := store.Task{ID: newID(), RequestID: c.ClientRequestID, Owner: r.owner, History: []store.HistoryLine{line(PhaseOrchestration, "Task accepted")}}
+	c.Trace = traceOf(ctx)
 	said, err := json.Marshal(c)
 	if err != nil {
 		return "", err

@@ -32,6 +32,20 @@ type Context struct {
 	ExecutionType   string `json:"executionType,omitempty"`
 	UserOrigin      string `json:"userOrigin,omitempty"`
 	ClientRequestID string `json:"-"`
+	// Trace is the W3C traceparent of the request, so that a task belongs to its
+	// trace on whichever replica it runs.
+	Trace string `json:"trace,omitempty"`
+}
+
+// attributes are those of the log.
+func (c Context) attributes() []any {
+	var out []any
+	for _, a := range [][2]string{{"application", c.Application}, {"execution", c.ExecutionID}} {
+		if a[1] != "" {
+			out = append(out, a[0], a[1])
+		}
+	}
+	return out
 }
 
 // Status is the state of a task as callers read it.

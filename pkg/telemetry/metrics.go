@@ -1,10 +1,8 @@
 // Package telemetry is what an operator sees of the service: Prometheus
-// metrics and the log.
+// metrics, the figures of the last hour, traces and the log.
 package telemetry
 
 import (
-	"io"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -27,6 +25,75 @@ type Source struct {
 	Tasks func() int
 	// FallbackDown says that lists go without the fallback; nil without one.
 	FallbackDown func() bool
+	// Version is the build's.
+	Version string
+}
+
+// Metric is one metric as the reference shows it.
+type Metric struct {
+	// Name is without the prefix clouddriver_.
+	Name string
+	// Type is counter, gauge or histogram.
+	Type   string
+	Help   string
+	Labels []string
+	// buckets are a histogram's, in seconds.
+	buckets []float64
+}
+
+// The types of metrics.
+const (
+	counter   = "counter"
+	gauge     = "gauge"
+	histogram = "histogram"
+)
+
+var (
+	requestDuration = Metric{Name: "http_request_duration_seconds", Type: histogram, Help: "Time to answer, by route, method and status.", Labels: []string{"route", "method", "status"},
+		buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .1, .5, 1, 5}}
+	operationDuration = Metric{Name: "operation_duration_seconds", Type: histogram, Help: "Time that operations took, from the first look at the cluster, by operation and result.", Labels: []string{"operation", "result"},
+		buckets: []float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 600}}
+	clusterDuration = Metric{Name: "cluster_request_duration_seconds", Type: histogram, Help: "Time until API servers answered with headers, by method and status; 0 is no answer.", Labels: []string{"method", "status"},
+		buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30}}
+	eventLag = Metric{Name: "watch_event_lag_seconds", Type: histogram, Help: "Time from an object's creation, which Kubernetes tells to the second, until it is shown.",
+		buckets: []float64{.5, 1, 2, 3, 5, 10, 30, 60, 300}}
+
+	cleanedUp      = Metric{Name: "resources_cleaned_up_total", Type: counter, Help: "Old rows removed from kubernetes_resources."}
+	buildInfo      = Metric{Name: "build_info", Type: gauge, Help: "1, with the version that runs.", Labels: []string{"version"}}
+	accountState   = Metric{Name: "account_state", Type: gauge, Help: "1 for the state that the account is in: starting, failed or synced.", Labels: []string{"account", "state"}}
+	accountStale   = Metric{Name: "account_stale", Type: gauge, Help: "1 while some stream of the account is not live, so that its objects may be behind its cluster.", Labels: []string{"account"}}
+	watchLive      = Metric{Name: "watch_live", Type: gauge, Help: "1 while the stream proves what is held of its kind; phase says how it is.", Labels: []string{"account", "kind", "namespace", "phase"}}
+	watchOdd       = Metric{Name: "watch_odd_objects_total", Type: counter, Help: "Objects that could not be read as their kind is: they are shown in part, or left out.", Labels: []string{"account", "kind", "namespace"}}
+	watchSynced    = Metric{Name: "watch_synced", Type: gauge, Help: "1 once the kind has been listed; reason says why it is not followed now.", Labels: []string{"account", "kind", "namespace", "reason"}}
+	watchEvents    = Metric{Name: "watch_events_total", Type: counter, Help: "Events received.", Labels: []string{"account", "kind", "namespace"}}
+	watchLists     = Metric{Name: "watch_lists_total", Type: counter, Help: "Complete lists received.", Labels: []string{"account", "kind", "namespace"}}
+	indexObjects   = Metric{Name: "index_objects", Type: gauge, Help: "Objects in the index.", Labels: []string{"account", "kind"}}
+	cacheHits      = Metric{Name: "cache_hits_total", Type: counter, Help: "Rendered answers found in the cache."}
+	cacheMisses    = Metric{Name: "cache_misses_total", Type: counter, Help: "Rendered answers not found in the cache."}
+	cacheBytesUsed = Metric{Name: "cache_bytes", Type: gauge, Help: "Bytes of rendered answers in the cache."}
+	tasksUnderWay  = Metric{Name: "tasks_under_way", Type: gauge, Help: "Tasks that this replica is running or has waiting."}
+	fallbackDown   = Metric{Name: "fallback_down", Type: gauge, Help: "1 while lists go without the fallback, which does not answer; not there without one."}
+)
+
+// Reference lists our metrics; those of the Go runtime and of the process
+// (go_*, process_*) are Prometheus' own.
+func Reference() []Metric {
+	return []Metric{
+		buildInfo, requestDuration, operationDuration, tasksUnderWay, clusterDuration, eventLag,
+		accountState, accountStale, watchLive, watchSynced, watchEvents, watchLists, watchOdd,
+		indexObjects, cacheHits, cacheMisses, cacheBytesUsed, cleanedUp, fallbackDown,
+	}
+}
+
+// FullName is the name in Prometheus.
+func (m Metric) FullName() string { return prometheus.BuildFQName(namespace, "", m.Name) }
+
+func (m Metric) desc() *prometheus.Desc {
+	return prometheus.NewDesc(m.FullName(), m.Help, m.Labels, nil)
+}
+
+func (m Metric) histogram() *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: m.Name, Help: m.Help, Buckets: m.buckets}, m.Labels)
 }
 
 // Metrics are the service's metrics.
@@ -34,34 +101,32 @@ type Metrics struct {
 	registry   *prometheus.Registry
 	requests   *prometheus.HistogramVec
 	operations *prometheus.HistogramVec
+	clusters   *prometheus.HistogramVec
+	lag        *prometheus.HistogramVec
 	cleaned    prometheus.Counter
+	figures    *Figures
 }
 
-// NewMetrics registers all metrics.
-func NewMetrics(s Source) *Metrics {
+// NewMetrics registers all metrics. Figures are told what the plots show.
+func NewMetrics(s Source, figures *Figures) *Metrics {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "http_request_duration_seconds",
-			Help:    "Time to answer, by route, method and status.",
-			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .05, .1, .5, 1, 5},
-		}, []string{"route", "method", "status"}),
-		operations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "operation_duration_seconds",
-			Help:    "Time that operations took, from the first look at the cluster, by operation and result.",
-			Buckets: []float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 600},
-		}, []string{"operation", "result"}),
-		cleaned: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: namespace, Name: "resources_cleaned_up_total", Help: "Old rows removed from kubernetes_resources.",
-		}),
+		registry: prometheus.NewRegistry(), figures: figures,
+		requests: requestDuration.histogram(), operations: operationDuration.histogram(), clusters: clusterDuration.histogram(), lag: eventLag.histogram(),
+		cleaned: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: cleanedUp.Name, Help: cleanedUp.Help}),
 	}
-	m.registry.MustRegister(m.requests, m.operations, m.cleaned, &source{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(
+		m.requests, m.operations, m.clusters, m.lag, m.cleaned, newSource(s),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
 	return m
 }
 
 // Observe counts one request.
 func (m *Metrics) Observe(route, method string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
+	if method == http.MethodGet && status < http.StatusInternalServerError {
+		m.figures.Read(took)
+	}
 }
 
 // ObserveOperation counts one operation that has ended.
@@ -73,66 +138,85 @@ func (m *Metrics) ObserveOperation(operation string, failed bool, took time.Dura
 	m.operations.WithLabelValues(operation, result).Observe(took.Seconds())
 }
 
+// ObserveLag counts one object that was created and is shown now.
+func (m *Metrics) ObserveLag(lag time.Duration) {
+	m.lag.WithLabelValues().Observe(lag.Seconds())
+	m.figures.Lag(lag)
+}
+
 // CleanedUp counts removed rows of kubernetes_resources.
 func (m *Metrics) CleanedUp(rows int64) { m.cleaned.Add(float64(rows)) }
+
+// Transport counts what goes to API servers.
+func (m *Metrics) Transport(next http.RoundTripper) http.RoundTripper { return counting{next, m} }
+
+type counting struct {
+	next    http.RoundTripper
+	metrics *Metrics
+}
+
+func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	begin := time.Now()
+	res, err := c.next.RoundTrip(r)
+	status := 0
+	if err == nil {
+		status = res.StatusCode
+	}
+	c.metrics.clusters.WithLabelValues(r.Method, strconv.Itoa(status)).Observe(time.Since(begin).Seconds())
+	return res, err
+}
 
 // Handler serves the metrics.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, ErrorHandling: promhttp.ContinueOnError})
 }
 
-type source struct{ Source }
-
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+// source reads what others hold when Prometheus asks.
+type source struct {
+	Source
+	descs map[string]*prometheus.Desc
 }
 
-var (
-	accountState   = describe("account_state", "1 for the state that the account is in: starting, failed or synced.", "account", "state")
-	accountStale   = describe("account_stale", "1 while some stream of the account is not live, so that its objects may be behind its cluster.", "account")
-	watchLive      = describe("watch_live", "1 while the stream proves what is held of its kind; phase says how it is.", "account", "kind", "namespace", "phase")
-	watchOdd       = describe("watch_odd_objects_total", "Objects that could not be read as their kind is: they are shown in part, or left out.", "account", "kind", "namespace")
-	watchSynced    = describe("watch_synced", "1 once the kind has been listed; reason says why it is not followed now.", "account", "kind", "namespace", "reason")
-	watchEvents    = describe("watch_events_total", "Events received.", "account", "kind", "namespace")
-	watchLists     = describe("watch_lists_total", "Complete lists received.", "account", "kind", "namespace")
-	indexObjects   = describe("index_objects", "Objects in the index.", "account", "kind")
-	cacheHits      = describe("cache_hits_total", "Rendered answers found in the cache.")
-	cacheMisses    = describe("cache_misses_total", "Rendered answers not found in the cache.")
-	tasksUnderWay  = describe("tasks_under_way", "Tasks that this replica is running or has waiting.")
-	fallbackDown   = describe("fallback_down", "1 while lists go without the fallback, which does not answer.")
-	cacheBytesUsed = describe("cache_bytes", "Bytes of rendered answers in the cache.")
-)
+func newSource(s Source) *source {
+	out := &source{Source: s, descs: map[string]*prometheus.Desc{}}
+	for _, m := range Reference() {
+		out.descs[m.Name] = m.desc()
+	}
+	return out
+}
 
 func (s *source) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(s, ch) }
 
 func (s *source) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	send := func(m Metric, v float64, labels ...string) {
+		kind := prometheus.GaugeValue
+		if m.Type == counter {
+			kind = prometheus.CounterValue
+		}
+		ch <- prometheus.MustNewConstMetric(s.descs[m.Name], kind, v, labels...)
 	}
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
+	send(buildInfo, 1, s.Version)
 	for _, a := range s.Accounts() {
-		gauge(accountState, 1, a.Account, string(a.State))
-		gauge(accountStale, bit(a.Stale), a.Account)
+		send(accountState, 1, a.Account, string(a.State))
+		send(accountStale, bit(a.Stale), a.Account)
 		for _, k := range a.Kinds {
-			gauge(watchSynced, bit(k.Synced), a.Account, k.Kind, k.Namespace, string(k.Reason))
-			gauge(watchLive, bit(k.Phase == watch.Live), a.Account, k.Kind, k.Namespace, string(k.Phase))
-			counter(watchOdd, k.Odd, a.Account, k.Kind, k.Namespace)
-			counter(watchEvents, k.Events, a.Account, k.Kind, k.Namespace)
-			counter(watchLists, k.Lists, a.Account, k.Kind, k.Namespace)
+			send(watchSynced, bit(k.Synced), a.Account, k.Kind, k.Namespace, string(k.Reason))
+			send(watchLive, bit(k.Phase == watch.Live), a.Account, k.Kind, k.Namespace, string(k.Phase))
+			send(watchOdd, float64(k.Odd), a.Account, k.Kind, k.Namespace)
+			send(watchEvents, float64(k.Events), a.Account, k.Kind, k.Namespace)
+			send(watchLists, float64(k.Lists), a.Account, k.Kind, k.Namespace)
 		}
 		for kind, n := range s.Objects(a.Account) {
-			gauge(indexObjects, float64(n), a.Account, kind)
+			send(indexObjects, float64(n), a.Account, kind)
 		}
 	}
 	hits, misses, bytes := s.Cache()
-	counter(cacheHits, hits)
-	counter(cacheMisses, misses)
-	gauge(cacheBytesUsed, float64(bytes))
-	gauge(tasksUnderWay, float64(s.Tasks()))
+	send(cacheHits, float64(hits))
+	send(cacheMisses, float64(misses))
+	send(cacheBytesUsed, float64(bytes))
+	send(tasksUnderWay, float64(s.Tasks()))
 	if s.FallbackDown != nil {
-		gauge(fallbackDown, bit(s.FallbackDown()))
+		send(fallbackDown, bit(s.FallbackDown()))
 	}
 }
 
@@ -141,16 +225,4 @@ func bit(b bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-// NewLogger makes the service's logger; the values come validated from the
-// configuration.
-func NewLogger(w io.Writer, level, format string) *slog.Logger {
-	var l slog.Level
-	_ = l.UnmarshalText([]byte(level)) // validated
-	o := &slog.HandlerOptions{Level: l}
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
 }

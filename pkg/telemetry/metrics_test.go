@@ -13,8 +13,8 @@ func scrape(t *testing.T, accounts ...watch.Status) *httptest.ResponseRecorder {
 	t.Helper()
 	m := NewMetrics(Source{
 		Accounts: func() []watch.Status { return accounts }, Objects: func(string) map[string]int { return map[string]int{"pod": 7} },
-		Cache: func() (uint64, uint64, uint64) { return 1, 2, 3 }, Tasks: func() int { return 4 },
-	})
+		Cache: func() (uint64, uint64, uint64) { return 1, 2, 3 }, Tasks: func() int { return 4 }, Version: "v1",
+	}, NewFigures(func() uint64 { return 0 }))
 	m.Observe("/applications", http.MethodGet, 200, 1)
 	rec := httptest.NewRecorder()
 	m.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -43,5 +43,42 @@ func TestMetrics_OneThatStandsTwiceCostsItself(t *testing.T) {
 	rec := scrape(t, watch.Status{Account: "prod", Kinds: []watch.KindStatus{twice, twice, {Kind: "pod", Phase: watch.Live}}})
 	if rec.Code != http.StatusOK || !strings.Contains(rec.Body.String(), `kind="pod"`) {
 		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+}
+
+func TestReference_HasEveryMetric(t *testing.T) {
+	m := NewMetrics(Source{
+		Accounts: func() []watch.Status {
+			return []watch.Status{{Account: "prod", Kinds: []watch.KindStatus{{Kind: "pod"}}}}
+		},
+		Objects: func(string) map[string]int { return map[string]int{"pod": 7} },
+		Cache:   func() (uint64, uint64, uint64) { return 1, 2, 3 }, Tasks: func() int { return 4 }, FallbackDown: func() bool { return true },
+	}, NewFigures(func() uint64 { return 0 }))
+	m.Observe("/applications", http.MethodGet, 200, 1)
+	m.ObserveOperation("deployManifest", false, 1)
+	m.ObserveLag(1)
+	res, err := m.Transport(http.DefaultTransport).RoundTrip(httptest.NewRequest(http.MethodGet, "http://127.0.0.1:1/", nil))
+	if err == nil {
+		_ = res.Body.Close()
+		t.Fatal("something listens on port 1")
+	}
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, f := range families {
+		if strings.HasPrefix(f.GetName(), namespace+"_") {
+			got[f.GetName()] = strings.ToLower(f.GetType().String())
+		}
+	}
+	for _, one := range Reference() {
+		if got[one.FullName()] != one.Type {
+			t.Errorf("%s is a %q, the reference says %q", one.FullName(), got[one.FullName()], one.Type)
+		}
+		delete(got, one.FullName())
+	}
+	for name := range got {
+		t.Errorf("%s is not in the reference", name)
 	}
 }

@@ -91,6 +91,9 @@ type Timing struct {
 	Life time.Duration
 	// MostBytes bounds a list; 0 for no bound.
 	MostBytes int64
+	// Lag is told how long after its creation a new object is shown; nil for
+	// nobody.
+	Lag func(time.Duration)
 }
 
 const (
@@ -374,6 +377,7 @@ func (r *Reflector) apply(f frame) error {
 		} else {
 			r.receiver.Upsert(obj)
 		}
+		r.late(f.event, obj)
 		r.advance(obj.ResourceVersion())
 	case "BOOKMARK":
 		mark, err := bookmarkOf(f)
@@ -386,6 +390,24 @@ func (r *Reflector) apply(f frame) error {
 		return f.failure()
 	}
 	return nil
+}
+
+// late measures how long a new object took to be shown. Kubernetes tells its
+// creation to the second.
+func (r *Reflector) late(event string, obj Object) {
+	made, ok := obj.(interface{ CreatedAt() time.Time })
+	if event != "ADDED" || !ok {
+		return
+	}
+	at := made.CreatedAt()
+	if at.IsZero() {
+		return
+	}
+	lag := max(time.Since(at), 0)
+	r.stream.lag.Store(int64(lag))
+	if r.timing.Lag != nil {
+		r.timing.Lag(lag)
+	}
 }
 
 func (r *Reflector) advance(version string) {

@@ -35,6 +35,9 @@ type KindStatus struct {
 	Message string         `json:"message,omitempty"`
 	Events  uint64         `json:"events"`
 	Lists   uint64         `json:"lists"`
+	// Lag is how long after its creation the last new object was shown; 0 when
+	// none came.
+	Lag time.Duration `json:"lag,omitempty"`
 	// Odd counts objects that could not be read as their kind is.
 	Odd uint64 `json:"odd,omitempty"`
 }
@@ -184,7 +187,7 @@ func (s *supervisor) status() Status {
 		now := w.stream.Freshness()
 		k := KindStatus{
 			Kind: key.kind, Namespace: key.namespace, Phase: now.Phase, Since: now.Since, Complete: now.Complete, Heard: now.Heard, Synced: w.stream.Listed(),
-			Events: w.stream.events.Load(), Lists: w.stream.lists.Load(), Odd: w.stream.odd.Load(),
+			Events: w.stream.events.Load(), Lists: w.stream.lists.Load(), Odd: w.stream.odd.Load(), Lag: time.Duration(w.stream.lag.Load()),
 		}
 		if now.Err != nil {
 			k.Reason, k.Message = cluster.ReasonOf(now.Err), now.Err.Error()

@@ -37,6 +37,9 @@ type Freshness struct {
 // Stream is one kind of an account, in one namespace or in all (""), and how
 // fresh what is known of it is.
 type Stream struct {
+	// lag is how long the last new object took to be shown, in nanoseconds.
+	lag atomic.Int64
+
 	Kind, Namespace string
 
 	life    time.Duration // a live stream's connection shows a sign of life this often

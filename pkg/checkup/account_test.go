@@ -1,0 +1,72 @@
+package checkup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+)
+
+func TestSkew_IsZeroWithinTheSecondThatAClockShows(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 10, 0, time.UTC)
+	for ours, want := range map[time.Duration]time.Duration{
+		0: 0, 900 * time.Millisecond: 0, -3 * time.Second: 3 * time.Second, 4 * time.Second: -3 * time.Second,
+	} {
+		if got := skew(at, at.Add(ours)); got != want {
+			t.Errorf("%s: got %s, want %s", ours, got, want)
+		}
+	}
+}
+
+func TestAdvice_SaysWhatToDo(t *testing.T) {
+	for want, err := range map[string]error{
+		"renew":            &cluster.Error{Reason: cluster.Unauthorized, Err: errors.New("401")},
+		"give it the role": &cluster.Error{Reason: cluster.Forbidden, Err: errors.New("403")},
+		"authority":        &cluster.Error{Reason: cluster.Unavailable, Err: errors.New("tls: x509: unknown")},
+		"name":             &cluster.Error{Reason: cluster.Unavailable, Err: errors.New("dial: no such host")},
+		"plugin":           &cluster.Error{Reason: cluster.Unavailable, Err: errors.New("exec: executable aws not found")},
+		"in time":          fmt.Errorf("x: %w", context.DeadlineExceeded),
+		"nothing answers":  &cluster.Error{Reason: cluster.Unavailable, Err: errors.New("refused")},
+	} {
+		if got := Advice(err); !strings.Contains(got, want) {
+			t.Errorf("%v: got %q, want %q", err, got, want)
+		}
+	}
+}
+
+func TestAccounts_OneThatHangsCostsItsOwnRow(t *testing.T) {
+	hangs := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer hangs.Close()
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Unauthorized","code":401}`)
+	}))
+	defer refuses.Close()
+	told := 0
+	rows := Accounts(context.Background(), []*account.Account{
+		{Name: "hangs", REST: &rest.Config{Host: hangs.URL}},
+		{Name: "invalid", Invalid: errors.New("caData is no base64")},
+		{Name: "refuses", REST: &rest.Config{Host: refuses.URL}},
+	}, 300*time.Millisecond, func(int) { told++ })
+	if told != len(rows) {
+		t.Errorf("told of %d rows", told)
+	}
+	for i, want := range []struct {
+		problem   string
+		reachable bool
+	}{{"deadline", false}, {"base64", false}, {"unauthorized", true}} {
+		if !strings.Contains(strings.ToLower(rows[i].Problem), want.problem) || rows[i].Reachable != want.reachable || rows[i].Advice == "" || rows[i].OK() {
+			t.Errorf("%+v", rows[i])
+		}
+	}
+}
