@@ -48,6 +48,9 @@ var described = sync.OnceValues(func() (*description, error) {
 // check compares an answer with the description; nil when it is as described.
 func (d *description) check(r *http.Request, status int, header http.Header, body []byte) error {
 	path := strings.TrimSuffix(r.URL.EscapedPath(), "/")
+	if path == "" {
+		path = "/"
+	}
 	pattern := strings.Replace(d.paths.Find(chi.NewRouteContext(), r.Method, path), "/*", "/{object}", 1)
 	schema := d.doc.Components.Schemas["Problem"]
 	if pattern != "" {

@@ -106,6 +106,9 @@ func (s *Server) send(w http.ResponseWriter, r *request, rep reply) {
 	if r.route.fresh == memory || r.partial || r.doubt != nil {
 		markStale(header, r.health, rep.about)
 	}
+	if r.route.errors == people {
+		pageHeaders(header)
+	}
 	status := cmp.Or(rep.status, http.StatusOK)
 	if rep.answer == nil {
 		w.WriteHeader(status)

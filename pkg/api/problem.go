@@ -75,6 +75,10 @@ func (s *Server) fail(w http.ResponseWriter, r *request, err error) {
 		s.Log.Warn("request failed", "path", r.URL.Path, "status", p.status, "error", p.message, "errorID", id)
 	}
 	header := w.Header()
+	if r.route.errors == people {
+		s.showProblem(w, p)
+		return
+	}
 	if r.health != nil && r.route.fresh == memory {
 		markStale(header, r.health, nil)
 	}

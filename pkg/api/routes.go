@@ -78,6 +78,8 @@ const (
 	spinnakers shape = iota
 	// providerAPI is that of the older rewrite.
 	providerAPI
+	// people are shown a page.
+	people
 )
 
 // route is one row of the table: what is asked, what holds for the answer, and
@@ -123,6 +125,20 @@ func routes() []route {
 		{method: get, pattern: "/info", fresh: constant, budget: none, side: ours, handle: (*Server).info},
 		{method: get, pattern: "/openapi.json", fresh: constant, budget: none, side: ours, handle: (*Server).openAPI},
 		{method: get, pattern: "/metrics", fresh: constant, budget: none, side: ours, handle: (*Server).metrics},
+
+		{method: get, pattern: "/", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageApplications},
+		{method: get, pattern: "/ui", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageApplications},
+		{method: get, pattern: "/ui/applications", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageApplications},
+		{method: get, pattern: "/ui/applications/{application}", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageApplication},
+		{method: get, pattern: "/ui/applications/{application}/history", fresh: live, budget: reads, side: ours, errors: people, handle: (*Server).pageHistory},
+		{method: get, pattern: "/ui/applications/{application}/serverGroups/{account}/{region}/{name}", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageServerGroup},
+		{method: get, pattern: "/ui/accounts", fresh: constant, budget: reads, side: ours, errors: people, handle: (*Server).pageAccounts},
+		{method: get, pattern: "/ui/accounts/{account}", fresh: constant, budget: reads, side: ours, errors: people, handle: (*Server).pageAccount},
+		{method: get, pattern: "/ui/tasks", fresh: live, budget: reads, side: ours, errors: people, handle: (*Server).pageTasks},
+		{method: get, pattern: "/ui/tasks/{id}", fresh: live, budget: reads, side: ours, errors: people, handle: (*Server).pageTask},
+		{method: get, pattern: "/ui/search", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageSearch},
+		{method: get, pattern: "/ui/figures", fresh: constant, budget: reads, side: ours, errors: people, handle: (*Server).pageFigures},
+		{method: get, pattern: "/ui/assets/{name}", fresh: constant, budget: reads, side: ours, errors: people, handle: (*Server).pageAsset},
 
 		{method: get, pattern: "/applications", fresh: memory, budget: reads, side: joined, join: fallback.Applications, handle: (*Server).applications},
 		{method: get, pattern: "/applications/{application}", fresh: memory, budget: reads, side: joined, join: fallback.Objects, handle: (*Server).application},

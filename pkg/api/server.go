@@ -15,6 +15,8 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
 	"github.com/datapunchorg/go-clouddriver/pkg/flight"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/page"
+	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
@@ -72,6 +74,11 @@ type Options struct {
 	Credentials config.Credentials
 	// Metrics serves /metrics; Observe is told of every request.
 	Metrics http.Handler
+	// Pages are the page for people, nil when it is switched off; Figures are the
+	// samples of the last hour that it plots, and Journal the tasks.
+	Pages   *page.Pages
+	Figures func() []telemetry.Sample
+	Journal Journal
 	Observe func(route, method string, status int, took time.Duration)
 	Log     *slog.Logger
 }
@@ -116,6 +123,9 @@ func newRouter(o Options) (chi.Router, error) {
 	for _, row := range routes() {
 		if err := row.check(); err != nil {
 			return nil, err
+		}
+		if row.errors == people && o.Pages == nil {
+			continue
 		}
 		r.Method(row.method, row.pattern, s.serve(&row))
 	}

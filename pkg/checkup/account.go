@@ -2,7 +2,6 @@ package checkup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -204,30 +203,5 @@ func denied(ctx context.Context, client *cluster.Client, r cluster.Resource, nam
 }
 
 func (a *Account) fail(err error) {
-	a.Problem, a.Advice = err.Error(), Advice(err)
-}
-
-// Advice is what to do about an error of a cluster.
-func Advice(err error) string {
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return "the API server does not answer in time: look at its load, at the network between, and at credential plugins that hang"
-	case cluster.Is(err, cluster.Unauthorized):
-		return "the credentials are not accepted: renew the token, certificate or plugin of the account"
-	case cluster.Is(err, cluster.Forbidden):
-		return "the identity may not do this: give it the role of docs/operations.md, \"Accounts\""
-	case cluster.Is(err, cluster.Invalid):
-		return "correct the account's kubeconfig or provider entry"
-	case cluster.Is(err, cluster.Throttled):
-		return "the API server refuses for load: look at its priority and fairness settings for this identity"
-	case strings.Contains(err.Error(), "x509"), strings.Contains(err.Error(), "certificate"):
-		return "the server's certificate is not trusted: set the authority of the account (certificate-authority-data, caData)"
-	case strings.Contains(err.Error(), "no such host"):
-		return "the name of the server is not known here: correct it, or the DNS of this machine"
-	case strings.Contains(err.Error(), "executable"), strings.Contains(err.Error(), "exec:"):
-		return "the credential plugin does not run: install it beside this program, it is called as the kubeconfig says"
-	case cluster.Is(err, cluster.Unavailable):
-		return "nothing answers there: look at the address, the network between, and whether the API server runs"
-	}
-	return "see the account's row of the log"
+	a.Problem, a.Advice = err.Error(), cluster.Advice(cluster.ReasonOf(err), err.Error())
 }

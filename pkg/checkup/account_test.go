@@ -13,7 +13,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
-	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 )
 
 func TestSkew_IsZeroWithinTheSecondThatAClockShows(t *testing.T) {
@@ -23,22 +22,6 @@ func TestSkew_IsZeroWithinTheSecondThatAClockShows(t *testing.T) {
 	} {
 		if got := skew(at, at.Add(ours)); got != want {
 			t.Errorf("%s: got %s, want %s", ours, got, want)
-		}
-	}
-}
-
-func TestAdvice_SaysWhatToDo(t *testing.T) {
-	for want, err := range map[string]error{
-		"renew":            &cluster.Error{Reason: cluster.Unauthorized, Err: errors.New("401")},
-		"give it the role": &cluster.Error{Reason: cluster.Forbidden, Err: errors.New("403")},
-		"authority":        &cluster.Error{Reason: cluster.Unavailable, Err: errors.New("tls: x509: unknown")},
-		"name":             &cluster.Error{Reason: cluster.Unavailable, Err: errors.New("dial: no such host")},
-		"plugin":           &cluster.Error{Reason: cluster.Unavailable, Err: errors.New("exec: executable aws not found")},
-		"in time":          fmt.Errorf("x: %w", context.DeadlineExceeded),
-		"nothing answers":  &cluster.Error{Reason: cluster.Unavailable, Err: errors.New("refused")},
-	} {
-		if got := Advice(err); !strings.Contains(got, want) {
-			t.Errorf("%v: got %q, want %q", err, got, want)
 		}
 	}
 }

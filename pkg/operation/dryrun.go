@@ -3,9 +3,11 @@ package operation
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -129,6 +131,38 @@ func diff(secret bool, before, after *unstructured.Unstructured) []Diff {
 		out = append(out, d)
 	})
 	return out
+}
+
+const (
+	// mostDiffs of an object are kept with its task, and longestValue characters
+	// of each value.
+	mostDiffs    = 40
+	longestValue = 200
+)
+
+// Changed is what a step changed of an object, as much of it as is kept.
+func Changed(kindText string, o *Outcome) []Diff {
+	out := []Diff{}
+	if o.Object == nil || o.Before == nil {
+		return out
+	}
+	all := diff(kindText == "secret", o.Before, o.Object)
+	for _, d := range all[:min(len(all), mostDiffs)] {
+		out = append(out, Diff{Path: d.Path, Before: brief(d.Before), After: brief(d.After)})
+	}
+	if more := len(all) - mostDiffs; more > 0 {
+		out = append(out, Diff{Path: fmt.Sprintf("and %d more", more)})
+	}
+	return out
+}
+
+// brief is a value, or the begin of its JSON when that is long.
+func brief(v any) any {
+	text, err := json.Marshal(v)
+	if err != nil || len(text) <= longestValue {
+		return v
+	}
+	return strings.ToValidUTF8(string(text[:longestValue]), "") + "…"
 }
 
 func masked(path string) bool {

@@ -19,6 +19,7 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/ledger"
 	"github.com/datapunchorg/go-clouddriver/pkg/operation"
+	"github.com/datapunchorg/go-clouddriver/pkg/page"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 	"github.com/datapunchorg/go-clouddriver/pkg/task"
 	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
@@ -133,7 +134,14 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 			return nil, fmt.Errorf("read the record of writes: %w", err)
 		}
 	}
+	var pages *page.Pages
+	if c.Page.Enabled {
+		if pages, err = page.New(o.Version); err != nil {
+			return nil, err
+		}
+	}
 	s.Handler, err = api.New(api.Options{
+		Pages: pages, Figures: s.figures.Last, Journal: s.Store,
 		Index: s.Index, Cache: s.cache, Fleet: s.Fleet, Accounts: s.Accounts, Providers: s.providers, Resources: s.Store, History: s.Store,
 		Tasks: s.Tasks, Clients: api.ClientFunc(s.Fleet.Client), Live: live, Ledger: others,
 		Version: o.Version, Down: s.down, Front50: front50Of(c.Services.Front50), Fallback: other,

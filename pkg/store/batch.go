@@ -123,7 +123,7 @@ func (s *Store) recordTogether(ctx context.Context, q queryer, batch []*batched[
 		return err
 	}
 	var ended []any
-	var steps, writes []any
+	var steps, writes, changes []any
 	var resources []Resource
 	for _, one := range owned {
 		t, r := one.what.task, one.what.record
@@ -139,12 +139,16 @@ func (s *Store) recordTogether(ctx context.Context, q queryer, batch []*batched[
 		for _, w := range r.Writes {
 			writes = append(writes, writeArgs(t.ID, w)...)
 		}
+		changes = append(changes, changeArgs(t.ID, r.Changes)...)
 		resources = append(resources, r.Resources...)
 	}
 	if len(ended) > 0 {
 		if err := exec(ctx, q, "DELETE FROM clouddriver_task_steps WHERE task_id IN "+list(len(ended)), ended...); err != nil {
 			return err
 		}
+	}
+	if err := s.insertChanges(ctx, q, changes); err != nil {
+		return err
 	}
 	return s.insertRecords(ctx, q, steps, writes, resources)
 }

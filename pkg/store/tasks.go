@@ -365,6 +365,8 @@ type Record struct {
 	Steps     []TaskStep
 	Writes    []Write
 	Resources []Resource
+	// Changes are for people.
+	Changes []TaskChange
 	// State ends the task unless it is empty; Result is then its result.
 	State, Result string
 }
@@ -441,7 +443,8 @@ func (s *Store) CleanTasks(ctx context.Context, tasks, writes time.Duration, bat
 			if len(ended) > 0 {
 				in := list(len(ended))
 				for _, statement := range []string{
-					"DELETE FROM clouddriver_task_history WHERE task_id IN " + in, "DELETE FROM clouddriver_task_steps WHERE task_id IN " + in, "DELETE FROM clouddriver_tasks WHERE id IN " + in,
+					"DELETE FROM clouddriver_task_history WHERE task_id IN " + in, "DELETE FROM clouddriver_task_steps WHERE task_id IN " + in, "DELETE FROM clouddriver_task_changes WHERE task_id IN " + in,
+					"DELETE FROM clouddriver_tasks WHERE id IN " + in,
 				} {
 					if err := exec(ctx, q, statement, ended...); err != nil {
 						return err

@@ -85,6 +85,7 @@ func (e *execution) failed(ctx context.Context, name string, cause error) error 
 	for _, leaveOut := range []func(){
 		func() {},
 		func() { e.last.Resources = nil },
+		func() { e.last.Changes = nil },
 		func() { e.last.Writes = nil },
 		func() { e.last.History, e.results = nil, []json.RawMessage{encode(exceptionOf(name, cause))} },
 		func() {
@@ -429,6 +430,7 @@ func (e *execution) note(ctx context.Context, at stepping, i int, out *operation
 	r := &e.last
 	r.Steps = append(r.Steps, store.TaskStep{Operation: at.index, Step: i, Body: body})
 	r.History = append(r.History, line(at.phase, says(s, out)))
+	r.Changes = append(r.Changes, change(at, i, s, out))
 	w, written := e.write(at.op, s, out)
 	if written {
 		r.Writes = append(r.Writes, w)
@@ -440,6 +442,18 @@ func (e *execution) note(ctx context.Context, at stepping, i int, out *operation
 		e.observer.Written(ctx, w, out)
 	}
 	return d, nil
+}
+
+// change is what a step did, for people.
+func change(at stepping, i int, s *operation.Step, out *operation.Outcome) store.TaskChange {
+	c := store.TaskChange{
+		Operation: at.index, Step: i, Account: at.op.AccountName(), Kind: s.KindText(), Namespace: s.Namespace, Name: s.Name,
+		Action: string(out.Change), Diff: string(encode(operation.Changed(s.KindText(), out))),
+	}
+	if out.Object != nil {
+		c.Namespace, c.Name = out.Object.GetNamespace(), out.Object.GetName()
+	}
+	return c
 }
 
 func says(s *operation.Step, o *operation.Outcome) string {

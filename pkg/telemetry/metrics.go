@@ -180,12 +180,18 @@ type source struct {
 func newSource(s Source) *source {
 	out := &source{Source: s, descs: map[string]*prometheus.Desc{}}
 	for _, m := range Reference() {
-		out.descs[m.Name] = m.desc()
+		if m.Type != histogram && m.Name != cleanedUp.Name { // which are counted as they happen
+			out.descs[m.Name] = m.desc()
+		}
 	}
 	return out
 }
 
-func (s *source) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(s, ch) }
+func (s *source) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range s.descs {
+		ch <- d
+	}
+}
 
 func (s *source) Collect(ch chan<- prometheus.Metric) {
 	send := func(m Metric, v float64, labels ...string) {

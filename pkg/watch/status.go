@@ -47,8 +47,12 @@ type Status struct {
 	Account string `json:"account"`
 	State   State  `json:"state"`
 	// Stale says that some stream of the account is not live.
-	Stale   bool         `json:"stale"`
-	Message string       `json:"message,omitempty"`
+	Stale   bool   `json:"stale"`
+	Message string `json:"message,omitempty"`
+	// Reason is the message's kind, "" without one.
+	Reason cluster.Reason `json:"reason,omitempty"`
+	// Version is the cluster's, "" while it has not said.
+	Version string       `json:"version,omitempty"`
 	Since   time.Time    `json:"since"`
 	Kinds   []KindStatus `json:"kinds"`
 }
@@ -163,26 +167,33 @@ func (s *supervisor) behind() bool {
 }
 
 func (s *supervisor) message() string {
+	text, _ := s.trouble()
+	return text
+}
+
+// trouble is what is wrong, one of several, and of which kind that is.
+func (s *supervisor) trouble() (text string, reason cluster.Reason) {
 	if s.discovery != nil {
-		return s.discovery.Error()
+		return s.discovery.Error(), cluster.ReasonOf(s.discovery)
 	}
-	messages := []string{}
 	for key, w := range s.watchers {
-		if err := w.stream.Freshness().Err; err != nil && !key.internal {
-			messages = append(messages, key.kind+": "+err.Error())
+		err := w.stream.Freshness().Err
+		if err == nil || key.internal {
+			continue
+		}
+		if said := key.kind + ": " + err.Error(); text == "" || said < text {
+			text, reason = said, cluster.ReasonOf(err)
 		}
 	}
-	if len(messages) == 0 {
-		return ""
-	}
-	return slices.Min(messages)
+	return text, reason
 }
 
 // status is a copy for operators and metrics.
 func (s *supervisor) status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := Status{Account: s.account.Name, State: s.state, Stale: s.stale, Since: s.since, Message: s.message()}
+	out := Status{Account: s.account.Name, State: s.state, Stale: s.stale, Since: s.since, Version: s.version}
+	out.Message, out.Reason = s.trouble()
 	for key, w := range s.watchers {
 		now := w.stream.Freshness()
 		k := KindStatus{

@@ -72,6 +72,7 @@ type supervisor struct {
 	foundOnce chan struct{}
 	watchers  map[watcherKey]*watcher
 	cluster   string // the UID of its namespace kube-system, "" if not known
+	version   string // as it says, "" if not known
 	logged    bool   // that the account is out of touch
 	notice    *time.Timer
 }
@@ -154,6 +155,7 @@ func (s *supervisor) run(ctx context.Context) {
 			wait = backoffFirst
 			s.reconcile(ctx, catalog.Watchable())
 			s.learn(ctx)
+			s.askVersion(ctx)
 		}
 		s.setDiscovery(err)
 		select {
@@ -331,6 +333,18 @@ func (s *supervisor) learn(ctx context.Context) {
 	if !known {
 		_ = s.sameCluster(ctx) // whoever doubts it asks again
 	}
+}
+
+// askVersion keeps the cluster's version for people; one that does not say keeps
+// the last.
+func (s *supervisor) askVersion(ctx context.Context) {
+	version, _, err := s.client.Version(ctx)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version = version
 }
 
 var namespaceResource = cluster.Resource{Version: "v1", Plural: "namespaces", Kind: "Namespace"}

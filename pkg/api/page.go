@@ -1,0 +1,210 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/page"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
+	"github.com/datapunchorg/go-clouddriver/pkg/view"
+)
+
+// Journal are the tasks as they were recorded; store.Store has them.
+type Journal interface {
+	Task(ctx context.Context, id string) (store.Task, error)
+	RunningTasks(ctx context.Context) ([]store.Task, error)
+	EndedTasks(ctx context.Context, before int64, most int) ([]store.Task, error)
+	TaskChanges(ctx context.Context, id string) ([]store.TaskChange, error)
+}
+
+// pageHeaders keep a page from asking others for anything, from being shown
+// within one of theirs, and from being kept.
+func pageHeaders(header http.Header) {
+	header.Set("Content-Security-Policy", page.Policy)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "same-origin")
+	if header.Get("Cache-Control") == "" {
+		header.Set("Cache-Control", "no-store")
+	}
+}
+
+// showProblem shows an error to people.
+func (s *Server) showProblem(w http.ResponseWriter, p problem) {
+	header := w.Header()
+	pageHeaders(header)
+	header.Set("Content-Type", page.ContentType)
+	body, err := s.Pages.Problem(p.status, p.message)
+	if err != nil {
+		s.Log.Error("the page of an error cannot be rendered", "error", err)
+	}
+	w.WriteHeader(p.status)
+	_, _ = w.Write(body) // the caller may be gone
+}
+
+// shown is a rendered page as a reply.
+func shown(body []byte, err error) (reply, error) {
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{answer: newAnswer(body), mediaType: page.ContentType}, nil
+}
+
+// pageNumber is the page of a list that is asked for; what is no number is the
+// first.
+func pageNumber(r *request) int {
+	n, err := strconv.Atoi(r.URL.Query().Get("page"))
+	if err != nil {
+		return 1
+	}
+	return n
+}
+
+func (s *Server) pageApplications(r *request) (reply, error) {
+	return shown(s.Pages.Applications(s.Index.Applications(), r.URL.Query().Get("q"), pageNumber(r), r.health.Stale))
+}
+
+func (s *Server) pageApplication(r *request) (reply, error) {
+	name := s.spelling(r.path["application"])
+	var parts []page.Part
+	var stale []string
+	for _, h := range s.Index.Holdings(name) {
+		parts = append(parts, pagePart(s.Index.Part(name, h.Account, index.Groups|index.Balancers)))
+		if r.health.IsStale(h.Account) {
+			stale = append(stale, h.Account)
+		}
+	}
+	return shown(s.Pages.Application(name, parts, r.URL.Query().Get("q"), pageNumber(r), stale))
+}
+
+func pagePart(p index.Part) page.Part {
+	out := page.Part{Account: p.Account}
+	for _, g := range p.Groups {
+		out.Groups = append(out.Groups, view.NewServerGroup(p.Account, g))
+	}
+	for _, b := range p.Balancers {
+		out.Balancers = append(out.Balancers, view.NewLoadBalancer(p.Account, b))
+	}
+	return out
+}
+
+func (s *Server) pageServerGroup(r *request) (reply, error) {
+	p := r.segments("application", "account", "region", "name")
+	n := normalName(p[3])
+	g, ok := s.Index.FindGroup(p[1], p[2], n.kind, n.name)
+	if !ok {
+		return reply{}, problem{status: http.StatusNotFound, message: p[3] + " is not in " + p[2] + " of " + p[1] + " any more, or is not shown there."}
+	}
+	var stale []string
+	if r.health.IsStale(p[1]) {
+		stale = []string{p[1]}
+	}
+	return shown(s.Pages.ServerGroup(p[0], p[1], view.NewServerGroup(p[1], g), pageNumber(r), stale))
+}
+
+func (s *Server) pageHistory(r *request) (reply, error) {
+	name := r.path["application"]
+	entries, err := s.History.ApplicationHistory(r.Context(), []string{name, s.spelling(name)}, before(r), historyPage)
+	if err != nil {
+		return reply{}, taskProblem(err)
+	}
+	return shown(s.Pages.History(name, entries, historyPage))
+}
+
+// before is the place in a list from which older ones are asked for, 0 for the
+// begin.
+func before(r *request) int64 {
+	n, err := strconv.ParseInt(r.URL.Query().Get("before"), 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+func (s *Server) pageAccounts(r *request) (reply, error) {
+	var all []page.Account
+	for _, status := range s.Fleet.Status() {
+		all = append(all, page.Account{Status: status, Objects: s.Index.Size(status.Account)})
+	}
+	q := r.URL.Query()
+	return shown(s.Pages.Accounts(all, page.AccountsQuery{Text: q.Get("q"), State: q.Get("state"), Sort: q.Get("sort"), Page: pageNumber(r)}))
+}
+
+func (s *Server) pageAccount(r *request) (reply, error) {
+	name := r.path["account"]
+	for _, status := range s.Fleet.Status() {
+		if status.Account == name {
+			return shown(s.Pages.Account(page.Account{Status: status, Objects: s.Index.Size(name)}))
+		}
+	}
+	return reply{}, problem{status: http.StatusNotFound, message: "There is no account " + name + "."}
+}
+
+func (s *Server) pageTasks(r *request) (reply, error) {
+	var running []store.Task
+	at := before(r)
+	if at == 0 {
+		var err error
+		if running, err = s.Journal.RunningTasks(r.Context()); err != nil {
+			return reply{}, taskProblem(err)
+		}
+		slices.Reverse(running)
+	}
+	ended, err := s.Journal.EndedTasks(r.Context(), at, page.TasksPerPage)
+	if err != nil {
+		return reply{}, taskProblem(err)
+	}
+	return shown(s.Pages.Tasks(running, ended))
+}
+
+func (s *Server) pageTask(r *request) (reply, error) {
+	id := r.path["id"]
+	t, err := s.Journal.Task(r.Context(), id)
+	if errors.Is(err, store.ErrNotFound) {
+		return reply{}, problem{status: http.StatusNotFound, message: "There is no task " + id + ", or it ended longer ago than tasks.keepFor."}
+	}
+	if err != nil {
+		return reply{}, taskProblem(err)
+	}
+	changes, err := s.Journal.TaskChanges(r.Context(), id)
+	if err != nil {
+		return reply{}, taskProblem(err)
+	}
+	return shown(s.Pages.Task(t, changes))
+}
+
+// mostApplications are shown among the hits of a search.
+const mostApplications = 10
+
+func (s *Server) pageSearch(r *request) (reply, error) {
+	text := strings.TrimSpace(r.URL.Query().Get("q"))
+	if text == "" {
+		return shown(s.Pages.Search("", nil, nil, 0, r.health.Stale))
+	}
+	var found []index.Application
+	for _, a := range s.Index.Applications() {
+		if has(a.Name, text) {
+			found = append(found, a)
+		}
+	}
+	hits, total := s.Index.Search(index.Search{
+		Text: text, Most: page.MostHits,
+		Classes: []spinnaker.Class{spinnaker.ServerGroups, spinnaker.ServerGroupManagers, spinnaker.LoadBalancers, spinnaker.SecurityGroups, spinnaker.Instances},
+	})
+	return shown(s.Pages.Search(text, found[:min(len(found), mostApplications)], hits, total+len(found), r.health.Stale))
+}
+
+func (s *Server) pageFigures(*request) (reply, error) { return shown(s.Pages.Figures(s.Figures())) }
+
+func (s *Server) pageAsset(r *request) (reply, error) {
+	body, mediaType, ok := page.Asset(r.path["name"])
+	if !ok {
+		return reply{}, problem{status: http.StatusNotFound, message: "There is no such file."}
+	}
+	return reply{answer: newAnswer(body), mediaType: mediaType}, nil
+}

@@ -1,0 +1,48 @@
+package page
+
+import (
+	"net/url"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
+)
+
+// MostHits are shown.
+const MostHits = 100
+
+type searchPage struct {
+	Query string
+	Rows  []hitRow
+	Total int
+}
+
+type hitRow struct{ Address, Name, What, Account, Namespace, Application string }
+
+// Search is what was found for a text: applications first, then objects.
+func (p *Pages) Search(query string, apps []index.Application, hits []index.Hit, total int, stale []string) ([]byte, error) {
+	m := searchPage{Query: query, Total: total}
+	for _, a := range apps {
+		m.Rows = append(m.Rows, hitRow{Address: application(a.Name), Name: a.Name, What: "application", Application: a.Name})
+	}
+	for _, h := range hits {
+		m.Rows = append(m.Rows, newHit(h))
+	}
+	return p.render("search", frame{Title: "Search", Section: "search", Query: query, Stale: stale, Model: m})
+}
+
+func newHit(h index.Hit) hitRow {
+	app := h.Moniker().App
+	out := hitRow{Name: h.FullName(), What: h.Kind.Text, Account: h.Account, Namespace: h.Namespace, Application: app}
+	switch {
+	case app == "":
+		out.Address = "/ui/accounts/" + url.PathEscape(h.Account)
+	case h.Kind.Class == spinnaker.ServerGroups:
+		out.Address = serverGroup(app, h.Account, h.Namespace, h.FullName())
+	default:
+		out.Address = application(app)
+		if owner, ok := h.Owner(); ok && h.Kind.Class == spinnaker.Instances {
+			out.Address = serverGroup(app, h.Account, h.Namespace, spinnaker.FullName(owner.Kind, owner.Name))
+		}
+	}
+	return out
+}
