@@ -203,7 +203,7 @@ func folded(names []string) map[string]bool {
 
 func (w *walk) all(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(w.Concurrency)
+	group.SetLimit(waiting * w.Concurrency)
 	routes := forAll()
 	for _, account := range w.report.Accounts {
 		routes = append(routes, forAccount(account)...)
@@ -234,13 +234,17 @@ func (w *walk) application(ctx context.Context, name string) error {
 		details = details[:w.Details]
 	}
 	w.expect(len(details))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(waiting * w.Concurrency)
 	for _, r := range details {
-		if _, err := w.compare(ctx, r); err != nil {
-			return err
-		}
+		group.Go(func() error { _, err := w.compare(ctx, r); return err })
 	}
-	return nil
+	return group.Wait()
 }
+
+// waiting is how many routes are under way for each that is asked for: the
+// others wait to settle.
+const waiting = 4
 
 func (w *walk) expect(routes int) {
 	w.mu.Lock()
@@ -286,6 +290,12 @@ func (w *walk) compare(ctx context.Context, r route) (any, error) {
 
 // look asks both at once.
 func (w *walk) look(ctx context.Context, r route) (here any, _ []Difference, failures []Failure) {
+	select {
+	case w.places <- struct{}{}:
+		defer func() { <-w.places }()
+	case <-ctx.Done():
+		return nil, nil, nil
+	}
 	var answers [2]said
 	var errs [2]error
 	var both sync.WaitGroup

@@ -103,12 +103,12 @@ func (d *differ) lists(where, key string, here, there []any) {
 		d.pairs(where, here, there)
 		return
 	}
-	name := namer(here, there)
+	name, identified := namer(key, here, there)
 	rows := map[string][]any{}
 	for _, row := range there {
 		rows[name(row)] = append(rows[name(row)], row)
 	}
-	var left []any
+	var left, right []any
 	for _, row := range here {
 		id := name(row)
 		if len(rows[id]) == 0 {
@@ -118,14 +118,22 @@ func (d *differ) lists(where, key string, here, there []any) {
 		d.compare(where+"["+id+"]", key, row, rows[id][0])
 		rows[id] = rows[id][1:]
 	}
-	for _, row := range left {
-		d.note(where+"["+name(row)+"]", OnlyHere, row, nil)
-	}
 	for _, row := range there {
 		if id := name(row); len(rows[id]) > 0 {
 			rows[id] = rows[id][1:]
-			d.note(where+"["+id+"]", OnlyThere, nil, row)
+			right = append(right, row)
 		}
+	}
+	if !identified { // what is left over may be the same, changed
+		both := min(len(left), len(right))
+		d.pairs(where, left[:both], right[:both])
+		left, right = left[both:], right[both:]
+	}
+	for _, row := range left {
+		d.note(where+"["+name(row)+"]", OnlyHere, row, nil)
+	}
+	for _, row := range right {
+		d.note(where+"["+name(row)+"]", OnlyThere, nil, row)
 	}
 }
 
@@ -151,14 +159,46 @@ var identities = [][]string{
 }
 
 // namer finds what rows of two lists are known by; rows without an identity
-// by all that they are.
-func namer(here, there []any) func(any) string {
+// by all that they mean.
+func namer(key string, here, there []any) (name func(any) string, identified bool) {
 	for _, keys := range identities {
 		if tells(keys, here) && tells(keys, there) {
-			return func(row any) string { return named(keys, row) }
+			return func(row any) string { return named(keys, row) }, true
 		}
 	}
-	return canonical
+	return func(row any) string { return canonical(meaning(key, row)) }, false
+}
+
+// meaning is a value without what makes no difference.
+func meaning(key string, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for k, inner := range v {
+			if inner != nil {
+				out[k] = meaning(k, inner)
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, 0, len(v))
+		for _, inner := range v {
+			out = append(out, meaning(key, inner))
+		}
+		if !inOrder[key] {
+			slices.SortFunc(out, func(a, b any) int { return strings.Compare(canonical(a), canonical(b)) })
+		}
+		return out
+	}
+	if at, ok := momentOf(key, v); ok {
+		return at.Format(time.RFC3339)
+	}
+	if n, ok := v.(json.Number); ok {
+		if f, _, err := big.ParseFloat(n.String(), 10, numberBits, big.ToNearestEven); err == nil {
+			return json.Number(f.Text('g', -1))
+		}
+	}
+	return v
 }
 
 func tells(keys []string, rows []any) bool {

@@ -35,8 +35,10 @@ func TestDiff_TellsWhatDiffersInMeaning(t *testing.T) {
 		"text against object":         {`{"a":"x"}`, `{"a":{"b":1}}`, `.a value`},
 		"a row more and one less":     {`[{"name":"a"},{"name":"b"}]`, `[{"name":"b"},{"name":"c"}]`, `[a] only here, [c] only there`},
 		"a row of one name elsewhere": {`[{"account":"x","region":"d","name":"a","v":1},{"account":"y","region":"d","name":"a","v":2}]`, `[{"account":"y","region":"d","name":"a","v":3},{"account":"x","region":"d","name":"a","v":1}]`, `[y d a].v value`},
-		"rows without identity":       {`[{"q":1},{"q":2}]`, `[{"q":2},{"q":3}]`, `[{"q":1}] only here, [{"q":3}] only there`},
+		"rows without identity":       {`[{"q":1},{"q":2}]`, `[{"q":2},{"q":3}]`, `[0].q value`},
 		"the same row twice":          {`["a","a"]`, `["a"]`, `["a"] only here`},
+		"rows of one meaning":         {`[{"q":[1,2],"n":null}]`, `[{"q":[2,1.0]}]`, ""},
+		"one row more, unidentified":  {`[{"q":1},{"q":2}]`, `[{"q":2}]`, `[{"q":1}] only here`},
 		"false against null":          {`{"a":false}`, `{"a":null}`, `.a only here`},
 	} {
 		t.Run(name, func(t *testing.T) {
