@@ -229,7 +229,7 @@ func (c *Cluster) startControllers(ctx context.Context) error {
 	if _, err := c.run(scheduler, "--config=scheduler.yaml", "--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(ports[1])); err != nil {
 		return err
 	}
-	_, err = c.run(kwok, "--kubeconfig=kubeconfig", "--config=stages.yaml", "--manage-all-nodes", "--node-ip=127.0.0.1",
+	_, err = c.run(kwok, "--kubeconfig=kubeconfig", "--config=stages.yaml", "--manage-all-nodes=false", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--node-ip=127.0.0.1",
 		"--cidr=10.64.0.0/10", "--server-address=127.0.0.1:"+strconv.Itoa(ports[2]),
 		// The API server asks it for logs as it would ask a kubelet.
 		"--node-port="+strconv.Itoa(ports[2]), "--tls-cert-file=server.crt", "--tls-private-key-file=server.key")
@@ -380,8 +380,12 @@ func (c *Cluster) etcdCall(ctx context.Context, path, body string, into any) err
 }
 
 // Proxy puts a new proxy in front of the API server; it is closed by Stop.
-func (c *Cluster) Proxy() (*Proxy, error) {
-	p, err := NewProxy(net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port)))
+func (c *Cluster) Proxy() (*Proxy, error) { return c.ProxyOn("127.0.0.1") }
+
+// ProxyOn is Proxy on another address of this machine, like that of a bridge to
+// containers.
+func (c *Cluster) ProxyOn(host string) (*Proxy, error) {
+	p, err := NewProxyOn(host, net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port)))
 	if err != nil {
 		return nil, err
 	}

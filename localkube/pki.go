@@ -48,8 +48,24 @@ func newAuthority() (*authority, error) {
 	return &authority{cert: cert, key: key, pem: encodePEM("CERTIFICATE", der)}, nil
 }
 
+// addresses are loopback's and this machine's others, by which containers come
+// through a proxy.
+func addresses() []net.IP {
+	out := []net.IP{net.IPv4(127, 0, 0, 1)}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return out // loopback is enough for most
+	}
+	for _, a := range all {
+		if ip, ok := a.(*net.IPNet); ok && !ip.IP.IsLoopback() {
+			out = append(out, ip.IP)
+		}
+	}
+	return out
+}
+
 // issue returns a certificate and key in PEM for the user and groups, or for
-// a server on loopback when no user is given.
+// a server on this machine when no user is given.
 func (a *authority) issue(user string, groups ...string) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -71,7 +87,7 @@ func (a *authority) issue(user string, groups ...string) (certPEM, keyPEM []byte
 		template.Subject.CommonName = "kube-apiserver"
 		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		template.DNSNames = []string{"localhost"}
-		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+		template.IPAddresses = addresses()
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {

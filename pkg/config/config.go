@@ -47,7 +47,40 @@ type Server struct {
 	LogTimeout        time.Duration `koanf:"logTimeout" default:"30s" doc:"how long logs of containers are read, for the console and for property files"`
 	ShutdownGrace     time.Duration `koanf:"shutdownGrace" default:"5s" doc:"how long after a stop signal requests are still answered, so that load balancers see that the service is not ready any more"`
 	ShutdownTimeout   time.Duration `koanf:"shutdownTimeout" default:"20s" doc:"how long requests under way may take after that"`
+	SSL               SSL           `koanf:"ssl"`
 	ReusePort         bool          `koanf:"reusePort" default:"false" doc:"let a successor listen on the same port before this process has let it go (SO_REUSEPORT)"`
+}
+
+// SSL is TLS of the API, by Spring Boot's keys for PEM files.
+type SSL struct {
+	Enabled          bool   `koanf:"enabled" default:"false" doc:"serve the API over TLS"`
+	Certificate      string `koanf:"certificate" doc:"PEM file with the server's certificate and its chain; a newer one is used without a restart"`
+	PrivateKey       string `koanf:"certificatePrivateKey" doc:"PEM file with its key"`
+	TrustCertificate string `koanf:"trustCertificate" doc:"PEM file with the authorities of callers' certificates"`
+	ClientAuth       string `koanf:"clientAuth" default:"none" doc:"whether callers have to show a certificate: need, want (it is checked when there is one) or none"`
+}
+
+// The values of SSL.ClientAuth.
+const (
+	ClientAuthNeed = "need"
+	ClientAuthWant = "want"
+	clientAuthNone = "none"
+)
+
+// check says what is wrong, by its key.
+func (s SSL) check(bad func(key, format string, args ...any)) {
+	if !slices.Contains([]string{ClientAuthNeed, ClientAuthWant, clientAuthNone}, s.ClientAuth) {
+		bad("server.ssl.clientAuth", "%q is none of need, want, none", s.ClientAuth)
+	}
+	if !s.Enabled {
+		return
+	}
+	if s.Certificate == "" || s.PrivateKey == "" {
+		bad("server.ssl.enabled", "needs server.ssl.certificate and server.ssl.certificatePrivateKey, PEM files (Java's key stores cannot be read)")
+	}
+	if s.ClientAuth != clientAuthNone && s.TrustCertificate == "" {
+		bad("server.ssl.clientAuth", "needs server.ssl.trustCertificate, the authorities of callers' certificates")
+	}
 }
 
 // Kubernetes is which clusters there are.
@@ -398,6 +431,7 @@ func (c *Config) Validate() error {
 	if c.Admin.Port < 0 || c.Admin.Port > 65535 || c.Admin.Port != 0 && c.Admin.Port == c.Server.Port {
 		bad("admin.port", "%d is not a TCP port (0 to 65535) other than server.port", c.Admin.Port)
 	}
+	c.Server.SSL.check(bad)
 	if c.Tracing.Ratio < 0 || c.Tracing.Ratio > 1 {
 		bad("tracing.ratio", "%v is not between 0 and 1", c.Tracing.Ratio)
 	}

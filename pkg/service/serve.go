@@ -39,8 +39,21 @@ func Serve(ctx context.Context, c *config.Config, o Options) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
+	secure, err := newTLS(c.Server.SSL)
+	if err != nil {
+		return err
+	}
+	if secure != nil {
+		server.TLSConfig = secure
+	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() {
+		if secure != nil {
+			served <- server.ServeTLS(listener, "", "")
+			return
+		}
+		served <- server.Serve(listener)
+	}()
 	defer func() { _ = server.Close() }() // after the last answer
 	s, err := New(ctx, c, o)
 	if err != nil {
