@@ -11,9 +11,10 @@ ARG BASE_IMAGE=scratch
 FROM ${GO_IMAGE} AS build
 WORKDIR /src
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false
+# Only what the program is made of is downloaded, with the build: go.mod has the
+# tests' modules, too.
 COPY go.mod go.sum ./
 COPY localkube/go.mod localkube/go.sum localkube/
-RUN go mod download
 COPY cmd cmd
 COPY pkg pkg
 COPY migrations migrations

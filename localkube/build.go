@@ -41,23 +41,17 @@ func (b *Binaries) command(c component, args ...string) *exec.Cmd {
 	return exec.Command(argv[0], append(append([]string{}, argv[1:]...), args...)...) //nolint:gosec // the programs that this package built or was pointed at
 }
 
-// EnsureBinaries finds or builds the control plane's programs. The first
-// build takes 10 to 15 minutes on two cores; progress goes to log. With
-// oldest, the API server is the oldest supported version's.
+// components are the programs of a control plane.
+var components = []component{etcd, apiServer, controllerManager, scheduler, kwok}
+
+// EnsureBinaries finds the control plane's programs: those of KUBEBUILDER_ASSETS
+// or PATH, else the official ones, downloaded and verified, else it builds them.
+// The first build takes 10 to 15 minutes on two cores; progress goes to log. With
+// oldest, the API server is the oldest supported version's, which is built.
 func EnsureBinaries(ctx context.Context, oldest bool, log io.Writer) (*Binaries, error) {
-	main, err := build(ctx, "controlplane", log)
+	b, err := newest(ctx, pinned, log)
 	if err != nil {
-		if found := installed(); found != nil && !oldest {
-			return found, nil
-		}
 		return nil, err
-	}
-	b := &Binaries{Version: main.version, argv: map[component][]string{}}
-	for _, c := range []component{etcd, apiServer, controllerManager, scheduler, kwok} {
-		b.argv[c] = []string{main.path, string(c)}
-	}
-	b.stages = func(ctx context.Context) ([]byte, error) {
-		return exec.CommandContext(ctx, main.path, "kwok-stages").Output() //nolint:gosec // built by this package
 	}
 	if oldest {
 		old, err := build(ctx, "oldest", log)
@@ -70,11 +64,36 @@ func EnsureBinaries(ctx context.Context, oldest bool, log io.Writer) (*Binaries,
 	return b, nil
 }
 
+func newest(ctx context.Context, list string, log io.Writer) (*Binaries, error) {
+	if found := installed(); found != nil {
+		return found, nil
+	}
+	b, err := downloaded(ctx, list, log)
+	if b != nil || ctx.Err() != nil {
+		return b, ctx.Err()
+	}
+	if err != nil {
+		fmt.Fprintf(log, "localkube: %v; the control plane is built instead\n", err)
+	}
+	main, err := build(ctx, "controlplane", log)
+	if err != nil {
+		return nil, err
+	}
+	b = &Binaries{Version: main.version, argv: map[component][]string{}}
+	for _, c := range components {
+		b.argv[c] = []string{main.path, string(c)}
+	}
+	b.stages = func(ctx context.Context) ([]byte, error) {
+		return exec.CommandContext(ctx, main.path, "kwok-stages").Output() //nolint:gosec // built by this package
+	}
+	return b, nil
+}
+
 // installed returns the machine's own programs when all of them, and a
 // configuration for kwok, are there.
 func installed() *Binaries {
 	b := &Binaries{argv: map[component][]string{}}
-	for _, c := range []component{etcd, apiServer, controllerManager, scheduler, kwok} {
+	for _, c := range components {
 		path := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), string(c))
 		if os.Getenv("KUBEBUILDER_ASSETS") == "" || !executable(path) {
 			var err error

@@ -28,7 +28,8 @@ kube-controller-manager, kube-scheduler and kwok nodes.
   localkube down                 stop them
   localkube run [-n 2] [-apply manifests.yaml] -- COMMAND...
                                  start, run a command with KUBECONFIG set, stop
-  localkube build                build the programs, without starting anything
+  localkube build                get the programs, without starting anything
+  localkube sums linux/amd64     print lines for downloads.txt, from the official sites
 `
 
 func main() {
@@ -74,6 +75,11 @@ func command(ctx context.Context, args []string) error {
 		return down()
 	case "run":
 		return run(ctx, *n, *apply, flags.Args())
+	case "sums":
+		if flags.NArg() != 1 {
+			return errors.New("sums: say a platform, like linux/amd64")
+		}
+		return localkube.Sums(ctx, flags.Arg(0), os.Stdout)
 	case "build":
 		for _, oldest := range []bool{false, true} {
 			b, err := localkube.EnsureBinaries(ctx, oldest, os.Stderr)
