@@ -8,7 +8,8 @@
 ARG GO_IMAGE=golang:1.26
 ARG BASE_IMAGE=scratch
 
-FROM ${GO_IMAGE} AS build
+# The build runs on the machine as it is, for whatever platform is asked for.
+FROM --platform=${BUILDPLATFORM:-linux/amd64} ${GO_IMAGE} AS build
 WORKDIR /src
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false
 # Only what the program is made of is downloaded, with the build: go.mod has the

@@ -6,10 +6,18 @@ LINT         := $(CACHE)/tools/golangci-lint-$(LINT_VERSION)
 MODULES      := . localkube
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build test run bench fuzz lint clean
+# Images: where they go, and what they are built from and on.
+IMAGE        ?= ghcr.io/datapunchorg/go-clouddriver
+VERSION      ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PLATFORMS    ?= linux/amd64,linux/arm64
+IMAGE_ARGS    = --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) \
+                $(if $(GO_IMAGE),--build-arg GO_IMAGE=$(GO_IMAGE)) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE))
+CYCLONEDX    := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+
+.PHONY: help tools build test run bench fuzz lint image images sbom accept docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/clouddriver and bin/localkube
 	go build -trimpath -o bin/clouddriver ./cmd/clouddriver
@@ -47,6 +55,24 @@ fuzz: ## look for input that breaks a route or a decoder, FUZZTIME (2m) for each
 
 lint: $(LINT) ## run the linters
 	@for m in $(MODULES); do (cd $$m && $(LINT) run --config $(CURDIR)/.golangci.yaml ./...) || exit 1; done
+
+image: ## build the image for this machine; GO_IMAGE and BASE_IMAGE name other bases
+	docker build $(IMAGE_ARGS) -t $(IMAGE):$(VERSION) .
+
+images: ## build the image for PLATFORMS and push it (needs docker buildx)
+	docker buildx build --platform $(PLATFORMS) $(IMAGE_ARGS) -t $(IMAGE):$(VERSION) --push .
+
+sbom: image ## write bin/sbom.json, a CycloneDX list of what is in the image
+	mkdir -p bin
+	id=$$(docker create $(IMAGE):$(VERSION)) && docker cp $$id:/clouddriver bin/clouddriver-image && docker rm $$id >/dev/null
+	GOFLAGS= go run $(CYCLONEDX) bin -json -output bin/sbom.json bin/clouddriver-image
+
+accept: ## try the image and the chart on MySQL and local control planes, as a platform team would
+	CI=true go test -count 1 -timeout 30m -v -run 'TestImage_|TestChart_' ./integration
+
+docs: build ## write the generated pages: settings, metrics
+	bin/clouddriver settings > docs/settings.md
+	bin/clouddriver metrics > docs/metrics.md
 
 clean: ## remove what was built in the tree
 	rm -rf bin

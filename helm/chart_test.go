@@ -74,7 +74,7 @@ func TestExamples_AreAsTheGoldenFilesHaveThem(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		want, err := os.ReadFile(golden) //nolint:gosec // one of ours
+		want, err := os.ReadFile(golden)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +135,7 @@ func TestValues_ThatContradictThemselvesAreRefusedWithASentence(t *testing.T) {
 		`database: {type: mysql}`:                    "database.mysql.host",
 		`database: {type: mysql, mysql: {host: db}}`: "passwordSecret",
 		`database: {type: oracle}`:                   "database/type",
-		`database: {type: mysql, mysql: {host: db, passwordSecret: {name: x}, caSecret: {name: ca}}}`:                                            "without TLS",
+		`database: {type: mysql, mysql: {host: db, passwordSecret: {name: x}, caSecret: {name: ca}}}`:                                           "without TLS",
 		`{database: {type: mysql, mysql: {host: db, passwordSecret: {name: x}}}, autoscaling: {enabled: true, minReplicas: 5, maxReplicas: 2}}`: "minReplicas",
 		`{existingConfig: {secretName: x}, config: {a: 1}}`:                                                                                     "existingConfig.secretName",
 		`accounts: {kubeconfig: {secretName: x}}`:                                                                                               "contexts",
@@ -186,7 +186,7 @@ func TestMonitoring_AsksForMetricsThatAreThere(t *testing.T) {
 		}
 	}
 	for _, file := range []string{"alerts.yaml", "dashboard.json"} {
-		text, err := os.ReadFile(chart + "/files/" + file) //nolint:gosec // one of ours
+		text, err := os.ReadFile(chart + "/files/" + file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +219,7 @@ func TestAlerts_FireWhenTheyShould(t *testing.T) {
 		}
 		t.Fatal(err)
 	}
-	out, err := exec.Command(promtool, "test", "rules", "testdata/alerts_test.yaml").CombinedOutput() //nolint:gosec // found on PATH
+	out, err := exec.Command(promtool, "test", "rules", "testdata/alerts_test.yaml").CombinedOutput()
 	if err != nil {
 		t.Errorf("%v: %s", err, out)
 	}

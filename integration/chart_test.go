@@ -251,7 +251,7 @@ func (b *balanced) any() (string, error) {
 	if len(all) == 0 {
 		return "", errors.New("the service has no endpoint")
 	}
-	return all[rand.IntN(len(all))], nil //nolint:gosec // a choice, no secret
+	return all[rand.IntN(len(all))], nil
 }
 
 func (b *balanced) do(method, path, body string) (response, error) {
@@ -384,7 +384,7 @@ func TestChart_UpgradeUnderLoadLosesNothing(t *testing.T) {
 				Status struct{ Completed, Failed bool }
 			}
 			if err != nil || json.Unmarshal([]byte(r.body), &d) != nil || !d.Status.Completed {
-				return fmt.Errorf("task of %s: %v %s", name, err, r.body)
+				return errors.Join(fmt.Errorf("task of %s: %s", name, r.body), err)
 			}
 			if d.Status.Failed {
 				l.failed("task of %s: %s", name, r.body)

@@ -94,7 +94,10 @@ func (p *planted) through(t *testing.T, at string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Header.Set("Accept-Encoding", "identity")
+	}}
 	proxy.ModifyResponse = func(res *http.Response) error {
 		body, err := io.ReadAll(res.Body)
 		if err != nil || res.StatusCode != http.StatusOK {
@@ -119,12 +122,6 @@ func (p *planted) through(t *testing.T, at string) string {
 		res.Header.Set("Content-Length", strconv.Itoa(len(body)))
 		return err
 	}
-	proxy.Director = func(next func(*http.Request)) func(*http.Request) {
-		return func(r *http.Request) {
-			next(r)
-			r.Header.Set("Accept-Encoding", "identity")
-		}
-	}(proxy.Director)
 	server := httptest.NewServer(proxy)
 	t.Cleanup(server.Close)
 	return server.URL

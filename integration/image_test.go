@@ -93,11 +93,11 @@ const oddUser = "54321:54321"
 func startBox(t *testing.T, c *localkube.Cluster, namespace string, env map[string]string, binds ...string) *boxed {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the container's user is another one
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "kubeconfig")
-	if err := os.WriteFile(path, reachable(t, c).Kubeconfig(), 0o644); err != nil { //nolint:gosec // the container's user is another one
+	if err := os.WriteFile(path, reachable(t, c).Kubeconfig(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	all := map[string]string{"KUBECONFIG": "/etc/clouddriver/kubeconfig", "TASKS_LEASE": "3s", "SERVER_SHUTDOWNGRACE": "200ms", "LOG_FORMAT": "json"}
@@ -258,7 +258,7 @@ func TestImage_IsUpgradedFromEachEarlierSchema(t *testing.T) {
 	c := pool.Shared(t, 1)[0]
 	folder := func() string {
 		dir := t.TempDir()
-		if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // the container's user is another one
+		if err := os.Chmod(dir, 0o777); err != nil {
 			t.Fatal(err)
 		}
 		return dir + ":/var/lib/clouddriver"

@@ -49,7 +49,7 @@ func startPodRunner(t *testing.T, c *localkube.Cluster) *podRunner {
 	host, port, _ := strings.Cut(strings.TrimPrefix(reachable(t, c).URL, "https://"), ":")
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &podRunner{t: t, c: c, host: host, port: port, dir: t.TempDir(), stop: cancel, pods: map[string]context.CancelFunc{}}
-	if err := os.Chmod(r.dir, 0o755); err != nil { //nolint:gosec // containers have other users
+	if err := os.Chmod(r.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	room := map[string]string{"cpu": "100", "memory": "100Gi", "pods": "100"}
@@ -320,14 +320,14 @@ func (r *podRunner) volume(ctx context.Context, name string, pod *corev1.Pod, v 
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // containers have other users
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return "", err
 	}
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // containers have other users
+	if err := os.Chmod(dir, 0o777); err != nil {
 		return "", err
 	}
 	for key, text := range content {
-		if err := os.WriteFile(filepath.Join(dir, key), text, 0o644); err != nil { //nolint:gosec // containers have other users
+		if err := os.WriteFile(filepath.Join(dir, key), text, 0o644); err != nil {
 			return "", err
 		}
 	}

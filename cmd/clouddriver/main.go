@@ -29,7 +29,7 @@ func main() {
 
 // run is main with its inputs as parameters.
 func run(ctx context.Context, args []string, std streams) error {
-	root := newRoot(std)
+	root := newRoot(std) //nolint:contextcheck // commands have the context of ExecuteContext
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
 }

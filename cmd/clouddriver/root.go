@@ -40,10 +40,9 @@ doctor (--server.port=7002), though help does not list them all.`,
 	}
 	root.SetOut(std.out)
 	root.SetErr(std.err)
-	serve := serveCommand(std)
-	root.RunE = serve.RunE
+	root.RunE = func(c *cobra.Command, _ []string) error { return serving(c, std) }
 	addSettings(root)
-	root.AddCommand(serve, migrateCommand(std), accountCommand(std), doctorCommand(std), compareCommand(std), settingsCommand(std), metricsCommand(std), versionCommand(std))
+	root.AddCommand(serveCommand(std), migrateCommand(std), accountCommand(std), doctorCommand(std), compareCommand(std), settingsCommand(std), metricsCommand(std), versionCommand(std))
 	return root
 }
 
@@ -79,16 +78,18 @@ func serveCommand(std streams) *cobra.Command {
 		Use:   "serve",
 		Short: "Serve the API (what happens without a command)",
 		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			settings, log, err := settingsOf(c, std)
-			if err != nil {
-				return err
-			}
-			return service.Serve(c.Context(), settings, service.Options{Log: log, Version: version()})
-		},
+		RunE:  func(c *cobra.Command, _ []string) error { return serving(c, std) },
 	}
 	addSettings(c)
 	return c
+}
+
+func serving(c *cobra.Command, std streams) error {
+	settings, log, err := settingsOf(c, std)
+	if err != nil {
+		return err
+	}
+	return service.Serve(c.Context(), settings, service.Options{Log: log, Version: version()})
 }
 
 func versionCommand(std streams) *cobra.Command {

@@ -59,7 +59,7 @@ func reaches(ctx context.Context, address string, within time.Duration) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req) //nolint:gosec // an address of the operator's own settings
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func Files(accounts int) Finding {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return finding(check, "", err, Doubt, "look at ulimit -n")
 	}
-	need := uint64(1024 + perAccount*accounts) //nolint:gosec // a count
+	need := uint64(1024 + perAccount*accounts)
 	var err error
 	if limit.Max < need {
 		err = fmt.Errorf("at most %d may be open, and %d accounts may need %d", limit.Max, accounts, need)

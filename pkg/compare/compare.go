@@ -133,8 +133,8 @@ func (w *walk) meet(ctx context.Context) error {
 		return err
 	}
 	r := w.report
-	r.Accounts, r.AccountsOnlyHere, r.AccountsOnlyThere = split(accounts[0], accounts[1], w.Options.Accounts)
-	r.Applications, r.ApplicationsOnlyHere, r.ApplicationsOnlyThere = split(applications[0], applications[1], w.Options.Applications)
+	r.Accounts, r.AccountsOnlyHere, r.AccountsOnlyThere = split(accounts[0], accounts[1], w.Accounts)
+	r.Applications, r.ApplicationsOnlyHere, r.ApplicationsOnlyThere = split(applications[0], applications[1], w.Applications)
 	for _, name := range r.Accounts {
 		w.shared[name] = true
 	}

@@ -55,8 +55,8 @@ func forApplication(application string) []route {
 // targets are the server groups of a cluster that Orca asks for.
 var targets = []string{"current_asg", "current_asg_dynamic", "ancestor_asg_dynamic", "oldest_asg_dynamic"}
 
-// criterias are those of Orca's dynamic targets.
-var criterias = []string{"newest", "second_newest", "oldest", "largest", "smallest"}
+// dynamicCriteria are those of Orca's dynamic targets.
+var dynamicCriteria = []string{"newest", "second_newest", "oldest", "largest", "smallest"}
 
 // detailsOf is what is asked for each thing that the lists of an application
 // name.
@@ -91,7 +91,7 @@ func detailsOf(application string, shared func(account string) bool, answers map
 			at := "/manifests/{account}/{location}/{kind}/cluster/{application}/{cluster}"
 			names := []string{group.account, group.region, kind, application, text(group.row["cluster"])}
 			out = append(out, to(at, names...))
-			for _, criteria := range criterias {
+			for _, criteria := range dynamicCriteria {
 				out = append(out, to(at+"/dynamic/"+criteria, names...))
 			}
 		}

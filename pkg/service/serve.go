@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -61,7 +63,7 @@ func Serve(ctx context.Context, c *config.Config, o Options) error {
 	}
 	defer s.Close()
 	door.open(s.Handler)
-	s.log.Info("serving", "address", listener.Addr().String(), "version", o.Version)
+	s.log.Info("serving", "address", listener.Addr().String(), "page", s.pageAddress(listener.Addr()), "version", o.Version)
 	if o.Started != nil {
 		o.Started(s)
 	}
@@ -142,3 +144,20 @@ func (s *Service) run(ctx context.Context, server *http.Server, door *front, ser
 // lastAnswers is how long connections may take that are being told to come
 // again.
 const lastAnswers = time.Second
+
+// pageAddress is what to open on this machine, "" while the page is switched
+// off.
+func (s *Service) pageAddress(at net.Addr) string {
+	tcp, ok := at.(*net.TCPAddr)
+	if !ok || !s.settings.Page.Enabled {
+		return ""
+	}
+	host, scheme := "localhost", "http"
+	if !tcp.IP.IsUnspecified() {
+		host = tcp.IP.String()
+	}
+	if s.settings.Server.SSL.Enabled {
+		scheme = "https"
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port)) + "/"
+}
