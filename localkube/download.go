@@ -82,7 +82,7 @@ func wantedDownloads(all []download, versions map[component]string) map[componen
 
 // fetchAll has every file in the folder, from an earlier time or from its site.
 func fetchAll(ctx context.Context, wanted map[component]download, dir string, log io.Writer) (map[component]string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // programs that anybody may run
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the cache folder: %w", err)
 	}
 	unlock, err := lock(ctx, filepath.Join(dir, "download.lock"))
@@ -112,7 +112,7 @@ func fetch(ctx context.Context, d download, path string) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req) //nolint:gosec // an address that is pinned with its sum
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func unpack(archive *os.File, member, path string) error {
 
 // keep gives a whole file its name.
 func keep(f *os.File, path string) error {
-	if err := f.Chmod(0o755); err != nil { //nolint:gosec // a program that anybody may run
+	if err := f.Chmod(0o755); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
@@ -219,7 +219,7 @@ func downloaded(ctx context.Context, list string, log io.Writer) (*Binaries, err
 
 // pinnedVersions are those of a control plane's module.
 func pinnedVersions(dir string) (map[component]string, error) {
-	text, err := os.ReadFile(filepath.Join(dir, "go.mod")) //nolint:gosec // one of ours
+	text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	if err != nil {
 		return nil, fmt.Errorf("read which versions are pinned: %w", err)
 	}
@@ -286,7 +286,7 @@ func sumOf(ctx context.Context, address string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	res, err := http.DefaultClient.Do(req) //nolint:gosec // an official site
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return "", err
 	}

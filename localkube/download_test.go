@@ -149,7 +149,7 @@ func TestNewest_TakesTheMachinesOwnFirst(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("KUBEBUILDER_ASSETS", dir)
 	for _, c := range components {
-		if err := os.WriteFile(filepath.Join(dir, string(c)), []byte(program), 0o755); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(dir, string(c)), []byte(program), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
