@@ -91,7 +91,7 @@ func look(ctx context.Context, a *account.Account, within time.Duration) Account
 		out.Server = a.REST.Host
 	}
 	if a.Invalid != nil {
-		out.fail(a.Invalid)
+		out.fail(&cluster.Error{Reason: cluster.Invalid, Err: a.Invalid})
 		return out
 	}
 	client, err := cluster.New(a.REST, cluster.Options{RequestTimeout: within, PingAfter: within})

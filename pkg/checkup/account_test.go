@@ -45,10 +45,10 @@ func TestAccounts_OneThatHangsCostsItsOwnRow(t *testing.T) {
 		t.Errorf("told of %d rows", told)
 	}
 	for i, want := range []struct {
-		problem   string
+		advice    string
 		reachable bool
-	}{{"deadline", false}, {"base64", false}, {"unauthorized", true}} {
-		if !strings.Contains(strings.ToLower(rows[i].Problem), want.problem) || rows[i].Reachable != want.reachable || rows[i].Advice == "" || rows[i].OK() {
+	}{{"in time", false}, {"kubeconfig or provider entry", false}, {"renew", true}} {
+		if !strings.Contains(rows[i].Advice, want.advice) || rows[i].Reachable != want.reachable || rows[i].Problem == "" || rows[i].OK() {
 			t.Errorf("%+v", rows[i])
 		}
 	}

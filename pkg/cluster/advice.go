@@ -8,6 +8,7 @@ import (
 // advices go by what the text of an error says, before those by its reason.
 var advices = []struct{ says, do string }{
 	{context.DeadlineExceeded.Error(), "the API server does not answer in time: look at its load, at the network between, and at credential plugins that hang"},
+	{"timeout", "the API server does not answer in time: look at its load, at the network between, and at credential plugins that hang"},
 	{"has not answered within", "the API server does not answer in time: look at its load, at the network between, and at credential plugins that hang"},
 	{"x509", "the server's certificate is not trusted: set the authority of the account (certificate-authority-data, caData)"},
 	{"certificate", "the server's certificate is not trusted: set the authority of the account (certificate-authority-data, caData)"},

@@ -16,6 +16,7 @@ func TestAdvice_SaysWhatToDo(t *testing.T) {
 		{Unavailable, "dial: no such host", "name"},
 		{Unavailable, "exec: executable aws not found", "plugin"},
 		{Unavailable, "context deadline exceeded", "in time"},
+		{Unavailable, "net/http: timeout awaiting response headers", "in time"},
 		{Unavailable, "connection refused", "nothing answers"},
 		{"", "what?", "log"},
 	} {
