@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -178,25 +179,47 @@ func (s *Server) pageTask(r *request) (reply, error) {
 	return shown(s.Pages.Task(t, changes))
 }
 
-// mostApplications are shown among the hits of a search.
-const mostApplications = 10
+// mostNamed applications, and as many accounts, are shown among the hits of a
+// search.
+const mostNamed = 10
+
+// taskID is what the id of a task looks like: a ULID, or a UUID of the older
+// rewrite.
+var taskID = regexp.MustCompile(`^([0-9A-Z]{26}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 
 func (s *Server) pageSearch(r *request) (reply, error) {
 	text := strings.TrimSpace(r.URL.Query().Get("q"))
 	if text == "" {
-		return shown(s.Pages.Search("", nil, nil, 0, r.health.Stale))
+		return shown(s.Pages.Search("", page.Found{}, r.health.Stale))
 	}
-	var found []index.Application
-	for _, a := range s.Index.Applications() {
-		if has(a.Name, text) {
-			found = append(found, a)
+	var found page.Found
+	if taskID.MatchString(text) {
+		if _, err := s.Journal.Task(r.Context(), text); err == nil {
+			found.Task = text
 		}
 	}
-	hits, total := s.Index.Search(index.Search{
+	found.Hits, found.Total = s.Index.Search(index.Search{
 		Text: text, Most: page.MostHits,
 		Classes: []spinnaker.Class{spinnaker.ServerGroups, spinnaker.ServerGroupManagers, spinnaker.LoadBalancers, spinnaker.SecurityGroups, spinnaker.Instances},
 	})
-	return shown(s.Pages.Search(text, found[:min(len(found), mostApplications)], hits, total+len(found), r.health.Stale))
+	for _, a := range s.Index.Applications() {
+		if has(a.Name, text) {
+			found.Total++
+			if len(found.Applications) < mostNamed {
+				found.Applications = append(found.Applications, a)
+			}
+		}
+	}
+	accounts, _ := s.Accounts.List()
+	for _, a := range accounts {
+		if has(a.Name, text) {
+			found.Total++
+			if len(found.Accounts) < mostNamed {
+				found.Accounts = append(found.Accounts, a.Name)
+			}
+		}
+	}
+	return shown(s.Pages.Search(text, found, r.health.Stale))
 }
 
 func (s *Server) pageFigures(*request) (reply, error) { return shown(s.Pages.Figures(s.Figures())) }

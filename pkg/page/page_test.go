@@ -91,7 +91,7 @@ func TestPages_StaySmallHoweverMuchThereIs(t *testing.T) {
 		"applications": page(p.Applications(apps, "", 1, []string{"prod-1"})),
 		"accounts":     page(p.Accounts(accounts, AccountsQuery{})),
 		"tasks":        page(p.Tasks(tasks, tasks)),
-		"search":       page(p.Search("a", apps[:10], nil, 10, nil)),
+		"search":       page(p.Search("a", Found{Applications: apps[:10], Total: 10}, nil)),
 	} {
 		if n := weight(t, body); n > mostWeight || n < 1000 {
 			t.Errorf("%s weighs %d bytes", name, n)
@@ -113,7 +113,7 @@ func TestPages_ShowNamesAsText(t *testing.T) {
 		"accounts":     page(p.Accounts([]Account{{Status: watch.Status{Account: evil, Message: evil}}}, AccountsQuery{Text: "", Sort: evil})),
 		"task":         page(p.Task(store.Task{ID: evil, History: []store.HistoryLine{{Status: evil}}}, []store.TaskChange{{Name: evil, Diff: `[{"path":"/a","before":"<b>","after":{"x":1}}]`}})),
 		"history":      page(p.History(evil, []store.HistoryEntry{{Name: evil, Task: evil}}, 1)),
-		"search":       page(p.Search(evil, nil, nil, 0, nil)),
+		"search":       page(p.Search(evil, Found{Task: evil, Accounts: []string{evil}}, nil)),
 		"problem":      page(p.Problem(404, evil)),
 	} {
 		if strings.Contains(body, "<script>") || strings.Contains(body, "<b>") {

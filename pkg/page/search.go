@@ -18,13 +18,31 @@ type searchPage struct {
 
 type hitRow struct{ Address, Name, What, Account, Namespace, Application string }
 
-// Search is what was found for a text: applications first, then objects.
-func (p *Pages) Search(query string, apps []index.Application, hits []index.Hit, total int, stale []string) ([]byte, error) {
-	m := searchPage{Query: query, Total: total}
-	for _, a := range apps {
+// Found is what was found for a text, as much of it as is shown.
+type Found struct {
+	// Task is the id of one, "" for none.
+	Task         string
+	Applications []index.Application
+	Accounts     []string
+	Hits         []index.Hit
+	// Total is how much there is in all.
+	Total int
+}
+
+// Search is what was found for a text: what has a page of its own first, then
+// objects.
+func (p *Pages) Search(query string, found Found, stale []string) ([]byte, error) {
+	m := searchPage{Query: query, Total: found.Total}
+	if found.Task != "" {
+		m.Rows = append(m.Rows, hitRow{Address: "/ui/tasks/" + url.PathEscape(found.Task), Name: found.Task, What: "task"})
+	}
+	for _, a := range found.Applications {
 		m.Rows = append(m.Rows, hitRow{Address: application(a.Name), Name: a.Name, What: "application", Application: a.Name})
 	}
-	for _, h := range hits {
+	for _, name := range found.Accounts {
+		m.Rows = append(m.Rows, hitRow{Address: "/ui/accounts/" + url.PathEscape(name), Name: name, What: "account", Account: name})
+	}
+	for _, h := range found.Hits {
 		m.Rows = append(m.Rows, newHit(h))
 	}
 	return p.render("search", frame{Title: "Search", Section: "search", Query: query, Stale: stale, Model: m})
