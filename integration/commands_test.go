@@ -133,13 +133,13 @@ func TestCompareCommand_HasAnExitCodeForEachEnd(t *testing.T) {
 		with string
 		want int
 		text string
-	}{{there.URL, 0, "no differences"}, {empty.URL, 2, "no account in common"}, {"http://127.0.0.1:1", 1, "refused"}} {
-		out, code := runCommand(t, dir, "compare", "--here", here.URL, "--with", k.with, "--application", "nothing", "--settle", "100ms")
+	}{{there.URL, 0, "no differences"}, {empty.URL, 2, "no account in common"}, {"http://127.0.0.1:1", 2, "refused"}} {
+		out, code := runCommand(t, dir, "compare", "--here", here.URL, "--with", k.with, "--settle", "100ms")
 		if code != k.want || !strings.Contains(out, k.text) {
 			t.Errorf("%s: %d %s", k.with, code, out)
 		}
 	}
-	out, code := runCommand(t, dir, "compare", "--here", here.URL, "--with", there.URL, "--application", "nothing", "-o", "json")
+	out, code := runCommand(t, dir, "compare", "--here", here.URL, "--with", there.URL, "-o", "json")
 	var report struct{ Routes int }
 	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 0 || report.Routes == 0 {
 		t.Errorf("%v %d %s", err, code, out)
@@ -180,7 +180,11 @@ func TestTracing_FollowsARequestThroughItsTaskToTheCluster(t *testing.T) {
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
 	var mu sync.Mutex
 	names := map[string]int{}
-	spans := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	spans := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/traces" {
+			http.NotFound(w, r)
+			return
+		}
 		body, err := io.ReadAll(r.Body)
 		var sent collector.ExportTraceServiceRequest
 		if err == nil {

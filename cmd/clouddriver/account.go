@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ func accountCommand(std streams) *cobra.Command {
 // have. They are sorted by name; names limits them.
 func withAccounts(ctx context.Context, c *config.Config, std streams, names []string) ([]*account.Account, error) {
 	log := quietLog(std)
-	db, note := openExisting(ctx, c)
+	db, note := openExisting(ctx, c, log)
 	if note != "" {
 		_, _ = fmt.Fprintln(std.err, "accounts of the database are left out:", note)
 	}
@@ -61,7 +62,7 @@ func withAccounts(ctx context.Context, c *config.Config, std streams, names []st
 
 // openExisting opens the database to read from it. It makes no SQLite file, and
 // does not wait for one that a service has.
-func openExisting(ctx context.Context, c *config.Config) (db *store.Store, note string) {
+func openExisting(ctx context.Context, c *config.Config, log *slog.Logger) (db *store.Store, note string) {
 	if !c.Database.MySQL() {
 		if _, err := os.Stat(c.Database.Path); err != nil {
 			return nil, "" // there is none yet
@@ -69,7 +70,7 @@ func openExisting(ctx context.Context, c *config.Config) (db *store.Store, note 
 	}
 	settings := *c
 	settings.Database.LockWait = 0
-	db, err := service.OpenStore(ctx, &settings, nil)
+	db, err := service.OpenStore(ctx, &settings, log)
 	if err != nil {
 		return nil, err.Error()
 	}
@@ -77,6 +78,8 @@ func openExisting(ctx context.Context, c *config.Config) (db *store.Store, note 
 	switch {
 	case err != nil:
 		note = err.Error()
+	case status.Version > status.Latest:
+		note = fmt.Sprintf("its schema has version %d, and this program knows %d: it is older than what runs there", status.Version, status.Latest)
 	case status.Version != status.Latest:
 		note = fmt.Sprintf("its schema has version %d of %d; clouddriver migrate up brings it up to date", status.Version, status.Latest)
 	default:
@@ -93,6 +96,9 @@ func accountListCommand(std streams) *cobra.Command {
 		Short: "List the accounts of the settings and of the database",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkFormat(format); err != nil {
+				return err
+			}
 			settings, _, err := settingsOf(c, std)
 			if err != nil {
 				return err
@@ -175,6 +181,9 @@ func accountCheckCommand(std streams) *cobra.Command {
 watched and which not and why, how far its clock is off, and how long a small
 request takes. The exit code is 1 when there is something to do.`,
 		RunE: func(c *cobra.Command, names []string) error {
+			if err := checkFormat(format); err != nil {
+				return err
+			}
 			settings, _, err := settingsOf(c, std)
 			if err != nil {
 				return err

@@ -37,8 +37,11 @@ does but some routes could not be compared.`,
 			if o.There == "" {
 				return errors.New("--with: say the address of the other Clouddriver, like http://spin-clouddriver:7002")
 			}
-			if format != "table" && format != "json" {
-				return fmt.Errorf("--output: %q is neither table nor json", format)
+			if err := checkFormat(format); err != nil {
+				return err
+			}
+			if every <= 0 {
+				return errors.New("--every: must be more than 0")
 			}
 			if watch {
 				return compareOn(c.Context(), o, format, every, std)
@@ -62,13 +65,22 @@ does but some routes could not be compared.`,
 	return c
 }
 
+// checkFormat refuses a form of output that there is not.
+func checkFormat(format string) error {
+	if format != "table" && format != "json" {
+		return fmt.Errorf("--output: %q is neither table nor json", format)
+	}
+	return nil
+}
+
 func compareOnce(ctx context.Context, o compare.Options, format string, std streams) error {
 	bar := newProgress(std.err, "routes")
 	o.Progress = bar.at
 	report, err := compare.Run(ctx, o)
 	bar.end()
 	if err != nil {
-		return err
+		_, _ = fmt.Fprintln(std.err, "clouddriver:", err)
+		return unsure // and not that something differs
 	}
 	if err := printReport(report, format, std.out); err != nil {
 		return err
@@ -116,7 +128,7 @@ func compareOn(ctx context.Context, o compare.Options, format string, every time
 			if err := printChange(report, before, format, std.out); err != nil {
 				return err
 			}
-			before, last = report.Differences, verdictOf(report)
+			before, last = report.Standing(before), verdictOf(report)
 		}
 		select {
 		case <-ctx.Done():
@@ -131,7 +143,7 @@ func printChange(r *compare.Report, before []compare.Difference, format string, 
 	if format == "json" {
 		return printReport(r, format, out)
 	}
-	come, gone := compare.Changes(before, r.Differences)
+	come, gone := compare.Changes(before, r.Standing(before))
 	at := r.At.Format(time.RFC3339)
 	if _, err := fmt.Fprintf(out, "%s  %d routes, %d differences, %d new, %d gone, %d not compared\n", at, r.Routes, len(r.Differences)+r.More, len(come), len(gone), len(r.Failures)); err != nil {
 		return err

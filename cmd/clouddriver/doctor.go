@@ -25,6 +25,9 @@ account. Nothing is changed. The exit code is 1 when something keeps the service
 from its work.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkFormat(format); err != nil {
+				return err
+			}
 			settings, err := config.Load(c.Flags(), os.Getenv)
 			findings := []checkup.Finding{{Check: "settings", Verdict: checkup.Fine, Seen: "they can be read and make sense"}}
 			if err != nil {
@@ -42,7 +45,10 @@ from its work.`,
 }
 
 func examined(ctx context.Context, c *config.Config, within time.Duration, std streams) []checkup.Finding {
-	out := []checkup.Finding{database(ctx, c)}
+	out := []checkup.Finding{database(ctx, c, quietLog(std))}
+	if c.Server.SSL.Enabled {
+		out = append(out, checkup.KeyPair(c.Server.SSL.Certificate, c.Server.SSL.PrivateKey))
+	}
 	if c.Kubernetes.UseDiskCache {
 		out = append(out, checkup.Folder("discovery cache", c.Kubernetes.DiskCache, "what clusters serve (kubernetes.diskCache)"))
 	}
@@ -61,16 +67,26 @@ func examined(ctx context.Context, c *config.Config, within time.Duration, std s
 
 // database looks at the schema, or at the folder in which SQLite would make the
 // file.
-func database(ctx context.Context, c *config.Config) checkup.Finding {
-	db, note := openExisting(ctx, c)
-	switch {
-	case db != nil:
+func database(ctx context.Context, c *config.Config, log *slog.Logger) checkup.Finding {
+	out := checkup.Finding{Check: "database"}
+	db, note := openExisting(ctx, c, log)
+	if db != nil {
 		db.Close()
-		return checkup.Finding{Check: "database", Verdict: checkup.Fine, Seen: "it answers, and its schema is up to date"}
-	case note != "":
-		return checkup.Finding{Check: "database", Verdict: checkup.Doubt, Seen: note, Advice: "a service that runs holds its SQLite file; else look at the settings of database"}
 	}
-	return checkup.Folder("database", filepath.Dir(c.Database.Path), "the SQLite database (DB_PATH)")
+	switch {
+	case c.Database.Host != "" && !c.Database.MySQL():
+		out.Verdict, out.Seen = checkup.Wrong, "DB_HOST is set, and one of DB_NAME, DB_USER and DB_PASS is not, so that SQLite would be used"
+		out.Advice = "set all four for MySQL, or none"
+	case db != nil:
+		out.Verdict, out.Seen = checkup.Fine, "it answers, and its schema is up to date"
+	case note != "" && c.Database.MySQL():
+		out.Verdict, out.Seen, out.Advice = checkup.Wrong, note, "look at DB_HOST, DB_USER, DB_PASS and DB_TLS, and whether MySQL runs there; a schema that is behind is brought up to date by the next start"
+	case note != "":
+		out.Verdict, out.Seen, out.Advice = checkup.Doubt, note, "a service that runs holds its SQLite file; else look at database.path"
+	default:
+		return checkup.Folder("database", filepath.Dir(c.Database.Path), "the SQLite database (DB_PATH)")
+	}
+	return out
 }
 
 func printFindings(findings []checkup.Finding, format string, std streams) error {

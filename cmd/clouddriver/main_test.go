@@ -56,7 +56,7 @@ func TestRun_RefusesWhatItCannotDo(t *testing.T) {
 		"missing kubeconfig": {[]string{"--kubernetes.kubeconfig=/does/not/exist"}, "no account can be used"},
 		"no side to compare": {[]string{"compare"}, "--with"},
 		"bad output":         {[]string{"compare", "--with", "http://x", "-o", "xml"}, "--output"},
-		"no address":         {[]string{"compare", "--with", "here"}, "not the address"},
+		"no address":         {[]string{"compare", "--with", "here"}, "exit code 2"},
 		"unknown account":    {[]string{"account", "check", "mars", "--database.path=/does/not/exist"}, "no account"},
 		"port in use or bad": {[]string{"--server.port=-1"}, "server.port"},
 	} {

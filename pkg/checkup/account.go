@@ -1,6 +1,7 @@
 package checkup
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -55,6 +56,9 @@ func (a Account) OK() bool {
 
 // samples are how many small requests the latency is the median of.
 const samples = 5
+
+// questions are asked of one cluster at once.
+const questions = 8
 
 // atOnce is how many accounts are looked at side by side.
 const atOnce = 16
@@ -153,6 +157,9 @@ func (a *Account) permissions(ctx context.Context, client *cluster.Client, of *a
 	if err != nil {
 		return fmt.Errorf("ask what it serves: %w", err)
 	}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(questions)
 	for _, r := range catalog.Watchable() {
 		if !index.Wants(of, r) {
 			continue
@@ -161,21 +168,31 @@ func (a *Account) permissions(ctx context.Context, client *cluster.Client, of *a
 		if r.Namespaced && len(of.Namespaces) > 0 {
 			namespaces = of.Namespaces
 		}
-		follows := true
+		a.Watched = append(a.Watched, r.KindText())
 		for _, namespace := range namespaces {
-			why, err := denied(ctx, client, r, namespace)
-			if err != nil {
-				return fmt.Errorf("ask whether %s may be watched: %w", r.KindText(), err)
-			}
-			if why != "" {
-				follows = false
-				a.Denied = append(a.Denied, Denied{Kind: r.KindText(), Namespace: namespace, Why: why})
-			}
-		}
-		if follows {
-			a.Watched = append(a.Watched, r.KindText())
+			group.Go(func() error {
+				why, err := denied(ctx, client, r, namespace)
+				if err != nil {
+					return fmt.Errorf("ask whether %s may be watched: %w", r.KindText(), err)
+				}
+				if why != "" {
+					mu.Lock()
+					defer mu.Unlock()
+					a.Denied = append(a.Denied, Denied{Kind: r.KindText(), Namespace: namespace, Why: why})
+				}
+				return nil
+			})
 		}
 	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	a.Watched = slices.DeleteFunc(a.Watched, func(kind string) bool {
+		return slices.ContainsFunc(a.Denied, func(d Denied) bool { return d.Kind == kind })
+	})
+	slices.SortFunc(a.Denied, func(x, y Denied) int {
+		return cmp.Or(strings.Compare(x.Kind, y.Kind), strings.Compare(x.Namespace, y.Namespace))
+	})
 	slices.Sort(a.Watched)
 	if len(a.Denied) > 0 {
 		a.Advice = "give " + a.User + " list and watch on these kinds, or leave them out with omitKinds"

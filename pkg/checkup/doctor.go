@@ -2,6 +2,7 @@ package checkup
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -69,6 +70,23 @@ func reaches(ctx context.Context, address string, within time.Duration) error {
 		return fmt.Errorf("%s answers %s", address, res.Status)
 	}
 	return nil
+}
+
+// soon is how long before its end a certificate is worth a word.
+const soon = 7 * 24 * time.Hour
+
+// KeyPair checks the certificate of the API.
+func KeyPair(certificate, key string) Finding {
+	const check = "certificate"
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return finding(check, "", err, Wrong, "look at server.ssl.certificate and server.ssl.certificatePrivateKey: PEM files that belong together")
+	}
+	until := pair.Leaf.NotAfter
+	if left := time.Until(until); left < soon {
+		err = fmt.Errorf("it ends at %s", until.UTC().Format(time.RFC3339))
+	}
+	return finding(check, "it is good until "+until.UTC().Format(time.RFC3339), err, Doubt, "renew it: a newer file is used without a restart")
 }
 
 // Folder checks that one can be written.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
 // ImportOptions say where accounts go.
@@ -90,14 +91,22 @@ func asProvider(a *account.Account) (provider, string) {
 		return out, "its credentials come from a plugin: use a token provider of Arcade's, or keep the kubeconfig"
 	case c.CertData != nil, c.CertFile != "":
 		return out, "it has a client certificate, and the database holds tokens only"
+	case c.Impersonate.UserName != "", c.Proxy != nil, c.ServerName != "":
+		return out, "it has an impersonated user, a proxy or a server name of its own, which the database does not hold"
+	case len(a.RequiredGroupMembership) > 0 || otherRoles(a.Permissions):
+		return out, "it has requiredGroupMembership, or permissions other than READ and WRITE: everybody could use it"
+	case a.DeriveNames || !strings.HasPrefix(a.LabelSelector, spinnaker.LabelManagedBy+" in ("):
+		return out, "it watches everything, or by a selector of its own; accounts of the database watch what Spinnaker manages (or, with accounts.watchAll, all do everything)"
+	case a.ContextNamespace != "" && a.ContextNamespace != "default":
+		return out, "its context has the namespace " + a.ContextNamespace + ", where manifests without one would no longer go"
 	case c.BearerTokenFile != "":
 		return out, "its token is in a file that is read anew while the service runs"
 	case c.BearerToken == "":
 		return out, "it has no token"
 	case c.Insecure:
 		return out, "it does not verify the server's certificate, which accounts of the database always do"
-	case len(a.Kinds)+len(a.OmitKinds)+len(a.OmitNamespaces)+len(a.CustomResources) > 0:
-		return out, "it has kinds, omitKinds, omitNamespaces or customResources, which the database does not hold"
+	case len(a.Kinds)+len(a.OmitKinds)+len(a.OmitNamespaces)+len(a.CustomResources)+len(a.RawKinds)+len(a.RawOmitKinds) > 0, a.AllRelationships:
+		return out, "it has kinds, omitKinds, omitNamespaces, customResources or rules of raw resources, which the database does not hold"
 	}
 	ca := c.CAData
 	if len(ca) == 0 && c.CAFile != "" {
@@ -109,6 +118,15 @@ func asProvider(a *account.Account) (provider, string) {
 	out.Host, out.BearerToken, out.CAData = c.Host, c.BearerToken, base64.StdEncoding.EncodeToString(ca)
 	out.Permissions.Read, out.Permissions.Write = a.Permissions["READ"], a.Permissions["WRITE"]
 	return out, ""
+}
+
+func otherRoles(permissions map[string][]string) bool {
+	for authorization := range permissions {
+		if authorization != "READ" && authorization != "WRITE" {
+			return true
+		}
+	}
+	return false
 }
 
 func sendProvider(ctx context.Context, method, address string, body provider) error {

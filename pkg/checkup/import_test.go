@@ -16,13 +16,14 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
 func TestImport_LeavesWhatTheDatabaseCannotHold(t *testing.T) {
 	token := rest.Config{Host: "https://x", BearerToken: "t"}
 	with := func(change func(*account.Account)) *account.Account {
 		c := token
-		a := &account.Account{Name: "a", REST: &c}
+		a := &account.Account{Name: "a", REST: &c, LabelSelector: spinnaker.ManagedSelector}
 		change(a)
 		return a
 	}
@@ -35,6 +36,11 @@ func TestImport_LeavesWhatTheDatabaseCannotHold(t *testing.T) {
 		"no token":           with(func(a *account.Account) { a.REST.BearerToken = "" }),
 		"verify":             with(func(a *account.Account) { a.REST.Insecure = true }),
 		"omitKinds":          with(func(a *account.Account) { a.Kinds = []string{"pod"} }),
+		"impersonated":       with(func(a *account.Account) { a.REST.Impersonate.UserName = "x" }),
+		"everybody":          with(func(a *account.Account) { a.RequiredGroupMembership = []string{"x"} }),
+		"other than READ":    with(func(a *account.Account) { a.Permissions = map[string][]string{"EXECUTE": {"x"}} }),
+		"watches everything": with(func(a *account.Account) { a.LabelSelector = "" }),
+		"the namespace here": with(func(a *account.Account) { a.ContextNamespace = "here" }),
 		"no such file":       with(func(a *account.Account) { a.REST.CAFile = "/does/not/exist" }),
 	} {
 		if got := Import(context.Background(), a, ImportOptions{To: "http://127.0.0.1:1"}); got.Outcome != Skipped || !strings.Contains(got.Why, want) {
@@ -62,7 +68,7 @@ func TestImport_SendsTheAccountAndSaysWhatTheServiceSays(t *testing.T) {
 		}
 	}))
 	defer service.Close()
-	a := &account.Account{Name: "a", Namespaces: []string{"n"}, Permissions: map[string][]string{"READ": {"r"}, "WRITE": {"w"}}, REST: &rest.Config{Host: "https://x", BearerToken: "t", TLSClientConfig: rest.TLSClientConfig{CAFile: ca}}}
+	a := &account.Account{Name: "a", LabelSelector: spinnaker.ManagedSelector, Namespaces: []string{"n"}, Permissions: map[string][]string{"READ": {"r"}, "WRITE": {"w"}}, REST: &rest.Config{Host: "https://x", BearerToken: "t", TLSClientConfig: rest.TLSClientConfig{CAFile: ca}}}
 	o := ImportOptions{To: service.URL + "/", Timeout: 5 * time.Second, DryRun: true}
 	if got := Import(context.Background(), a, o); got.Outcome != Would || method != "" {
 		t.Errorf("%+v %s", got, method)

@@ -42,6 +42,9 @@ func newSide(name, address string, o Options) (*side, error) {
 	}}, nil
 }
 
+// refusals say nothing of what is asked for.
+var refusals = map[int]bool{http.StatusUnauthorized: true, http.StatusForbidden: true, http.StatusTooManyRequests: true, http.StatusProxyAuthRequired: true}
+
 // said is an answer.
 type said struct {
 	status int
@@ -71,7 +74,12 @@ func (s *side) ask(ctx context.Context, path string) (said, error) {
 		return said{}, fmt.Errorf("the answer is longer than %d MiB", mostBytes>>20)
 	}
 	out := said{status: res.StatusCode}
-	if res.StatusCode != http.StatusOK {
+	switch {
+	case res.StatusCode == http.StatusOK:
+	case res.StatusCode >= http.StatusInternalServerError, res.StatusCode < http.StatusBadRequest, refusals[res.StatusCode]:
+		// Two that fail alike are not equal: neither has shown anything.
+		return out, fmt.Errorf("it answers %s: %.100q", res.Status, body)
+	default:
 		return out, nil // the texts of errors are for people
 	}
 	if len(bytes.TrimSpace(body)) == 0 {

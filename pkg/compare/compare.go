@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -79,8 +80,11 @@ const (
 type walk struct {
 	Options
 	here, there *side
-	shared      map[string]bool
-	places      chan struct{}
+	// shared accounts and compared applications, in lower case. alone says that
+	// there are accounts which are left out.
+	shared, applications map[string]bool
+	alone                bool
+	places               chan struct{}
 
 	mu          sync.Mutex
 	report      *Report
@@ -90,6 +94,9 @@ type walk struct {
 // Run compares. Its error says that one of the two is no Clouddriver or cannot
 // be asked at all; what is wrong with single routes is in the report.
 func Run(ctx context.Context, o Options) (*Report, error) {
+	if o.Concurrency < 0 || o.Timeout < 0 || o.Settle < 0 || o.Details < 0 {
+		return nil, errors.New("concurrency, timeout, settle and details must not be negative")
+	}
 	o.Timeout = orDefault(o.Timeout, defaultTimeout)
 	o.Settle = orDefault(o.Settle, defaultSettle)
 	o.Concurrency = orDefault(o.Concurrency, defaultConcurrency)
@@ -101,7 +108,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{Options: o, here: here, there: there, shared: map[string]bool{}, places: make(chan struct{}, o.Concurrency)}
+	w := &walk{Options: o, here: here, there: there, places: make(chan struct{}, o.Concurrency)}
 	w.report = &Report{Here: o.Here, There: o.There, At: time.Now().UTC(), Accounts: []string{}, Applications: []string{}, Differences: []Difference{}, Failures: []Failure{}}
 	if err := w.meet(ctx); err != nil {
 		return nil, err
@@ -135,8 +142,14 @@ func (w *walk) meet(ctx context.Context) error {
 	r := w.report
 	r.Accounts, r.AccountsOnlyHere, r.AccountsOnlyThere = split(accounts[0], accounts[1], w.Accounts)
 	r.Applications, r.ApplicationsOnlyHere, r.ApplicationsOnlyThere = split(applications[0], applications[1], w.Applications)
-	for _, name := range r.Accounts {
-		w.shared[name] = true
+	w.shared, w.applications = folded(r.Accounts), folded(r.Applications)
+	w.alone = len(r.AccountsOnlyHere)+len(r.AccountsOnlyThere) > 0 || len(w.Options.Accounts) > 0
+	for what, names := range map[string][2][]string{"account": {w.Options.Accounts, r.Accounts}, "application": {w.Options.Applications, r.Applications}} {
+		for _, name := range names[0] {
+			if !folded(names[1])[strings.ToLower(name)] {
+				return fmt.Errorf("the two do not both have the %s %q", what, name)
+			}
+		}
 	}
 	return nil
 }
@@ -229,7 +242,7 @@ func (w *walk) application(ctx context.Context, name string) error {
 		}
 		answers[r.pattern] = answer
 	}
-	details := detailsOf(name, func(account string) bool { return w.shared[account] }, answers)
+	details := detailsOf(name, w.isShared, answers)
 	if w.Details > 0 && len(details) > w.Details {
 		details = details[:w.Details]
 	}
@@ -321,40 +334,76 @@ func (w *walk) look(ctx context.Context, r route) (here any, _ []Difference, fai
 // ofBoth leaves out what belongs to an account or an application that only one
 // of the two has.
 func (w *walk) ofBoth(r route, body any) any {
-	switch v := body.(type) {
-	case []any:
-		named := strings.HasPrefix(r.pattern, "/credentials")
-		listed := strings.HasPrefix(r.pattern, "/applications?")
-		return slices.DeleteFunc(slices.Clone(v), func(row any) bool {
-			object, ok := row.(map[string]any)
-			if !ok {
-				return false
-			}
-			switch name := text(object["name"]); {
-			case named:
-				return !w.shared[name]
-			case listed:
-				return !slices.Contains(w.report.Applications, name)
-			}
-			account, ok := object["account"].(string)
-			return ok && !w.shared[account]
-		})
-	case map[string]any:
-		if strings.HasSuffix(r.pattern, "/clusters") || r.pattern == "/securityGroups" {
-			return w.keysOfBoth(v)
-		}
+	rows, ok := body.([]any)
+	if !ok {
+		byAccount := strings.HasSuffix(r.pattern, "/clusters") || r.pattern == "/securityGroups"
+		return w.prune(body, byAccount)
 	}
-	return body
+	switch {
+	case strings.HasPrefix(r.pattern, "/credentials"):
+		rows = namedOnly(rows, w.isShared)
+	case strings.HasPrefix(r.pattern, "/applications?"):
+		rows = foldedNames(namedOnly(rows, w.isCompared))
+	}
+	return w.prune(rows, false)
 }
 
-func (w *walk) keysOfBoth(m map[string]any) map[string]any {
-	out := map[string]any{}
-	for account, value := range m {
-		if w.shared[account] {
-			out[account] = value
+// namedOnly are the rows whose name is one of those that count.
+func namedOnly(rows []any, counts func(name string) bool) []any {
+	return slices.DeleteFunc(slices.Clone(rows), func(row any) bool {
+		object, ok := row.(map[string]any)
+		return ok && !counts(text(object["name"]))
+	})
+}
+
+// foldedNames spells names of applications in one way.
+func foldedNames(rows []any) []any {
+	out := make([]any, 0, len(rows))
+	for _, row := range rows {
+		object, ok := row.(map[string]any)
+		if !ok {
+			out = append(out, row)
+			continue
 		}
+		object = maps.Clone(object)
+		object["name"] = strings.ToLower(text(object["name"]))
+		out = append(out, object)
 	}
 	return out
+}
+
+// prune leaves out rows and keys of accounts that only one has, wherever they
+// stand, and counts of those rows.
+func (w *walk) prune(v any, byAccount bool) any {
+	switch v := v.(type) {
+	case []any:
+		out := make([]any, 0, len(v))
+		for _, row := range v {
+			if object, ok := row.(map[string]any); ok {
+				if account, ok := object["account"].(string); ok && !w.isShared(account) {
+					continue
+				}
+			}
+			out = append(out, w.prune(row, false))
+		}
+		return out
+	case map[string]any:
+		out := map[string]any{}
+		for key, inner := range v {
+			if byAccount && !w.isShared(key) || key == "totalMatches" && w.alone {
+				continue
+			}
+			out[key] = w.prune(inner, key == "clusterNames" || key == "clusters")
+		}
+		return out
+	}
+	return v
+}
+
+func (w *walk) isShared(account string) bool { return w.shared[strings.ToLower(account)] }
+
+func (w *walk) isCompared(application string) bool {
+	return w.applications[strings.ToLower(application)]
 }
 
 // lasting are the differences of the second look that stood in the first.
@@ -391,6 +440,22 @@ func Changes(before, now []Difference) (come, gone []Difference) {
 		return out
 	}
 	return less(now, before), less(before, now)
+}
+
+// Standing are the differences that are known after a report: its own, and those
+// from before on routes that it could not compare.
+func (r *Report) Standing(before []Difference) []Difference {
+	failed := map[string]bool{}
+	for _, f := range r.Failures {
+		failed[f.Route] = true
+	}
+	out := slices.Clone(r.Differences)
+	for _, d := range before {
+		if failed[d.Route] {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // Equal says that nothing differs among what could be compared.

@@ -23,7 +23,7 @@ func clouddriver(t *testing.T, change func(w http.ResponseWriter, r *http.Reques
 		case "/applications":
 			_, _ = fmt.Fprint(w, `[{"name":"web"}]`)
 		case "/applications/web/serverGroups":
-			_, _ = fmt.Fprint(w, `[{"name":"replicaSet web-1","account":"prod","region":"default","cluster":"replicaSet web","instances":[{"name":"pod-1"}]},{"name":"x","account":"elsewhere","region":"r"}]`)
+			_, _ = fmt.Fprint(w, `[{"name":"replicaSet web-1","account":"prod","region":"default","cluster":"replicaSet web","instances":[{"name":"uid-1","humanReadableName":"pod web-1"}]},{"name":"x","account":"elsewhere","region":"r"}]`)
 		case "/applications/web/clusters":
 			_, _ = fmt.Fprint(w, `{"prod":["replicaSet web"],"elsewhere":["x"]}`)
 		default:
@@ -66,7 +66,7 @@ func TestRun_AsksForWhatTheListsName(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"/instances/prod/default/pod-1", "/manifests/prod/default/replicaSet%20web-1",
+		"/instances/prod/default/pod%20web-1", "/manifests/prod/default/replicaSet%20web-1",
 		"/applications/web/clusters/prod/replicaSet%20web/kubernetes/default/serverGroups/target/current_asg",
 		"/manifests/prod/default/replicaSet/cluster/web/replicaSet%20web/dynamic/newest",
 	} {
@@ -86,7 +86,9 @@ func TestRun_TellsOfEachRouteThatCannotBeCompared(t *testing.T) {
 		"two":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, `{} {}`) }, "goes on"},
 		"too slow":  {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "within 2s"},
 		"hung up":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
-		"elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, ""},
+		"elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, "302"},
+		"busy":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, "503"},
+		"refuses":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, "403"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -98,16 +100,56 @@ func TestRun_TellsOfEachRouteThatCannotBeCompared(t *testing.T) {
 				return true
 			})
 			r := run(t, Options{Here: clouddriver(t, nil), There: odd})
-			if c.want == "" {
-				if len(r.Differences) != 1 || r.Differences[0].Kind != Status {
-					t.Errorf("%+v", r.Differences)
-				}
-				return
-			}
 			if len(r.Failures) != 1 || r.Failures[0].Side != "there" || !strings.Contains(r.Failures[0].Problem, c.want) {
 				t.Errorf("%+v", r.Failures)
 			}
 		})
+	}
+}
+
+// TestRun_TwoThatFailAlikeAreNotEqual: neither has shown anything.
+func TestRun_TwoThatFailAlikeAreNotEqual(t *testing.T) {
+	fails := func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/credentials" || r.URL.Path == "/applications" {
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	}
+	if r := run(t, Options{Here: clouddriver(t, fails), There: clouddriver(t, fails)}); r.Complete() {
+		t.Error("they are told as compared")
+	}
+}
+
+// TestRun_LeavesOutWhatOnlyOneHas: a team moves account by account, and spells
+// names as it likes.
+func TestRun_LeavesOutWhatOnlyOneHas(t *testing.T) {
+	with := func(application, own string) func(w http.ResponseWriter, r *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			switch {
+			case r.URL.Path == "/credentials":
+				_, _ = fmt.Fprintf(w, `[{"name":"prod"},{"name":%q}]`, own)
+			case r.URL.Path == "/applications":
+				_, _ = fmt.Fprintf(w, `[{"name":%q,"clusterNames":{"prod":["a"],%q:["b"]}}]`, application, own)
+			case strings.EqualFold(r.URL.Path, "/applications/web"):
+				_, _ = fmt.Fprintf(w, `{"clusters":{"prod":[{"name":"a"}],%q:[{"name":"b"}]}}`, own)
+			case r.URL.Path == "/search":
+				_, _ = fmt.Fprintf(w, `[{"totalMatches":%d,"results":[{"account":"prod","name":"a"},{"account":%q,"name":"b"}]}]`, len(own), own)
+			default:
+				return false
+			}
+			return true
+		}
+	}
+	if r := run(t, Options{Here: clouddriver(t, with("web", "mine")), There: clouddriver(t, with("Web", "theirs"))}); !r.Equal() || !r.Complete() {
+		t.Errorf("%+v %+v", r.Differences, r.Failures)
+	}
+}
+
+func TestRun_RefusesNamesThatThereAreNot(t *testing.T) {
+	_, err := Run(context.Background(), Options{Here: clouddriver(t, nil), There: clouddriver(t, nil), Applications: []string{"wbe"}})
+	if err == nil || !strings.Contains(err.Error(), "wbe") {
+		t.Error(err)
 	}
 }
 

@@ -275,7 +275,7 @@ func momentOf(key string, v any) (time.Time, bool) {
 		return at.UTC().Truncate(time.Second), err == nil
 	case json.Number:
 		ms, err := v.Int64()
-		if err != nil || !isTime(key) {
+		if err != nil || ms < leastMillis || !isTime(key) {
 			return time.Time{}, false
 		}
 		return time.UnixMilli(ms).UTC().Truncate(time.Second), true
@@ -283,7 +283,9 @@ func momentOf(key string, v any) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// leastMillis is a time in 1973: what is less counts something else.
+const leastMillis = 1e11
+
 func isTime(key string) bool {
-	key = strings.ToLower(key)
-	return strings.HasSuffix(key, "time") || strings.HasSuffix(key, "timestamp") || strings.HasSuffix(key, "ts")
+	return strings.HasSuffix(key, "Time") || strings.HasSuffix(key, "Ts") || strings.HasSuffix(strings.ToLower(key), "timestamp")
 }

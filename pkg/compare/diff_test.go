@@ -27,6 +27,7 @@ func TestDiff_TellsWhatDiffersInMeaning(t *testing.T) {
 		"absent against empty":        {`{"b":[]}`, `{}`, `.b only here`},
 		"times of one second":         {`{"createdTime":1700000000000,"at":"2026-01-01T00:00:00Z"}`, `{"createdTime":1700000000400,"at":"2026-01-01T01:00:00.2+01:00"}`, ""},
 		"times of two seconds":        {`{"createdTime":1700000000000}`, `{"createdTime":1700000001000}`, `.createdTime value`},
+		"counts are not times":        {`{"attempts":3,"restartTime":5}`, `{"attempts":5,"restartTime":9}`, `.attempts value, .restartTime value`},
 		"numbers are not times":       {`{"size":1000}`, `{"size":1400}`, `.size value`},
 		"whole and decimal":           {`{"a":1}`, `{"a":1.0}`, ""},
 		"big numbers":                 {`{"a":9007199254740993}`, `{"a":9007199254740992}`, `.a value`},

@@ -47,7 +47,7 @@ func forApplication(application string) []route {
 		to("/applications/{application}/rawResources", application),
 	}
 	for _, kind := range searched {
-		out = append(out, to("/search?pageSize=500&platform=kubernetes&type="+kind+"&q={application}", application))
+		out = append(out, to("/search?pageSize=10000&platform=kubernetes&type="+kind+"&q={application}", application))
 	}
 	return out
 }
@@ -98,7 +98,7 @@ func detailsOf(application string, shared func(account string) bool, answers map
 		instances, _ := group.row["instances"].([]any)
 		for _, row := range instances {
 			instance, _ := row.(map[string]any)
-			if name := text(instance["name"]); name != "" {
+			if name := fullName(instance); name != "" {
 				out = append(out, to("/instances/{account}/{region}/{id}", group.account, group.region, name))
 			}
 		}
@@ -112,6 +112,17 @@ func detailsOf(application string, shared func(account string) bool, answers map
 			to("/manifests/{account}/{location}/{name}", balancer.account, balancer.region, balancer.name))
 	}
 	return distinct(out)
+}
+
+// fullName is the name by which every Clouddriver knows an instance; its "name"
+// in an expanded list is the UID.
+func fullName(instance map[string]any) string {
+	for _, key := range []string{"humanReadableName", "name"} {
+		if name := text(instance[key]); strings.Contains(name, " ") {
+			return name
+		}
+	}
+	return ""
 }
 
 func distinct(routes []route) []route {

@@ -83,6 +83,15 @@ func (s SSL) check(bad func(key, format string, args ...any)) {
 	}
 }
 
+// used is the endpoint, "" while no traces are sent: a platform may set the
+// variable for all its programs.
+func (t Tracing) used() string {
+	if !t.Enabled {
+		return ""
+	}
+	return t.Endpoint
+}
+
 // Kubernetes is which clusters there are.
 type Kubernetes struct {
 	Kubeconfig      string          `koanf:"kubeconfig" env:"KUBECONFIG" doc:"kubeconfig files, joined like PATH; without kubernetes.accounts every context becomes an account"`
@@ -414,7 +423,7 @@ func (c *Config) Validate() error {
 	if c.Accounts.TokenKeys != "" && c.Accounts.TokenKeysFile != "" {
 		bad("accounts.tokenKeys", "at most one of tokenKeys and tokenKeysFile can be set")
 	}
-	for key, u := range map[string]string{"tracing.endpoint": c.Tracing.Endpoint, "services.arcade.baseUrl": c.Services.Arcade.URL, "services.front50.baseUrl": c.Services.Front50.URL, "fallback.baseUrl": c.Fallback.URL} {
+	for key, u := range map[string]string{"tracing.endpoint": c.Tracing.used(), "services.arcade.baseUrl": c.Services.Arcade.URL, "services.front50.baseUrl": c.Services.Front50.URL, "fallback.baseUrl": c.Fallback.URL} {
 		if parsed, err := url.Parse(u); u != "" && (err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https")) {
 			bad(key, "is not an http or https address")
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
@@ -16,7 +15,7 @@ func (s *Service) admin(ctx context.Context) error {
 	if s.settings.Admin.Port == 0 {
 		return nil
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.settings.Admin.Listen())
+	listener, err := listen(ctx, s.settings.Admin.Listen(), s.settings.Server.ReusePort)
 	if err != nil {
 		return fmt.Errorf("listen on admin.address and admin.port: %w", err)
 	}

@@ -2,20 +2,17 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/datapunchorg/go-clouddriver/pkg/config"
 )
 
-// listen opens the port of the API. With server.reusePort a successor may open
+// listen opens a port. With server.reusePort a successor may open
 // it, too, before this process has let it go.
-func listen(ctx context.Context, c config.Server) (net.Listener, error) {
+func listen(ctx context.Context, address string, reuse bool) (net.Listener, error) {
 	lc := net.ListenConfig{}
-	if c.ReusePort {
+	if reuse {
 		lc.Control = func(_, _ string, conn syscall.RawConn) error {
 			var failed error
 			err := conn.Control(func(fd uintptr) {
@@ -27,9 +24,5 @@ func listen(ctx context.Context, c config.Server) (net.Listener, error) {
 			return failed
 		}
 	}
-	l, err := lc.Listen(ctx, "tcp", c.Listen())
-	if err != nil {
-		return nil, fmt.Errorf("listen on server.address and server.port: %w", err)
-	}
-	return l, nil
+	return lc.Listen(ctx, "tcp", address)
 }

@@ -27,8 +27,8 @@ func Serve(ctx context.Context, c *config.Config, o Options) error {
 	listener := o.Listener
 	if listener == nil {
 		var err error
-		if listener, err = listen(ctx, c.Server); err != nil {
-			return err
+		if listener, err = listen(ctx, c.Server.Listen(), c.Server.ReusePort); err != nil {
+			return fmt.Errorf("listen on server.address and server.port: %w", err)
 		}
 	}
 	door := newFront()
@@ -132,7 +132,9 @@ func (s *Service) run(ctx context.Context, server *http.Server, door *front, ser
 	if shut := server.Shutdown(last); shut != nil && !errors.Is(shut, context.DeadlineExceeded) && err == nil {
 		err = shut
 	}
-	if traced := s.tracing.Close(last); traced != nil {
+	lastTraces, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastAnswers)
+	defer cancel()
+	if traced := s.tracing.Close(lastTraces); traced != nil {
 		s.log.Warn("the last traces could not be sent", "error", traced)
 	}
 	if err == nil {

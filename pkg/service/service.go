@@ -114,7 +114,7 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		other, figures.FallbackDown = f, f.Down
 	}
 	s.metrics = telemetry.NewMetrics(figures, s.figures)
-	if s.tracing, err = newTracing(ctx, c.Tracing, o.Version); err != nil {
+	if s.tracing, err = newTracing(ctx, c.Tracing, o.Version, log); err != nil {
 		return nil, err
 	}
 	s.Fleet = s.newFleet(c, o)
@@ -169,11 +169,11 @@ func (s *Service) events() (n uint64) {
 	return n
 }
 
-func newTracing(ctx context.Context, c config.Tracing, version string) (*telemetry.Tracing, error) {
+func newTracing(ctx context.Context, c config.Tracing, version string, log *slog.Logger) (*telemetry.Tracing, error) {
 	if !c.Enabled {
 		return &telemetry.Tracing{}, nil
 	}
-	return telemetry.NewTracing(ctx, c.Endpoint, version, c.Ratio, c.Timeout)
+	return telemetry.NewTracing(ctx, c.Endpoint, version, c.Ratio, c.Timeout, log)
 }
 
 func (s *Service) newFleet(c *config.Config, o Options) *watch.Fleet {

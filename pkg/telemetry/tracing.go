@@ -3,10 +3,13 @@ package telemetry
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -27,11 +30,18 @@ var propagator = propagation.TraceContext{}
 
 // NewTracing sends to an OTLP collector over HTTP; ratio is the part of traces
 // begun here that is kept. What callers have decided is kept to.
-func NewTracing(ctx context.Context, endpoint, version string, ratio float64, timeout time.Duration) (*Tracing, error) {
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint), otlptracehttp.WithTimeout(timeout))
+func NewTracing(ctx context.Context, endpoint, version string, ratio float64, timeout time.Duration, log *slog.Logger) (*Tracing, error) {
+	base, err := url.Parse(endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("tracing.endpoint: %w", err)
 	}
+	// The endpoint is that of all signals, as the specification of the variable has
+	// it; traces have a path below.
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(base.JoinPath("v1", "traces").String()), otlptracehttp.WithTimeout(timeout))
+	if err != nil {
+		return nil, fmt.Errorf("tracing.endpoint: %w", err)
+	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces cannot be sent", "error", err) }))
 	about := resource.NewSchemaless(semconv.ServiceName("clouddriver"), semconv.ServiceVersion(version))
 	return &Tracing{sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter), sdktrace.WithResource(about),
