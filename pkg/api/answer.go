@@ -99,11 +99,14 @@ func model(m any) (reply, error) {
 // send writes a reply, in the form and only if the caller wants it.
 func (s *Server) send(w http.ResponseWriter, r *request, rep reply) {
 	if rep.open != nil {
+		if rec, ok := w.(*recorder); ok {
+			rec.lasting = true
+		}
 		rep.open(w)
 		return
 	}
 	header := w.Header()
-	if r.route.fresh == memory || r.partial || r.doubt != nil {
+	if r.route.errors != people && (r.route.fresh == memory || r.partial || r.doubt != nil) { // a page says it itself
 		markStale(header, r.health, rep.about)
 	}
 	if r.route.errors == people {

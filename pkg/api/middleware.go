@@ -55,6 +55,9 @@ func CallerHeaders(ctx context.Context) http.Header {
 type recorder struct {
 	http.ResponseWriter
 	status int
+	// lasting answers take as long as their readers like, so that their time
+	// tells nothing.
+	lasting bool
 }
 
 func (w *recorder) WriteHeader(status int) {
@@ -74,7 +77,9 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		if route == "" {
 			route = "none"
 		}
-		s.Observe(route, method(r), rec.status, time.Since(begin))
+		if !rec.lasting {
+			s.Observe(route, method(r), rec.status, time.Since(begin))
+		}
 	})
 }
 

@@ -20,7 +20,7 @@ import (
 type Journal interface {
 	Task(ctx context.Context, id string) (store.Task, error)
 	RunningTasks(ctx context.Context) ([]store.Task, error)
-	EndedTasks(ctx context.Context, before int64, most int) ([]store.Task, error)
+	EndedTasks(ctx context.Context, before store.Place, most int) ([]store.Task, error)
 	TaskChanges(ctx context.Context, id string) ([]store.TaskChange, error)
 }
 
@@ -75,7 +75,7 @@ func (s *Server) pageApplication(r *request) (reply, error) {
 	var parts []page.Part
 	var stale []string
 	for _, h := range s.Index.Holdings(name) {
-		parts = append(parts, pagePart(s.Index.Part(name, h.Account, index.Groups|index.Balancers)))
+		parts = append(parts, pagePart(s.Index.Part(name, h.Account, index.Groups|index.Balancers|index.Policies)))
 		if r.health.IsStale(h.Account) {
 			stale = append(stale, h.Account)
 		}
@@ -84,7 +84,7 @@ func (s *Server) pageApplication(r *request) (reply, error) {
 }
 
 func pagePart(p index.Part) page.Part {
-	out := page.Part{Account: p.Account}
+	out := page.Part{Account: p.Account, Policies: p.Policies}
 	for _, g := range p.Groups {
 		out.Groups = append(out.Groups, view.NewServerGroup(p.Account, g))
 	}
@@ -140,16 +140,26 @@ func (s *Server) pageAccount(r *request) (reply, error) {
 	name := r.path["account"]
 	for _, status := range s.Fleet.Status() {
 		if status.Account == name {
-			return shown(s.Pages.Account(page.Account{Status: status, Objects: s.Index.Size(name)}))
+			return shown(s.Pages.Account(page.Account{Status: status, Objects: s.Index.Size(name)}, pageNumber(r)))
 		}
 	}
 	return reply{}, problem{status: http.StatusNotFound, message: "There is no account " + name + "."}
 }
 
+// placeOf reads where a list of tasks goes on; what cannot be read is the begin.
+func placeOf(text string) store.Place {
+	ended, id, _ := strings.Cut(text, "-")
+	n, err := strconv.ParseInt(ended, 10, 64)
+	if err != nil || n < 1 {
+		return store.Place{}
+	}
+	return store.Place{Ended: n, ID: id}
+}
+
 func (s *Server) pageTasks(r *request) (reply, error) {
 	var running []store.Task
-	at := before(r)
-	if at == 0 {
+	at := placeOf(r.URL.Query().Get("before"))
+	if at == (store.Place{}) {
 		var err error
 		if running, err = s.Journal.RunningTasks(r.Context()); err != nil {
 			return reply{}, taskProblem(err)
@@ -176,7 +186,7 @@ func (s *Server) pageTask(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, taskProblem(err)
 	}
-	return shown(s.Pages.Task(t, changes))
+	return shown(s.Pages.Task(t, changes, pageNumber(r)))
 }
 
 // mostNamed applications, and as many accounts, are shown among the hits of a
@@ -192,7 +202,11 @@ func (s *Server) pageSearch(r *request) (reply, error) {
 	if text == "" {
 		return shown(s.Pages.Search("", page.Found{}, r.health.Stale))
 	}
-	var found page.Found
+	found := page.Found{Group: func(account, namespace, fullName string) bool {
+		n := normalName(fullName)
+		_, ok := s.Index.FindGroup(account, namespace, n.kind, n.name)
+		return ok
+	}}
 	if taskID.MatchString(text) {
 		if _, err := s.Journal.Task(r.Context(), text); err == nil {
 			found.Task = text
@@ -209,6 +223,9 @@ func (s *Server) pageSearch(r *request) (reply, error) {
 				found.Applications = append(found.Applications, a)
 			}
 		}
+	}
+	if found.Task != "" {
+		found.Total++
 	}
 	accounts, _ := s.Accounts.List()
 	for _, a := range accounts {

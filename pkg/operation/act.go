@@ -41,6 +41,9 @@ type Actor struct {
 	// Sending records that a step is about to make its object, once it has
 	// deleted the one before it.
 	Sending func(ctx context.Context, s *Step) error
+	// Before reads objects before they are patched, so that what has changed of
+	// them can be told.
+	Before bool
 	// DryRun lets the server check and change nothing.
 	DryRun bool
 	// GoneWithin bounds the wait for a deleted object.

@@ -31,9 +31,10 @@ func (a *Actor) patch(ctx context.Context, s *Step, r cluster.Resource, again bo
 		return a.Client.Patch(ctx, r, s.Namespace, s.Name, "", s.PatchType, body, a.options(cluster.ManagerPatch))
 	}
 	var before *unstructured.Unstructured
-	if a.DryRun {
+	if a.DryRun || a.Before {
 		var err error
-		if before, err = a.get(ctx, r, s.Namespace, s.Name); err != nil {
+		// For people only, unless nothing is to be changed: the patch goes without.
+		if before, err = a.get(ctx, r, s.Namespace, s.Name); err != nil && a.DryRun {
 			return nil, err
 		}
 	}

@@ -143,6 +143,7 @@ func newAccount(a Account) accountRow {
 type accountPage struct {
 	accountRow
 	Rows []kindRow
+	Leaf Leaf
 }
 
 type kindRow struct {
@@ -156,7 +157,7 @@ type kindRow struct {
 }
 
 // Account is the page of one: each of its streams.
-func (p *Pages) Account(a Account) ([]byte, error) {
+func (p *Pages) Account(a Account, page int) ([]byte, error) {
 	m := accountPage{accountRow: newAccount(a)}
 	shown := map[string]bool{}
 	for _, k := range a.Kinds {
@@ -173,5 +174,6 @@ func (p *Pages) Account(a Account) ([]byte, error) {
 		}
 		m.Rows = append(m.Rows, row)
 	}
+	m.Rows, m.Leaf = leaf(m.Rows, page, perPage, m.Address+"?")
 	return p.render("account", frame{Title: a.Account, Section: "accounts", Every: 2000, Model: m})
 }

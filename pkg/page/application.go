@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
@@ -16,13 +17,20 @@ type Part struct {
 	Account   string
 	Groups    []view.ServerGroup
 	Balancers []view.LoadBalancer
+	// Policies are the security groups.
+	Policies []*index.Object
 }
 
 // most of what a page of an application shows; the rest is counted.
 const (
-	mostClusters = 60
-	mostGroups   = 12  // of a cluster, the newest first
-	mostSquares  = 100 // of a server group
+	mostClusters = 30
+	mostGroups   = 8    // of a cluster, the newest first
+	mostSquares  = 100  // of a server group
+	allSquares   = 1000 // of a page
+	// mostImages of a server group are named, and as many load balancers.
+	mostImages = 5
+	// longestTitle is how much of an instance's name a square has.
+	longestTitle = 63
 )
 
 type applicationPage struct {
@@ -30,8 +38,15 @@ type applicationPage struct {
 	Clusters    []clusterRow
 	Leaf        Leaf
 	Balancers   []balancerRow
-	Counts      counts
+	// MoreBalancers are not shown.
+	MoreBalancers int
+	Policies      []policyRow
+	MorePolicies  int
+	Counts        counts
 }
+
+// policyRow is a security group.
+type policyRow struct{ Account, Namespace, Name string }
 
 type clusterRow struct {
 	Account, Name string
@@ -89,6 +104,7 @@ func (p *Pages) Application(name string, parts []Part, query string, page int, s
 	m := applicationPage{Name: name, Query: query}
 	clusters := clustersOf(name, parts, strings.ToLower(strings.TrimSpace(query)))
 	m.Clusters, m.Leaf = leaf(clusters, page, mostClusters, address(application(name), "q", query))
+	thin(m.Clusters)
 	for _, part := range parts {
 		for _, g := range part.Groups {
 			for _, i := range g.Instances {
@@ -98,9 +114,34 @@ func (p *Pages) Application(name string, parts []Part, query string, page int, s
 		for _, b := range part.Balancers {
 			m.Balancers = append(m.Balancers, balancerOf(part.Account, b))
 		}
+		for _, o := range part.Policies {
+			m.Policies = append(m.Policies, policyRow{part.Account, o.Namespace, o.FullName()})
+		}
 	}
-	m.Balancers = m.Balancers[:min(len(m.Balancers), perPage)]
+	m.Balancers, m.MoreBalancers = first(m.Balancers, perPage)
+	m.Policies, m.MorePolicies = first(m.Policies, perPage)
 	return p.render("application", frame{Title: name, Section: "applications", Stream: "/applications/" + url.PathEscape(name) + "/stream", Stale: stale, Model: m})
+}
+
+// first are the first of some rows, and how many there are beyond.
+func first[T any](rows []T, most int) (shown []T, more int) {
+	n := min(len(rows), most)
+	return rows[:n], len(rows) - n
+}
+
+// thin keeps a page's squares within their bound: the later server groups have
+// fewer.
+func thin(clusters []clusterRow) {
+	left := allSquares
+	for _, c := range clusters {
+		for i := range c.Groups {
+			g := &c.Groups[i]
+			keep := min(len(g.Squares), left)
+			g.More += len(g.Squares) - keep
+			g.Squares = g.Squares[:keep]
+			left -= keep
+		}
+	}
 }
 
 func clustersOf(app string, parts []Part, text string) []clusterRow {
@@ -145,13 +186,15 @@ func newGroup(app, account string, g view.ServerGroup, most int) groupRow {
 	if g.CreatedTime > 0 {
 		out.Age = ago(time.Since(time.UnixMilli(g.CreatedTime)))
 	}
+	out.Images, _ = first(out.Images, mostImages)
+	out.LoadBalancers, _ = first(out.LoadBalancers, mostImages)
 	for _, m := range g.ServerGroupManagers {
 		out.Managers = append(out.Managers, m.Name)
 	}
 	for _, i := range g.Instances {
 		out.Counts.add(i.HealthState)
 		if len(out.Squares) < most {
-			out.Squares = append(out.Squares, square{i.DisplayName, i.HealthState})
+			out.Squares = append(out.Squares, square{i.DisplayName[:min(len(i.DisplayName), longestTitle)], i.HealthState})
 		}
 	}
 	out.More = len(g.Instances) - len(out.Squares)
@@ -160,7 +203,8 @@ func newGroup(app, account string, g view.ServerGroup, most int) groupRow {
 
 func balancerOf(account string, b view.LoadBalancer) balancerRow {
 	out := balancerRow{Account: account, Namespace: b.Namespace, Name: b.Name}
-	for _, g := range b.ServerGroups {
+	behind, _ := first(b.ServerGroups, mostImages)
+	for _, g := range behind {
 		out.Groups = append(out.Groups, g.Name)
 	}
 	return out

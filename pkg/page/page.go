@@ -68,14 +68,20 @@ type frame struct {
 	Every  int
 	// Stale are the accounts that are out of touch, of those that the page is
 	// about.
-	Stale   []string
-	Version string
-	Now     time.Time
-	Model   any
+	Stale []string
+	// MoreStale are not named.
+	MoreStale int
+	Version   string
+	Now       time.Time
+	Model     any
 }
+
+// mostStale accounts are named at the top of a page.
+const mostStale = 5
 
 func (p *Pages) render(name string, f frame) ([]byte, error) {
 	f.Version, f.Now = p.version, time.Now()
+	f.Stale, f.MoreStale = first(f.Stale, mostStale)
 	var out bytes.Buffer
 	if err := p.templates[name].ExecuteTemplate(&out, "layout.html", f); err != nil {
 		return nil, fmt.Errorf("render the page %s: %w", name, err)

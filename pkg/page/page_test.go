@@ -2,6 +2,8 @@ package page
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"math"
 	"regexp"
@@ -14,6 +16,7 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
+	"github.com/datapunchorg/go-clouddriver/pkg/view"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -53,6 +56,9 @@ func weight(t *testing.T, body string) int {
 	return total
 }
 
+// hash is a text that does not compress.
+func hash(a, b int) string { return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%d %d", a, b))) }
+
 func zipped(t *testing.T, body []byte) int {
 	t.Helper()
 	var out bytes.Buffer
@@ -87,8 +93,43 @@ func TestPages_StaySmallHoweverMuchThereIs(t *testing.T) {
 	for i := range TasksPerPage {
 		tasks = append(tasks, store.Task{ID: fmt.Sprint(i), State: store.TaskFailed, Ended: time.Now(), Context: `{"application":"` + long + `"}`})
 	}
+	var parts []Part
+	for i := range 200 {
+		var instances []string
+		for k := range 50 {
+			instances = append(instances, fmt.Sprintf(`{"displayName":%q,"healthState":"Up"}`, hash(i, k)+long))
+		}
+		var g view.ServerGroup
+		text := fmt.Sprintf(`{"name":%q,"moniker":{"cluster":%q},"buildInfo":{"images":[%[3]q,%[3]q]},"instances":[%[4]s]}`, fmt.Sprintf("replicaSet %d-%s", i, long), fmt.Sprintf("%d-%s", i%50, long), long, strings.Join(instances, ","))
+		if err := json.Unmarshal([]byte(text), &g); err != nil {
+			t.Fatal(err)
+		}
+		g.Moniker.Cluster = fmt.Sprintf("%d-%s", i%50, long)
+		parts = append(parts, Part{Account: "account", Groups: []view.ServerGroup{g}})
+	}
+	task, changes := store.Task{ID: "t", State: store.TaskRunning}, []store.TaskChange{}
+	for i := range 1000 {
+		task.History = append(task.History, store.HistoryLine{Phase: "P", Status: fmt.Sprint(i, long)})
+		var fields []string
+		for k := range 41 {
+			fields = append(fields, fmt.Sprintf(`{"path":"/p%d-%d","before":%q,"after":%q}`, i, k, hash(i, k), hash(k, i)))
+		}
+		changes = append(changes, store.TaskChange{Name: long, Diff: "[" + strings.Join(fields, ",") + "]"})
+	}
+	stale := make([]string, 1000)
+	for i := range stale {
+		stale[i] = accounts[i].Account
+	}
+	streams := Account{Status: watch.Status{Account: long}}
+	for i := range 3000 {
+		streams.Kinds = append(streams.Kinds, watch.KindStatus{Kind: fmt.Sprint("kind", i), Namespace: long, Message: hash(i, i)})
+	}
 	for name, body := range map[string]string{
-		"applications": page(p.Applications(apps, "", 1, []string{"prod-1"})),
+		"application":  page(p.Application("app", parts, "", 1, stale)),
+		"server group": page(p.ServerGroup("app", "account", parts[0].Groups[0], 1, stale)),
+		"account":      page(p.Account(streams, 1)),
+		"task":         page(p.Task(task, changes, 1)),
+		"applications": page(p.Applications(apps, "", 1, stale)),
 		"accounts":     page(p.Accounts(accounts, AccountsQuery{})),
 		"tasks":        page(p.Tasks(tasks, tasks)),
 		"search":       page(p.Search("a", Found{Applications: apps[:10], Total: 10}, nil)),
@@ -111,7 +152,7 @@ func TestPages_ShowNamesAsText(t *testing.T) {
 		"applications": page(p.Applications([]index.Application{{Name: evil}}, evil, 1, []string{evil})),
 		"application":  page(p.Application(evil, nil, evil, 1, nil)),
 		"accounts":     page(p.Accounts([]Account{{Status: watch.Status{Account: evil, Message: evil}}}, AccountsQuery{Text: "", Sort: evil})),
-		"task":         page(p.Task(store.Task{ID: evil, History: []store.HistoryLine{{Status: evil}}}, []store.TaskChange{{Name: evil, Diff: `[{"path":"/a","before":"<b>","after":{"x":1}}]`}})),
+		"task":         page(p.Task(store.Task{ID: evil, History: []store.HistoryLine{{Status: evil}}}, []store.TaskChange{{Name: evil, Diff: `[{"path":"/a","before":"<b>","after":{"x":1}}]`}}, 1)),
 		"history":      page(p.History(evil, []store.HistoryEntry{{Name: evil, Task: evil}}, 1)),
 		"search":       page(p.Search(evil, Found{Task: evil, Accounts: []string{evil}}, nil)),
 		"problem":      page(p.Problem(404, evil)),

@@ -25,6 +25,8 @@ type Found struct {
 	Applications []index.Application
 	Accounts     []string
 	Hits         []index.Hit
+	// Group says whether there is a server group of that full name to link to.
+	Group func(account, namespace, fullName string) bool
 	// Total is how much there is in all.
 	Total int
 }
@@ -43,12 +45,12 @@ func (p *Pages) Search(query string, found Found, stale []string) ([]byte, error
 		m.Rows = append(m.Rows, hitRow{Address: "/ui/accounts/" + url.PathEscape(name), Name: name, What: "account", Account: name})
 	}
 	for _, h := range found.Hits {
-		m.Rows = append(m.Rows, newHit(h))
+		m.Rows = append(m.Rows, newHit(h, found.Group))
 	}
 	return p.render("search", frame{Title: "Search", Section: "search", Query: query, Stale: stale, Model: m})
 }
 
-func newHit(h index.Hit) hitRow {
+func newHit(h index.Hit, isGroup func(account, namespace, fullName string) bool) hitRow {
 	app := h.Moniker().App
 	out := hitRow{Name: h.FullName(), What: h.Kind.Text, Account: h.Account, Namespace: h.Namespace, Application: app}
 	switch {
@@ -59,7 +61,9 @@ func newHit(h index.Hit) hitRow {
 	default:
 		out.Address = application(app)
 		if owner, ok := h.Owner(); ok && h.Kind.Class == spinnaker.Instances {
-			out.Address = serverGroup(app, h.Account, h.Namespace, spinnaker.FullName(owner.Kind, owner.Name))
+			if name := spinnaker.FullName(owner.Kind, owner.Name); isGroup(h.Account, h.Namespace, name) {
+				out.Address = serverGroup(app, h.Account, h.Namespace, name)
+			}
 		}
 	}
 	return out

@@ -59,6 +59,7 @@ func stateOfTask(state string) string {
 // Tasks is the list of those under way, and of those that have ended.
 func (p *Pages) Tasks(running, ended []store.Task) ([]byte, error) {
 	var m tasksPage
+	running, _ = first(running, perPage)
 	for _, t := range running {
 		m.Running = append(m.Running, newTask(t))
 	}
@@ -66,16 +67,27 @@ func (p *Pages) Tasks(running, ended []store.Task) ([]byte, error) {
 		m.Ended = append(m.Ended, newTask(t))
 	}
 	if len(ended) == TasksPerPage {
-		m.Older = fmt.Sprintf("/ui/tasks?before=%d", ended[len(ended)-1].Ended.UnixMilli())
+		last := ended[len(ended)-1]
+		m.Older = fmt.Sprintf("/ui/tasks?before=%d-%s", last.Ended.UnixMilli(), url.QueryEscape(last.ID))
 	}
 	return p.render("tasks", frame{Title: "Tasks", Section: "tasks", Every: 2000, Model: m})
 }
 
 type taskPage struct {
 	taskRow
-	Steps   []store.HistoryLine
+	Steps []store.HistoryLine
+	// Before are older steps, which are not shown.
+	Before  int
 	Changes []changeRow
+	Leaf    Leaf
 }
+
+const (
+	// mostSteps are shown, the last ones.
+	mostSteps = 200
+	// mostChanges are shown at once: each may have forty fields.
+	mostChanges = 20
+)
 
 type changeRow struct {
 	Account, Namespace, Name string
@@ -89,8 +101,10 @@ type diffRow struct{ Path, Before, After string }
 var actions = map[string]string{"create": "created", "update": "updated", "unchanged": "unchanged", "delete": "deleted", "absent": "gone meanwhile"}
 
 // Task is the page of one: its steps, and what it did to each object.
-func (p *Pages) Task(t store.Task, changes []store.TaskChange) ([]byte, error) {
-	m := taskPage{taskRow: newTask(t), Steps: t.History}
+func (p *Pages) Task(t store.Task, changes []store.TaskChange, page int) ([]byte, error) {
+	m := taskPage{taskRow: newTask(t), Before: max(0, len(t.History)-mostSteps)}
+	m.Steps = t.History[m.Before:]
+	changes, m.Leaf = leaf(changes, page, mostChanges, m.Address+"?")
 	for _, c := range changes {
 		row := changeRow{Account: c.Account, Namespace: c.Namespace, Name: spinnaker.FullName(c.Kind, c.Name), Action: c.Action}
 		if text, ok := actions[c.Action]; ok {

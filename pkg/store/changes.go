@@ -51,12 +51,28 @@ func (s *Store) TaskChanges(ctx context.Context, id string) ([]TaskChange, error
 	return out, err
 }
 
-// EndedTasks lists those that ended before a time in milliseconds since 1970 (0
-// for the latest), the latest first, without their histories and results.
-func (s *Store) EndedTasks(ctx context.Context, before int64, most int) ([]Task, error) {
+// cleanChanges removes those of tasks that are gone: replicas of an older release
+// leave them.
+func (s *Store) cleanChanges(ctx context.Context) error {
+	return s.inTx(ctx, func(ctx context.Context, q queryer) error {
+		return exec(ctx, q, "DELETE FROM clouddriver_task_changes WHERE NOT EXISTS (SELECT 1 FROM clouddriver_tasks t WHERE t.id = task_id)")
+	})
+}
+
+// Place is where a list of ended tasks goes on: before the task of that id, which
+// ended then. The zero value is the begin.
+type Place struct {
+	// Ended is in milliseconds since 1970.
+	Ended int64
+	ID    string
+}
+
+// EndedTasks lists those that ended before a place, the latest first, without
+// their histories and results.
+func (s *Store) EndedTasks(ctx context.Context, before Place, most int) ([]Task, error) {
 	where, args := "ended_at > 0", []any{}
-	if before > 0 {
-		where, args = where+" AND ended_at < ?", append(args, before)
+	if before != (Place{}) {
+		where, args = where+" AND (ended_at < ? OR ended_at = ? AND id < ?)", append(args, before.Ended, before.Ended, before.ID)
 	}
 	var out []Task
 	err := s.read(ctx, func(ctx context.Context, q queryer) error {
@@ -69,7 +85,7 @@ func (s *Store) EndedTasks(ctx context.Context, before int64, most int) ([]Task,
 			t.Started, t.Ended = time.UnixMilli(started), time.UnixMilli(ended)
 			out = append(out, t)
 			return nil
-		}, "SELECT id, state, owner, started_at, ended_at, context FROM clouddriver_tasks WHERE "+where+fmt.Sprintf(" ORDER BY ended_at DESC, id LIMIT %d", most), args...)
+		}, "SELECT id, state, owner, started_at, ended_at, context FROM clouddriver_tasks WHERE "+where+fmt.Sprintf(" ORDER BY ended_at DESC, id DESC LIMIT %d", most), args...)
 	})
 	return out, err
 }

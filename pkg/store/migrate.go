@@ -35,6 +35,13 @@ func (s *Store) Migrate(ctx context.Context) error {
 		if err := s.adopt(ctx, q); err != nil {
 			return fmt.Errorf("adopt the older rewrite's tables: %w", err)
 		}
+		newer, err := s.newer(m, files)
+		if err != nil {
+			return err
+		}
+		if newer {
+			return nil
+		}
 		if err := repair(m, files); err != nil {
 			return err
 		}
@@ -46,6 +53,38 @@ func (s *Store) Migrate(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// newer says that a later release has migrated the schema. Migrations only add
+// to what was, so that a release that is rolled back, or a replica of it that
+// starts during an upgrade, goes on with what it knows.
+func (s *Store) newer(m *migrate.Migrate, files source.Driver) (bool, error) {
+	version, dirty, err := m.Version()
+	if errors.Is(err, migrate.ErrNilVersion) || dirty {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	latest, err := latestOf(files)
+	if err == nil && version > latest {
+		s.options.Log.Warn("the schema of the database is that of a later release; what it has added is not used", "version", version, "known", latest)
+		return true, nil
+	}
+	return false, err
+}
+
+// latestOf is the newest migration that this program has.
+func latestOf(files source.Driver) (latest uint, err error) {
+	version, err := files.First()
+	for err == nil {
+		latest = version
+		version, err = files.Next(version)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return latest, err
 }
 
 // MigrateDown takes the newest migration back. Tables of the older rewrite
@@ -71,13 +110,9 @@ func (s *Store) MigrationStatus(ctx context.Context) (MigrationStatus, error) {
 		if err != nil && !errors.Is(err, migrate.ErrNilVersion) {
 			return err
 		}
-		latest, err := files.First()
-		for err == nil {
-			out.Latest = latest
-			latest, err = files.Next(latest)
-		}
 		out.Version, out.Interrupted = version, dirty
-		return nil
+		out.Latest, err = latestOf(files)
+		return err
 	})
 	return out, err
 }

@@ -464,7 +464,7 @@ func (s *Store) CleanTasks(ctx context.Context, tasks, writes time.Duration, bat
 		}
 		removed += int64(len(ended)) + old
 		if len(ended) < batch && old < int64(batch) {
-			return removed, nil
+			return removed, s.cleanChanges(ctx)
 		}
 	}
 }

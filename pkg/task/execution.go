@@ -270,7 +270,7 @@ func (e *execution) operate(ctx context.Context, index int, op operation.Operati
 		}
 	}
 	actor := &operation.Actor{
-		Account: a.Name, Client: client, Task: e.task.ID, Guard: e.guard, GoneWithin: e.options.GoneWithin,
+		Account: a.Name, Client: client, Task: e.task.ID, Guard: e.guard, Before: true, GoneWithin: e.options.GoneWithin,
 		Choose: func(ctx context.Context, s *operation.Step, before string) error {
 			plan.Rename(s, before)
 			return e.recordPlan(ctx, index, plan, []store.HistoryLine{line(phase, "The name is taken; trying "+s.FullName())})

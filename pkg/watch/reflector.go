@@ -400,7 +400,9 @@ func (r *Reflector) late(event string, obj Object) {
 		return
 	}
 	at := made.CreatedAt()
-	if at.IsZero() {
+	now := r.stream.Freshness()
+	// What is older was not new: it got the label, or was missed during an outage.
+	if at.IsZero() || now.Phase != Live || at.Before(now.Since.Add(-time.Second)) {
 		return
 	}
 	lag := max(time.Since(at), 0)
