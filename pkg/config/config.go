@@ -47,6 +47,7 @@ type Server struct {
 	LogTimeout        time.Duration `koanf:"logTimeout" default:"30s" doc:"how long logs of containers are read, for the console and for property files"`
 	ShutdownGrace     time.Duration `koanf:"shutdownGrace" default:"5s" doc:"how long after a stop signal requests are still answered, so that load balancers see that the service is not ready any more"`
 	ShutdownTimeout   time.Duration `koanf:"shutdownTimeout" default:"20s" doc:"how long requests under way may take after that"`
+	HealthPort        int           `koanf:"healthPort" default:"0" doc:"TCP port that answers /health, /readyz and /metrics without TLS, for probes that have no certificate; closed when 0"`
 	SSL               SSL           `koanf:"ssl"`
 	ReusePort         bool          `koanf:"reusePort" default:"false" doc:"let a successor listen on the same port before this process has let it go (SO_REUSEPORT)"`
 }
@@ -439,6 +440,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Admin.Port < 0 || c.Admin.Port > 65535 || c.Admin.Port != 0 && c.Admin.Port == c.Server.Port {
 		bad("admin.port", "%d is not a TCP port (0 to 65535) other than server.port", c.Admin.Port)
+	}
+	if p := c.Server.HealthPort; p < 0 || p > 65535 || p != 0 && (p == c.Server.Port || p == c.Admin.Port) {
+		bad("server.healthPort", "%d is not a TCP port (0 to 65535) other than server.port and admin.port", p)
 	}
 	c.Server.SSL.check(bad)
 	if c.Tracing.Ratio < 0 || c.Tracing.Ratio > 1 {

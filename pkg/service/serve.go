@@ -57,6 +57,15 @@ func Serve(ctx context.Context, c *config.Config, o Options) error {
 		served <- server.Serve(listener)
 	}()
 	defer func() { _ = server.Close() }() // after the last answer
+	if c.Server.HealthPort != 0 {
+		health, err := listen(ctx, net.JoinHostPort(c.Server.Address, strconv.Itoa(c.Server.HealthPort)), c.Server.ReusePort)
+		if err != nil {
+			return fmt.Errorf("listen on server.address and server.healthPort: %w", err)
+		}
+		probing := probes(door)
+		go func() { _ = probing.Serve(health) }() // it ends with Close
+		defer func() { _ = probing.Close() }()
+	}
 	s, err := New(ctx, c, o)
 	if err != nil {
 		return err

@@ -106,6 +106,7 @@ fleet:  {cpu: "4", memory: 4Gi, limit: "3865470566"}
 {{- if $v.tls.secretName -}}
 {{- $ssl := dict "enabled" true "certificate" "/etc/clouddriver/tls/tls.crt" "certificatePrivateKey" "/etc/clouddriver/tls/tls.key" -}}
 {{- if $v.tls.clientCASecret.name -}}{{- $_ := set $ssl "trustCertificate" (printf "/etc/clouddriver/client-ca/%s" $v.tls.clientCASecret.key) -}}{{- $_ := set $ssl "clientAuth" "need" -}}{{- end -}}
+{{- if $v.tls.clientCASecret.name -}}{{- $_ := set $config.server "healthPort" 7003 -}}{{- end -}}
 {{- $_ := set $config.server "ssl" $ssl -}}
 {{- end -}}
 {{- range $key, $value := $v.budgets -}}
