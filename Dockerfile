@@ -25,8 +25,7 @@ ARG TARGETARCH
 RUN GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -ldflags "-s -w -X main.release=${VERSION}" -o /root-fs/clouddriver ./cmd/clouddriver
 RUN mkdir -p /root-fs/etc/ssl/certs /root-fs/var/lib/clouddriver /root-fs/tmp \
  && chmod 1777 /root-fs/var/lib/clouddriver /root-fs/tmp \
- && cp /etc/ssl/certs/ca-certificates.crt /root-fs/etc/ssl/certs/ \
- && echo "clouddriver:x:10111:10111::/var/lib/clouddriver:/sbin/nologin" > /root-fs/etc/passwd
+ && cp /etc/ssl/certs/ca-certificates.crt /root-fs/etc/ssl/certs/
 
 FROM ${BASE_IMAGE}
 ARG VERSION=unknown

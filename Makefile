@@ -57,7 +57,7 @@ lint: $(LINT) ## run the linters
 	@for m in $(MODULES); do (cd $$m && $(LINT) run --config $(CURDIR)/.golangci.yaml ./...) || exit 1; done
 
 image: ## build the image for this machine; GO_IMAGE and BASE_IMAGE name other bases
-	docker build $(IMAGE_ARGS) -t $(IMAGE):$(VERSION) .
+	docker build --build-arg BUILDPLATFORM=linux/$(shell go env GOARCH) --build-arg TARGETARCH=$(shell go env GOARCH) $(IMAGE_ARGS) -t $(IMAGE):$(VERSION) .
 
 images: ## build the image for PLATFORMS and push it (needs docker buildx)
 	docker buildx build --platform $(PLATFORMS) $(IMAGE_ARGS) -t $(IMAGE):$(VERSION) --push .

@@ -103,7 +103,17 @@ func TestLint_HasNothingToSay(t *testing.T) {
 // TestConfig_IsTakenByTheService: what the chart writes is what the service
 // reads.
 func TestConfig_IsTakenByTheService(t *testing.T) {
-	for name, values := range examples(t) {
+	known := map[string]bool{"kubernetes.accounts": true}
+	for _, s := range config.Settings() {
+		known[s.Key] = true
+	}
+	all := examples(t)
+	all["everything"] = map[string]any{
+		"budgets": map[string]any{"cache.bytes": 1 << 28, "tasks.maxWaiting": 5}, "fallback": map[string]any{"url": "http://x:7002"}, "adminPort": 9000,
+		"tracing": map[string]any{"enabled": true, "endpoint": "http://x:4318"}, "tls": map[string]any{"secretName": "a", "clientCASecret": map[string]any{"name": "b"}},
+		"accounts": map[string]any{"providers": map[string]any{"arcade": map[string]any{"url": "http://x:1982"}}, "kubeconfig": map[string]any{"secretName": "k", "contexts": []any{"c"}, "onlySpinnakerManaged": false}},
+	}
+	for name, values := range all {
 		got, err := render(t, values)
 		if err != nil {
 			t.Fatal(err)
@@ -119,6 +129,11 @@ func TestConfig_IsTakenByTheService(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "clouddriver.yml")
 			if err := os.WriteFile(path, []byte(o.Data["clouddriver.yml"]), 0o600); err != nil {
 				t.Fatal(err)
+			}
+			for _, key := range keysOf("", o.Data["clouddriver.yml"], t) {
+				if !known[key] {
+					t.Errorf("%s: the service has no setting %s", name, key)
+				}
 			}
 			flags := flagsOf(t, path)
 			if _, err := config.Load(flags, func(string) string { return "" }); err != nil {
@@ -137,19 +152,27 @@ func TestValues_ThatContradictThemselvesAreRefusedWithASentence(t *testing.T) {
 		`database: {type: oracle}`:                   "database/type",
 		`database: {type: mysql, mysql: {host: db, passwordSecret: {name: x}, caSecret: {name: ca}}}`:                                           "without TLS",
 		`{database: {type: mysql, mysql: {host: db, passwordSecret: {name: x}}}, autoscaling: {enabled: true, minReplicas: 5, maxReplicas: 2}}`: "minReplicas",
-		`{existingConfig: {secretName: x}, config: {a: 1}}`:                                                                                     "existingConfig.secretName",
-		`accounts: {kubeconfig: {secretName: x}}`:                                                                                               "contexts",
-		`accounts: {kubeconfig: {contexts: [a]}}`:                                                                                               "accounts.kubeconfig.secretName",
-		`serviceAccount: {create: false}`:                                                                                                       "serviceAccount.name",
-		`fiat: {enabled: true}`:                                                                                                                 "fiat.enabled",
-		`tls: {clientCASecret: {name: x}}`:                                                                                                      "tls.secretName",
-		`tracing: {enabled: true}`:                                                                                                              "tracing.endpoint",
-		`replicas: 2`:                                                                                                                           "replicas",
-		`size: huge`:                                                                                                                            "size",
-		`budgets: {"cache.byte": 5}`:                                                                                                            "cache.byte",
-		`stopping: {preStopSeconds: -1}`:                                                                                                        "preStopSeconds",
-		`image: {digest: latest}`:                                                                                                               "digest",
-		`runAsUser: 0`:                                                                                                                          "runAsUser",
+		`{existingConfig: {secretName: x}, tracing: {enabled: true, endpoint: "http://x"}}`:                                                     "existingConfig.secretName",
+		`{existingConfig: {secretName: x}}`:                    "accounts.inCluster.enabled",
+		`config: {server: {port: 8080}}`:                       "config.server.port",
+		`config: {database: {password: x}}`:                    "passwordSecret",
+		`accounts: {list: [{name: a, kubeconfigContents: x}]}`: "kubeconfigContents",
+		`accounts: {list: [{name: in-cluster}]}`:               "in-cluster is there already",
+		`{database: {type: mysql, mysql: {host: db, passwordSecret: {name: x}}}, autoscaling: {enabled: true}, resources: {limits: {memory: 1Gi}}}`: "resources.requests.cpu",
+		`networkPolicy: {enabled: true, callers: []}`:       "networkPolicy.callers",
+		`{existingConfig: {secretName: x}, config: {a: 1}}`: "existingConfig.secretName",
+		`accounts: {kubeconfig: {secretName: x}}`:           "contexts",
+		`accounts: {kubeconfig: {contexts: [a]}}`:           "accounts.kubeconfig.secretName",
+		`serviceAccount: {create: false}`:                   "serviceAccount.name",
+		`fiat: {enabled: true}`:                             "fiat.enabled",
+		`tls: {clientCASecret: {name: x}}`:                  "tls.secretName",
+		`tracing: {enabled: true}`:                          "tracing.endpoint",
+		`replicas: 2`:                                       "replicas",
+		`size: huge`:                                        "size",
+		`budgets: {"cache.byte": 5}`:                        "cache.byte",
+		`stopping: {preStopSeconds: -1}`:                    "preStopSeconds",
+		`image: {digest: latest}`:                           "digest",
+		`runAsUser: 0`:                                      "runAsUser",
 	} {
 		var values map[string]any
 		if err := yaml.Unmarshal([]byte(text), &values); err != nil {

@@ -118,7 +118,7 @@ type deployed struct {
 func (h *helmed) deployment() deployed {
 	h.t.Helper()
 	var d deployed
-	out := call(h.t, h.c, http.MethodGet, "/apis/apps/v1/namespaces/"+h.namespace+"/deployments/spin-clouddriver", "", "")
+	out := call(h.t, h.c, http.MethodGet, "/apis/apps/v1/namespaces/"+h.namespace+"/deployments/spin-clouddriver-go", "", "")
 	if err := json.Unmarshal(out, &d); err != nil {
 		h.t.Fatal(err)
 	}
@@ -366,17 +366,19 @@ func TestChart_UpgradeUnderLoadLosesNothing(t *testing.T) {
 	})
 	l := &traffic{tasks: map[string]string{}}
 	loading, stop := context.WithCancel(ctx)
+	var callers sync.WaitGroup
 	for range 3 {
-		working.Go(func() { l.read(loading, b) })
+		callers.Go(func() { l.read(loading, b) })
 	}
 	for i := range 2 {
-		working.Go(func() { l.write(loading, b, i) })
+		callers.Go(func() { l.write(loading, b, i) })
 	}
 	h.upgrade(values("2"))
 	h.rolledOut(3 * time.Minute)
 	h.rollback()
 	h.rolledOut(3 * time.Minute)
 	stop()
+	callers.Wait()
 	eventually(t, time.Minute, func() error {
 		for name, id := range l.tasks {
 			r, err := b.do(http.MethodGet, "/task/"+id, "")

@@ -10,7 +10,8 @@ golang) packages=ca-certificates ;;
 *) echo "debian-image.sh mariadb|golang NAME" >&2 && exit 2 ;;
 esac
 root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+archive=$(mktemp)
+trap 'rm -rf "$root" "$archive"' EXIT
 debootstrap --variant=minbase --include="$packages" bookworm "$root"
 kind=$1
 name=$2
@@ -21,4 +22,6 @@ if [ "$kind" = golang ]; then
   cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
   set -- --change "ENV PATH=/usr/local/go/bin:/usr/sbin:/usr/bin:/sbin:/bin GOPROXY=$(go env GOPROXY)"
 fi
-tar -C "$root" --exclude=./proc --exclude=./sys --exclude=./var/cache/apt --exclude=./var/lib/mysql -c . | docker import "$@" - "$name"
+# By a file: half an archive must not become an image.
+tar -C "$root" --exclude=./proc --exclude=./sys --exclude=./var/cache/apt --exclude=./var/lib/mysql -cf "$archive" .
+docker import "$@" "$archive" "$name"

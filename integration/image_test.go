@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,11 +27,13 @@ import (
 const (
 	// imageName is the image that is built of this tree.
 	imageName = "clouddriver-test/clouddriver:built"
-	// golangImage is used where it can be pulled; golangLocal is made of this
-	// machine's Go and Debian's packages where it cannot.
+	// golangImage is used where it can be pulled; golangLocal, made of this
+	// machine's Go and Debian's packages, where it cannot.
 	golangImage = "golang:1.26"
-	golangLocal = "clouddriver-test/golang:bookworm"
 )
+
+// golangLocal is of the Go that runs the test.
+var golangLocal = "clouddriver-test/golang:" + strings.TrimPrefix(runtime.Version(), "go")
 
 var built = sync.OnceValue(func() error {
 	if err := exec.Command("docker", "info").Run(); err != nil {

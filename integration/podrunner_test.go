@@ -22,8 +22,8 @@ import (
 )
 
 // podRunner is a node whose pods run as containers of the local engine: as much
-// of a kubelet as a deployment's roll-out needs. It does probes, preStop sleeps,
-// the grace period, mounted secrets, config maps, claims and service account
+// of a kubelet as a deployment's roll-out needs. It does readiness probes over HTTP,
+// preStop sleeps, the grace period, mounted secrets, config maps, claims and service account
 // tokens, and the security context.
 type podRunner struct {
 	t       *testing.T
