@@ -134,7 +134,7 @@ func TestCompareCommand_HasAnExitCodeForEachEnd(t *testing.T) {
 		want int
 		text string
 	}{{there.URL, 0, "no differences"}, {empty.URL, 2, "no account in common"}, {"http://127.0.0.1:1", 2, "refused"}} {
-		out, code := runCommand(t, dir, "compare", "--here", here.URL, "--with", k.with, "--settle", "100ms")
+		out, code := runCommand(t, dir, "compare", "--here", here.URL, "--with", k.with, "--settle", "1s")
 		if code != k.want || !strings.Contains(out, k.text) {
 			t.Errorf("%s: %d %s", k.with, code, out)
 		}

@@ -181,17 +181,13 @@ func (w *walk) namesOf(ctx context.Context, path string) (out [2][]string, _ err
 // those of one. Case makes no difference: Java's and ours may spell an
 // application as different objects do.
 func split(here, there, wanted []string) (both, onlyHere, onlyThere []string) {
-	has := func(names []string, name string) bool {
-		return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
-	}
-	thereSet := folded(there)
-	hereSet := folded(here)
+	hereSet, thereSet, wantedSet := folded(here), folded(there), folded(wanted)
 	both = []string{}
 	for _, name := range here {
 		switch {
 		case !thereSet[strings.ToLower(name)]:
 			onlyHere = append(onlyHere, name)
-		case len(wanted) == 0 || has(wanted, name):
+		case len(wanted) == 0 || wantedSet[strings.ToLower(name)]:
 			both = append(both, name)
 		}
 	}
@@ -463,6 +459,3 @@ func (r *Report) Equal() bool { return len(r.Differences) == 0 && r.More == 0 }
 
 // Complete says that everything could be compared.
 func (r *Report) Complete() bool { return len(r.Failures) == 0 }
-
-// ErrNothingShared is a comparison that would find nothing to compare.
-var ErrNothingShared = errors.New("the two have no account in common: nothing can be compared")

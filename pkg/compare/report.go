@@ -79,7 +79,7 @@ func (r *Report) Table(out io.Writer) error {
 	case !r.Equal():
 		fmt.Fprintf(&b, "\n%d differences\n", len(r.Differences)+r.More)
 	case len(r.Accounts) == 0:
-		b.WriteString("\n" + ErrNothingShared.Error() + "\n")
+		b.WriteString("\nthe two have no account in common: nothing could be compared\n")
 	default:
 		b.WriteString("\nno differences\n")
 	}

@@ -41,7 +41,7 @@ func Serve(ctx context.Context, c *config.Config, o Options) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
-	secure, err := newTLS(c.Server.SSL)
+	secure, err := newTLS(c.Server.SSL, o.Log)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -18,11 +19,11 @@ const certificateLooks = 10 * time.Second
 
 // newTLS makes the configuration of the API's listener, nil without TLS. Files
 // that are replaced are used from the next connections on.
-func newTLS(c config.SSL) (*tls.Config, error) {
+func newTLS(c config.SSL, log *slog.Logger) (*tls.Config, error) {
 	if !c.Enabled {
 		return nil, nil
 	}
-	pair := &keyPair{settings: c}
+	pair := &keyPair{settings: c, log: log}
 	if err := pair.load(); err != nil {
 		return nil, err
 	}
@@ -49,6 +50,7 @@ func newTLS(c config.SSL) (*tls.Config, error) {
 // keyPair is the certificate, as the files have it.
 type keyPair struct {
 	settings config.SSL
+	log      *slog.Logger
 
 	mu     sync.Mutex
 	looked time.Time
@@ -79,7 +81,9 @@ func (p *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	defer p.mu.Unlock()
 	if time.Since(p.looked) > certificateLooks {
 		p.looked = time.Now()
-		_ = p.load()
+		if err := p.load(); err != nil {
+			p.log.Warn("the certificate stays as it was", "error", err)
+		}
 	}
 	return p.held, nil
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -57,7 +58,7 @@ func nameOf(t *testing.T, c *tls.Certificate) string {
 
 func TestTLS_UsesANewerCertificateAndKeepsTheOldOneWhileThatIsBroken(t *testing.T) {
 	dir, at := t.TempDir(), time.Now().Add(-time.Hour)
-	pair := &keyPair{settings: writePair(t, dir, "first", at)}
+	pair := &keyPair{settings: writePair(t, dir, "first", at), log: slog.New(slog.DiscardHandler)}
 	got := func() string {
 		t.Helper()
 		pair.looked = time.Time{}
@@ -87,23 +88,23 @@ func TestTLS_UsesANewerCertificateAndKeepsTheOldOneWhileThatIsBroken(t *testing.
 
 func TestTLS_AsksForCertificatesOfCallers(t *testing.T) {
 	c := writePair(t, t.TempDir(), "server", time.Now())
-	if off, err := newTLS(config.SSL{}); off != nil || err != nil {
+	if off, err := newTLS(config.SSL{}, slog.New(slog.DiscardHandler)); off != nil || err != nil {
 		t.Error(off, err)
 	}
 	c.TrustCertificate = c.Certificate
 	for auth, want := range map[string]tls.ClientAuthType{"none": tls.NoClientCert, "want": tls.VerifyClientCertIfGiven, "need": tls.RequireAndVerifyClientCert} {
 		c.ClientAuth = auth
-		got, err := newTLS(c)
+		got, err := newTLS(c, slog.New(slog.DiscardHandler))
 		if err != nil || got.ClientAuth != want {
 			t.Errorf("%s: %v %v", auth, got, err)
 		}
 	}
 	c.TrustCertificate = c.PrivateKey
-	if _, err := newTLS(c); err == nil || !strings.Contains(err.Error(), "trustCertificate") {
+	if _, err := newTLS(c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "trustCertificate") {
 		t.Error(err)
 	}
 	c.Certificate = "/does/not/exist"
-	if _, err := newTLS(c); err == nil || !strings.Contains(err.Error(), "server.ssl.certificate") {
+	if _, err := newTLS(c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "server.ssl.certificate") {
 		t.Error(err)
 	}
 }
