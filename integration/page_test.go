@@ -440,3 +440,14 @@ func TestPage_OfAThousandAccounts(t *testing.T) {
 		}
 	}
 }
+
+func TestPage_CanBeSwitchedOff(t *testing.T) {
+	cfg := settings()
+	cfg.Page.Enabled = false
+	s := start(t, cfg)
+	for _, path := range []string{"/", "/ui", "/ui/accounts", "/ui/assets/style.css"} {
+		if r := s.get(t, path); r.status != http.StatusNotFound || !strings.Contains(r.body, "No handler found for GET") {
+			t.Errorf("%s: %d %s", path, r.status, r.body)
+		}
+	}
+}

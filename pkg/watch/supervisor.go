@@ -59,6 +59,9 @@ type supervisor struct {
 	clientErr error
 	began     time.Time
 
+	// versionAsked is when the cluster last said its version.
+	versionAsked time.Time
+
 	rediscover chan struct{}
 	ready      chan struct{} // closed when the state is no longer Starting
 	identity   flight.Group[struct{}, struct{}]
@@ -335,13 +338,20 @@ func (s *supervisor) learn(ctx context.Context) {
 	}
 }
 
+// versionEvery is how often a cluster is asked for its version, at most.
+const versionEvery = 5 * time.Minute
+
 // askVersion keeps the cluster's version for people; one that does not say keeps
-// the last.
+// the last. Only the supervisor's own loop calls it.
 func (s *supervisor) askVersion(ctx context.Context) {
+	if time.Since(s.versionAsked) < versionEvery {
+		return
+	}
 	version, _, err := s.client.Version(ctx)
 	if err != nil {
 		return
 	}
+	s.versionAsked = time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version = version
