@@ -153,8 +153,9 @@ func (s *Service) run(ctx context.Context, server *http.Server, door *front, ser
 }
 
 // lastAnswers is how long connections may take that are being told to come
-// again.
-const lastAnswers = time.Second
+// again; a caller whose connection breaks does not. It ends with the last of
+// them.
+const lastAnswers = 3 * time.Second
 
 // pageAddress is what to open on this machine, "" while the page is switched
 // off.
