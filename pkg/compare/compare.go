@@ -143,8 +143,8 @@ func (w *walk) meet(ctx context.Context) error {
 	r.Accounts, r.AccountsOnlyHere, r.AccountsOnlyThere = split(accounts[0], accounts[1], w.Accounts)
 	r.Applications, r.ApplicationsOnlyHere, r.ApplicationsOnlyThere = split(applications[0], applications[1], w.Applications)
 	w.shared, w.applications = folded(r.Accounts), folded(r.Applications)
-	w.alone = len(r.AccountsOnlyHere)+len(r.AccountsOnlyThere) > 0 || len(w.Options.Accounts) > 0
-	for what, names := range map[string][2][]string{"account": {w.Options.Accounts, r.Accounts}, "application": {w.Options.Applications, r.Applications}} {
+	w.alone = len(r.AccountsOnlyHere)+len(r.AccountsOnlyThere) > 0 || len(w.Accounts) > 0
+	for what, names := range map[string][2][]string{"account": {w.Accounts, r.Accounts}, "application": {w.Applications, r.Applications}} {
 		for _, name := range names[0] {
 			if !folded(names[1])[strings.ToLower(name)] {
 				return fmt.Errorf("the two do not both have the %s %q", what, name)
