@@ -36,17 +36,9 @@ const (
 var golangLocal = "clouddriver-test/golang:" + strings.TrimPrefix(runtime.Version(), "go")
 
 var built = sync.OnceValue(func() error {
-	if err := exec.Command("docker", "info").Run(); err != nil {
-		return fmt.Errorf("%w: %w", errNoEngine, err)
-	}
-	golang := golangImage
-	if exec.Command("docker", "image", "inspect", golang).Run() != nil && exec.Command("docker", "pull", "-q", golang).Run() != nil {
-		golang = golangLocal
-		if exec.Command("docker", "image", "inspect", golang).Run() != nil {
-			if out, err := exec.Command("./debian-image.sh", "golang", golang).CombinedOutput(); err != nil {
-				return fmt.Errorf("make an image with Go: %w: %s", err, out[max(0, len(out)-2000):])
-			}
-		}
+	golang, err := pulledOrMade(golangImage, "golang", golangLocal)
+	if err != nil {
+		return err
 	}
 	out, err := exec.Command("docker", "build", "--build-arg", "GO_IMAGE="+golang, "--build-arg", "VERSION=test", "--build-arg", "REVISION=none", "-t", imageName, "..").CombinedOutput()
 	if err != nil {

@@ -83,18 +83,29 @@ func privateMariaDB(t testing.TB) (address string, run func(script string)) {
 	}
 }
 
-func runMariaDB(options ...testcontainers.ContainerCustomizer) (testcontainers.Container, string, error) {
+// pulledOrMade is an image that the engine has or pulls, else the one of a kind
+// that is made of Debian's packages.
+func pulledOrMade(image, kind, made string) (string, error) {
 	if err := exec.Command("docker", "info").Run(); err != nil {
-		return nil, "", fmt.Errorf("%w: %w", errNoEngine, err)
+		return "", fmt.Errorf("%w: %w", errNoEngine, err)
 	}
-	image := mariadbImage
-	if exec.Command("docker", "image", "inspect", image).Run() != nil && exec.Command("docker", "pull", "-q", image).Run() != nil {
-		image = mariadbLocal
-		if exec.Command("docker", "image", "inspect", image).Run() != nil {
-			if out, err := exec.Command("./debian-image.sh", "mariadb", image).CombinedOutput(); err != nil {
-				return nil, "", fmt.Errorf("make an image of Debian's mariadb-server: %w: %s", err, out[max(0, len(out)-2000):])
-			}
-		}
+	has := func(image string) bool { return exec.Command("docker", "image", "inspect", image).Run() == nil }
+	if has(image) || exec.Command("docker", "pull", "-q", image).Run() == nil {
+		return image, nil
+	}
+	if has(made) {
+		return made, nil
+	}
+	if out, err := exec.Command("./debian-image.sh", kind, made).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make the image %s of Debian's packages: %w: %s", made, err, out[max(0, len(out)-2000):])
+	}
+	return made, nil
+}
+
+func runMariaDB(options ...testcontainers.ContainerCustomizer) (testcontainers.Container, string, error) {
+	image, err := pulledOrMade(mariadbImage, "mariadb", mariadbLocal)
+	if err != nil {
+		return nil, "", err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

@@ -104,22 +104,32 @@ func fetchAll(ctx context.Context, wanted map[component]download, dir string, lo
 	return out, nil
 }
 
+// get opens what a site answers with success.
+func get(ctx context.Context, address string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		_ = res.Body.Close()
+		return nil, fmt.Errorf("the site answers %s", res.Status)
+	}
+	return res.Body, nil
+}
+
 // fetch downloads one file. It gets its name once its sum is the pinned one.
 func fetch(ctx context.Context, d download, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.address, nil)
+	body, err := get(ctx, d.address)
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the site answers %s", res.Status)
-	}
+	defer func() { _ = body.Close() }()
 	f, err := os.CreateTemp(filepath.Dir(path), ".download-*")
 	if err != nil {
 		return err
@@ -127,7 +137,7 @@ func fetch(ctx context.Context, d download, path string) error {
 	defer func() { _ = os.Remove(f.Name()) }() // it was renamed when all went well
 	defer func() { _ = f.Close() }()
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, sum), io.LimitReader(res.Body, mostFetched+1))
+	n, err := io.Copy(io.MultiWriter(f, sum), io.LimitReader(body, mostFetched+1))
 	switch {
 	case err != nil:
 		return fmt.Errorf("it broke off after %d bytes: %w", n, err)
@@ -282,20 +292,13 @@ func official(c component, version, system, arch string) (address, member string
 func sumOf(ctx context.Context, address string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	body, err := get(ctx, address)
 	if err != nil {
 		return "", err
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("the site answers %s", res.Status)
-	}
+	defer func() { _ = body.Close() }()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, io.LimitReader(res.Body, mostFetched)); err != nil {
+	if _, err := io.Copy(sum, io.LimitReader(body, mostFetched)); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil

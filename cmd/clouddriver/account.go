@@ -31,6 +31,15 @@ func accountCommand(std streams) *cobra.Command {
 	return parent
 }
 
+// accountsOf are the accounts of a command that has settings as flags.
+func accountsOf(c *cobra.Command, std streams, names []string) ([]*account.Account, error) {
+	settings, _, err := settingsOf(c, std)
+	if err != nil {
+		return nil, err
+	}
+	return withAccounts(c.Context(), settings, std, names)
+}
+
 // withAccounts reads the accounts that a service of the same settings would
 // have. They are sorted by name; names limits them.
 func withAccounts(ctx context.Context, c *config.Config, std streams, names []string) ([]*account.Account, error) {
@@ -99,11 +108,7 @@ func accountListCommand(std streams) *cobra.Command {
 			if err := checkFormat(format); err != nil {
 				return err
 			}
-			settings, _, err := settingsOf(c, std)
-			if err != nil {
-				return err
-			}
-			accounts, err := withAccounts(c.Context(), settings, std, nil)
+			accounts, err := accountsOf(c, std, nil)
 			if err != nil {
 				return err
 			}
@@ -184,11 +189,7 @@ request takes. The exit code is 1 when there is something to do.`,
 			if err := checkFormat(format); err != nil {
 				return err
 			}
-			settings, _, err := settingsOf(c, std)
-			if err != nil {
-				return err
-			}
-			accounts, err := withAccounts(c.Context(), settings, std, names)
+			accounts, err := accountsOf(c, std, names)
 			if err != nil {
 				return err
 			}

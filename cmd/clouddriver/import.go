@@ -25,11 +25,7 @@ Accounts of a file win over those of the database: take them out of it afterward
 		Example: `  clouddriver account import --dry-run
   clouddriver account import prod-1 prod-2 --to http://spin-clouddriver:7002`,
 		RunE: func(c *cobra.Command, names []string) error {
-			settings, _, err := settingsOf(c, std)
-			if err != nil {
-				return err
-			}
-			accounts, err := withAccounts(c.Context(), settings, std, names)
+			accounts, err := accountsOf(c, std, names)
 			if err != nil {
 				return err
 			}
