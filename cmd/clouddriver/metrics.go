@@ -5,19 +5,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
 )
-
-func metricsCommand(std streams) *cobra.Command {
-	return &cobra.Command{
-		Use:   "metrics",
-		Short: "Print the reference of all metrics (docs/metrics.md)",
-		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return printMetrics(std.out) },
-	}
-}
 
 // printMetrics writes the reference page of all metrics, docs/metrics.md.
 func printMetrics(w io.Writer) error {

@@ -42,7 +42,7 @@ doctor (--server.port=7002), though help does not list them all.`,
 	root.SetErr(std.err)
 	root.RunE = func(c *cobra.Command, _ []string) error { return serving(c, std) }
 	addSettings(root)
-	root.AddCommand(serveCommand(std), migrateCommand(std), accountCommand(std), doctorCommand(std), compareCommand(std), settingsCommand(std), metricsCommand(std), versionCommand(std))
+	root.AddCommand(serveCommand(std), migrateCommand(std), accountCommand(std), doctorCommand(std), compareCommand(std), referenceCommand(std, "settings", printSettings), referenceCommand(std, "metrics", printMetrics), versionCommand(std))
 	return root
 }
 

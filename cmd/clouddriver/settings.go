@@ -9,12 +9,13 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 )
 
-func settingsCommand(std streams) *cobra.Command {
+// referenceCommand prints a page of docs/ that is made from the code.
+func referenceCommand(std streams, name string, write func(io.Writer) error) *cobra.Command {
 	return &cobra.Command{
-		Use:   "settings",
-		Short: "Print the reference of all settings (docs/settings.md)",
+		Use:   name,
+		Short: "Print the reference of all " + name + " (docs/" + name + ".md)",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return printSettings(std.out) },
+		RunE:  func(*cobra.Command, []string) error { return write(std.out) },
 	}
 }
 
