@@ -164,7 +164,6 @@ func TestValues_ThatContradictThemselvesAreRefusedWithASentence(t *testing.T) {
 		`accounts: {kubeconfig: {secretName: x}}`:           "contexts",
 		`accounts: {kubeconfig: {contexts: [a]}}`:           "accounts.kubeconfig.secretName",
 		`serviceAccount: {create: false}`:                   "serviceAccount.name",
-		`fiat: {enabled: true}`:                             "fiat.enabled",
 		`tls: {clientCASecret: {name: x}}`:                  "tls.secretName",
 		`tracing: {enabled: true}`:                          "tracing.endpoint",
 		`replicas: 2`:                                       "replicas",

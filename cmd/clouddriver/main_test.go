@@ -52,7 +52,7 @@ func TestRun_RefusesWhatItCannotDo(t *testing.T) {
 		want string
 	}{
 		"unknown command":    {[]string{"fly"}, "unknown command"},
-		"Fiat":               {[]string{"serve", "--services.fiat.enabled=true"}, "services.fiat.enabled"},
+		"Fiat":               {[]string{"serve", "--services.fiat.baseUrl=spin-fiat"}, "services.fiat.baseUrl"},
 		"missing kubeconfig": {[]string{"--kubernetes.kubeconfig=/does/not/exist"}, "no account can be used"},
 		"no side to compare": {[]string{"compare"}, "--with"},
 		"bad output":         {[]string{"compare", "--with", "http://x", "-o", "xml"}, "--output"},

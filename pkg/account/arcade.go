@@ -52,8 +52,11 @@ const (
 
 // NewArcade makes the client.
 func NewArcade(settings config.Arcade) *Arcade {
-	return &Arcade{settings: settings, client: &http.Client{Timeout: settings.Timeout}, tokens: map[string]*arcadeToken{}}
+	return &Arcade{settings: settings, client: &http.Client{Timeout: settings.Timeout, CheckRedirect: asItIs}, tokens: map[string]*arcadeToken{}}
 }
+
+// asItIs follows no redirect: the key is Arcade's alone.
+func asItIs(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Configured says whether there is an Arcade to ask.
 func (a *Arcade) Configured() bool { return a.settings.Configured() }
@@ -140,7 +143,7 @@ func (a *Arcade) Fetch(ctx context.Context, provider string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode < http.StatusOK || res.StatusCode >= http.StatusBadRequest {
+	if res.StatusCode < http.StatusOK || res.StatusCode >= http.StatusMultipleChoices {
 		return "", fmt.Errorf("error getting token: %s", res.Status)
 	}
 	var body struct{ Token string }

@@ -117,7 +117,7 @@ func TestKeyring_SealsForOneAccountAndRotates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed, err := old.Seal("prod", "secret")
+	sealed, err := old.Seal(ForToken, "secret", "prod", "https://a")
 	if err != nil || strings.Contains(sealed.Text, "secret") {
 		t.Fatal(sealed, err)
 	}
@@ -125,16 +125,33 @@ func TestKeyring_SealsForOneAccountAndRotates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := rotated.Open("prod", sealed); err != nil || got != "secret" {
+	if got, err := rotated.Open(ForToken, sealed, "prod", "https://a"); err != nil || got != "secret" {
 		t.Errorf("the old key does not open: %q, %v", got, err)
 	}
 	if rotated.Current(sealed) {
 		t.Error("a token under the old key counts as current")
 	}
-	if _, err := rotated.Open("other", sealed); err == nil {
+	if _, err := rotated.Open(ForToken, sealed, "other", "https://a"); err == nil {
 		t.Error("a token opens for another account")
 	}
-	if _, err := old.Open("prod", store.Sealed{KeyID: "new", Text: sealed.Text}); err == nil || !strings.Contains(err.Error(), `"new"`) {
+	if _, err := rotated.Open(ForToken, sealed, "prod", "https://b"); err == nil {
+		t.Error("a token opens for another server")
+	}
+	if _, err := rotated.Open(ForTask, sealed, "prod", "https://a"); err == nil {
+		t.Error("a token opens as a task")
+	}
+	// As it was sealed before there were purposes.
+	legacy := func(name string) store.Sealed {
+		nonce := make([]byte, 12)
+		return store.Sealed{KeyID: "old", Text: base64.StdEncoding.EncodeToString(old.keys["old"].Seal(nonce, nonce, []byte("secret"), []byte(name)))}
+	}
+	if got, err := rotated.Open(ForToken, legacy("prod"), "prod", "https://a"); err != nil || got != "secret" || old.Current(legacy("prod")) {
+		t.Errorf("a token of before does not open, or is not sealed anew: %q, %v", got, err)
+	}
+	if _, err := old.Open(ForToken, legacy("01K9ABCDEFGHJKMNPQRSTVWXYZ"), "01K9ABCDEFGHJKMNPQRSTVWXYZ", "https://a"); err == nil {
+		t.Error("a task of before opens as a token")
+	}
+	if _, err := old.Open(ForToken, store.Sealed{KeyID: "new", Text: sealed.Text}, "prod", "https://a"); err == nil || !strings.Contains(err.Error(), `"new"`) {
 		t.Errorf("missing key: %v", err)
 	}
 	for _, bad := range []string{"x", "a:!!", "a:c2hvcnQ=", key("a", 'a') + "," + key("a", 'b')} {

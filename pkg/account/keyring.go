@@ -4,9 +4,11 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
@@ -54,11 +56,45 @@ func NewKeyring(text string) (*Keyring, error) {
 // Empty says whether there is no key.
 func (k *Keyring) Empty() bool { return len(k.order) == 0 }
 
-// Current says whether a token is sealed with the key that seals now.
-func (k *Keyring) Current(s store.Sealed) bool { return !k.Empty() && s.KeyID == k.order[0] }
+// Current says whether a token is sealed with the key that seals now,
+// and bound to its purpose.
+func (k *Keyring) Current(s store.Sealed) bool {
+	return !k.Empty() && s.KeyID == k.order[0] && Bound(s)
+}
 
-// Seal encrypts an account's token.
-func (k *Keyring) Seal(account, token string) (store.Sealed, error) {
+// Purpose is what a sealed text is for. One that was sealed for another does not
+// open.
+type Purpose string
+
+// The purposes.
+const (
+	ForTask       Purpose = "task"
+	ForToken      Purpose = "token"
+	ForDefinition Purpose = "definition"
+)
+
+// second begins texts that are bound to their purpose. Those without it are of
+// before, bound to a name alone.
+const second = "v2:"
+
+// Bound says whether a text is bound to its purpose.
+func Bound(s store.Sealed) bool { return strings.HasPrefix(s.Text, second) }
+
+// taskID is how tasks are called.
+var taskID = regexp.MustCompile(`^[0-9A-Z]{26}$`)
+
+// bond is what a text is sealed with: it opens for the same only.
+func bond(purpose Purpose, to []string) []byte {
+	out := []byte(second + string(purpose))
+	for _, part := range to {
+		sum := sha256.Sum256([]byte(part))
+		out = append(out, sum[:]...)
+	}
+	return out
+}
+
+// Seal encrypts a text for a purpose, bound to what it belongs to.
+func (k *Keyring) Seal(purpose Purpose, text string, to ...string) (store.Sealed, error) {
 	if k.Empty() {
 		return store.Sealed{}, errors.New("no key is configured")
 	}
@@ -67,23 +103,31 @@ func (k *Keyring) Seal(account, token string) (store.Sealed, error) {
 	if _, err := rand.Read(nonce); err != nil {
 		return store.Sealed{}, err
 	}
-	sealed := k.keys[id].Seal(nonce, nonce, []byte(token), []byte(account))
-	return store.Sealed{KeyID: id, Text: base64.StdEncoding.EncodeToString(sealed)}, nil
+	sealed := k.keys[id].Seal(nonce, nonce, []byte(text), bond(purpose, to))
+	return store.Sealed{KeyID: id, Text: second + base64.StdEncoding.EncodeToString(sealed)}, nil
 }
 
-// Open decrypts an account's token.
-func (k *Keyring) Open(account string, s store.Sealed) (string, error) {
+// Open decrypts what was sealed for the same purpose and the same things.
+func (k *Keyring) Open(purpose Purpose, s store.Sealed, to ...string) (string, error) {
 	key := k.keys[s.KeyID]
 	if key == nil {
-		return "", fmt.Errorf("its token is sealed with key %q, which is not configured", s.KeyID)
+		return "", fmt.Errorf("its %s is sealed with key %q, which is not configured", purpose, s.KeyID)
 	}
-	sealed, err := base64.StdEncoding.DecodeString(s.Text)
-	if err != nil || len(sealed) < key.NonceSize() {
-		return "", errors.New("its sealed token is damaged")
+	encoded, bound := strings.CutPrefix(s.Text, second)
+	sealed, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(sealed) < key.NonceSize() || len(to) == 0 {
+		return "", fmt.Errorf("its sealed %s is damaged", purpose)
 	}
-	token, err := key.Open(nil, sealed[:key.NonceSize()], sealed[key.NonceSize():], []byte(account))
+	with := bond(purpose, to)
+	if !bound {
+		with = []byte(to[0]) // as it was sealed before
+		if purpose == ForToken && taskID.MatchString(to[0]) {
+			return "", errors.New("an account that is called like a task has no token that was sealed for tasks and tokens alike")
+		}
+	}
+	text, err := key.Open(nil, sealed[:key.NonceSize()], sealed[key.NonceSize():], with)
 	if err != nil {
-		return "", fmt.Errorf("its token does not open with key %q", s.KeyID)
+		return "", fmt.Errorf("its %s does not open with key %q: it was sealed with another one, or for something else", purpose, s.KeyID)
 	}
-	return string(token), nil
+	return string(text), nil
 }

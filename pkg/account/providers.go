@@ -164,11 +164,11 @@ func (p *Providers) seal(ctx context.Context) {
 		}
 		var err error
 		if token == "" {
-			token, err = p.keys.Open(stored.Name, stored.Sealed)
+			token, err = p.keys.Open(ForToken, stored.Sealed, bondOf(stored)...)
 		}
 		var sealed store.Sealed
 		if err == nil {
-			sealed, err = p.keys.Seal(stored.Name, token)
+			sealed, err = p.keys.Seal(ForToken, token, bondOf(stored)...)
 		}
 		if err == nil {
 			err = p.db.SealToken(ctx, stored, sealed)
@@ -180,6 +180,12 @@ func (p *Providers) seal(ctx context.Context) {
 	if plain > 0 {
 		p.log.Warn("bearer tokens in the database are not sealed: set accounts.tokenKeys", "accounts", plain)
 	}
+}
+
+// bondOf is what a provider's token is bound to: whoever can write to the
+// database must not have it sent to another server.
+func bondOf(stored store.Provider) []string {
+	return []string{stored.Name, stored.Host, stored.CAData}
 }
 
 // account makes an account of a provider. One that cannot be used is there
@@ -221,7 +227,7 @@ func (p *Providers) account(stored store.Provider) *Account {
 	case StaticToken:
 		token := stored.BearerToken
 		if stored.Sealed.Text != "" {
-			token, err = p.keys.Open(stored.Name, stored.Sealed)
+			token, err = p.keys.Open(ForToken, stored.Sealed, bondOf(stored)...)
 		}
 		if err == nil && token == "" {
 			err = errors.New("tokenProvider static: there is no bearerToken")
@@ -365,7 +371,7 @@ func (p *Providers) Put(ctx context.Context, stored store.Provider) error {
 
 func (p *Providers) write(ctx context.Context, stored store.Provider, do func(context.Context, store.Provider) error) error {
 	if stored.BearerToken != "" && !p.keys.Empty() {
-		sealed, err := p.keys.Seal(stored.Name, stored.BearerToken)
+		sealed, err := p.keys.Seal(ForToken, stored.BearerToken, bondOf(stored)...)
 		if err != nil {
 			return fmt.Errorf("seal the bearer token: %w", err)
 		}

@@ -16,7 +16,6 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
-	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
 const contentType = "application/json;charset=UTF-8"
@@ -60,10 +59,11 @@ func (a *answer) gzip() []byte {
 
 // cached answers from what was rendered of the same content before. The
 // version identifies the content; 0 means that there is none to identify.
-func (s *Server) cached(key string, version uint64, render func() []byte) *answer {
+func (s *Server) cached(r *request, key string, version uint64, render func() []byte) *answer {
 	if version == 0 {
 		return newAnswer(render())
 	}
+	key += "\x00" + s.sees(r).mark()
 	return index.Cached(s.Cache, "answer\x00"+key+"\x00"+strconv.FormatUint(version, 36), func() (*answer, int) {
 		a := newAnswer(render())
 		// The compressed form, made when it is first asked for, is smaller.
@@ -80,12 +80,20 @@ type reply struct {
 	mediaType string
 	// about are the accounts that the answer tells of, all when nil.
 	about []string
+	// application is the one that the answer is of, where the route has to know.
+	application string
 	// open writes an answer that goes on; it has the connection.
 	open func(w http.ResponseWriter)
 }
 
 // answered is a reply with a body; about are the accounts that it tells of.
 func answered(a *answer, about ...string) reply { return reply{answer: a, about: about} }
+
+// of names the application that the answer is of.
+func (rep reply) of(application string) reply {
+	rep.application = application
+	return rep
+}
 
 // model is a reply with a model that is not worth keeping.
 func model(m any) (reply, error) {
@@ -107,7 +115,7 @@ func (s *Server) send(w http.ResponseWriter, r *request, rep reply) {
 	}
 	header := w.Header()
 	if r.route.errors != people && (r.route.fresh == memory || r.partial || r.doubt != nil) { // a page says it itself
-		markStale(header, r.health, rep.about)
+		r.markStale(header, rep.about)
 	}
 	if r.route.errors == people {
 		pageHeaders(header)
@@ -145,12 +153,15 @@ const StaleHeader = "X-Clouddriver-Stale-Accounts"
 
 // markStale names the stale accounts, only those of the question when it
 // names some.
-func markStale(header http.Header, h *watch.Health, accounts []string) {
-	if len(h.Stale) == 0 {
+func (r *request) markStale(header http.Header, accounts []string) {
+	if len(r.health.Stale) == 0 {
 		return
 	}
 	var names []string
-	for _, name := range h.Stale {
+	for _, name := range r.health.Stale {
+		if !r.caller.SeesAccount(name) {
+			continue
+		}
 		if len(accounts) == 0 || slices.Contains(accounts, name) {
 			names = append(names, url.PathEscape(name))
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/datapunchorg/go-clouddriver/pkg/auth"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -28,13 +29,13 @@ func TestMatches_ComparesWeakly(t *testing.T) {
 }
 
 func TestMarkStale_NamesOnlyWhatWasAskedForAndIsSafeInAHeader(t *testing.T) {
-	h := &watch.Health{Stale: []string{"a,b", "c"}}
+	r := &request{health: &watch.Health{Stale: []string{"a,b", "c"}}, caller: auth.Everybody(nil)}
 	for _, c := range []struct {
 		accounts []string
 		want     string
 	}{{nil, "a%2Cb,c"}, {[]string{"c"}, "c"}, {[]string{"d"}, ""}} {
 		header := http.Header{}
-		markStale(header, h, c.accounts)
+		r.markStale(header, c.accounts)
 		if got := header.Get(StaleHeader); got != c.want {
 			t.Errorf("%v: %q, want %q", c.accounts, got, c.want)
 		}

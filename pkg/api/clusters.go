@@ -19,7 +19,7 @@ type clusterRequest struct {
 func (s *Server) ask(r *request) (clusterRequest, index.Part) {
 	p := r.segments("application", "account", "cluster", "type")
 	q := clusterRequest{application: p[0], account: p[1], cluster: p[2], kind: p[3]}
-	return q, s.Index.Part(q.application, q.account, index.Groups|index.Managers)
+	return q, s.sees(r).Part(q.application, q.account, index.Groups|index.Managers)
 }
 
 func (s *Server) clusterSummaries(r *request) (reply, error) {

@@ -18,6 +18,17 @@ const (
 	historyMost = 1000
 )
 
+// seenHistory is what was written to accounts that the caller may read.
+func (s *Server) seenHistory(r *request, all []store.HistoryEntry) []store.HistoryEntry {
+	out := make([]store.HistoryEntry, 0, len(all))
+	for _, e := range all {
+		if s.sees(r).account(e.Account) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // history tells what was written to an application, by whom and for what, the
 // latest first.
 func (s *Server) history(r *request) (reply, error) {
@@ -37,7 +48,7 @@ func (s *Server) history(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, taskProblem(err)
 	}
-	out := map[string]any{"application": p[0], "writes": found}
+	out := map[string]any{"application": p[0], "writes": s.seenHistory(r, found)}
 	if len(found) == size {
 		out["next"] = "/applications/" + url.PathEscape(p[0]) + "/history?pageSize=" + strconv.Itoa(size) + "&before=" + strconv.FormatInt(found[len(found)-1].ID, 10)
 	}

@@ -165,10 +165,11 @@ func (s *Server) cancelJob(r *request) (reply, error) {
 		return reply{}, err
 	}
 	requests := []operation.Request{{Name: name, Body: body}}
-	if _, err = s.validated(r, kubernetes, requests); err != nil {
+	ops, err := s.validated(r, kubernetes, requests)
+	if err != nil {
 		return reply{}, err
 	}
-	id, err := s.Tasks.Submit(r.Context(), contextOf(r), requests)
+	id, err := s.Tasks.Submit(r.Context(), contextOf(r, ops), requests)
 	if err != nil {
 		return reply{}, taskProblem(err)
 	}

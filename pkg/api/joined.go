@@ -152,9 +152,27 @@ func (s *Server) whoseOperations(r *request) (fallback.Whose, error) {
 	}
 	who, err := fallback.WhoseOperations(operations, s.isOurs)
 	if err != nil {
-		err = bad("%v", err)
+		return who, bad("%v", err)
 	}
-	return who, err
+	if who == fallback.Theirs {
+		return who, s.mayHandOver(r, operations)
+	}
+	return who, nil
+}
+
+// mayHandOver refuses operations on accounts of the other that the caller may
+// not write to: it may trust whoever is let through here.
+func (s *Server) mayHandOver(r *request, operations []fallback.Operation) error {
+	var findings []string
+	for _, o := range operations {
+		if finding, ok := s.mayOperate(r, o.Account, o.Name); !ok {
+			findings = append(findings, finding)
+		}
+	}
+	if len(findings) > 0 {
+		return refused(findings)
+	}
+	return nil
 }
 
 // whoseBody gives the refresh of an object to who has its account.
@@ -181,7 +199,11 @@ func (s *Server) whoseBody(r *request) (fallback.Whose, error) {
 func (s *Server) handOver(w http.ResponseWriter, r *request) {
 	r.done()
 	s.Fallback.HandOver(w, r.Request, func(err error) {
-		s.fail(w, r, problem{status: http.StatusServiceUnavailable, message: err.Error()})
+		status := http.StatusServiceUnavailable
+		if errors.Is(err, fallback.ErrMethod) {
+			status = http.StatusMethodNotAllowed
+		}
+		s.fail(w, r, problem{status: status, message: err.Error()})
 	})
 }
 
@@ -209,6 +231,9 @@ func (s *Server) oursFirst(w http.ResponseWriter, r *request) {
 // for is not said to be absent: Orca takes that for leave to delete.
 func (s *Server) joined(w http.ResponseWriter, r *request) {
 	question := fallback.Question{Query: r.URL.Query(), IsOurs: s.isOurs}
+	if !r.caller.SeesEverything() {
+		question.SeesAccount, question.SeesApplication = r.caller.SeesAccount, r.caller.SeesApplication
+	}
 	type part struct {
 		fallback.Answer
 		err error

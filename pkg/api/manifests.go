@@ -49,5 +49,6 @@ func (s *Server) manifest(r *request) (reply, error) {
 			m.Metrics = podMetrics(r.Context(), at.client, object)
 		}
 	}
-	return answered(newAnswer(view.Encode(m))), nil
+	moniker := spinnaker.MonikerOf(text, object.GetName(), object.GetAnnotations(), a.DeriveNames)
+	return answered(newAnswer(view.Encode(m))).of(moniker.App), nil
 }

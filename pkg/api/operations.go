@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,7 +15,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/operation"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
@@ -79,7 +79,7 @@ func (s *Server) operate(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	c := contextOf(r)
+	c := contextOf(r, ops)
 	c.ClientRequestID = r.URL.Query().Get("clientRequestId")
 	const longest = 255
 	if len(c.ClientRequestID) > longest {
@@ -196,8 +196,8 @@ func (s *Server) validated(r *request, provider string, requests []operation.Req
 		if !ok {
 			return nil, bad("credentials not found (name: %s)", op.AccountName())
 		}
-		if !allowed(a, r) {
-			findings = append(findings, "Access denied to account "+a.Name)
+		if finding, ok := s.mayOperate(r, a.Name, op.Name()); !ok {
+			findings = append(findings, finding)
 			continue
 		}
 		if scopes[a.Name] == nil {
@@ -209,20 +209,6 @@ func (s *Server) validated(r *request, provider string, requests []operation.Req
 		return nil, refused(slices.Compact(findings))
 	}
 	return ops, nil
-}
-
-// allowed is the rule while there is no Fiat: who may use a restricted account
-// is said by Gate (accounts.md 8.8).
-func allowed(a *account.Account, r *request) bool {
-	if !a.Restricted() {
-		return true
-	}
-	for name := range strings.SplitSeq(r.Header.Get("X-Spinnaker-Accounts"), ",") {
-		if strings.EqualFold(strings.TrimSpace(name), a.Name) {
-			return true
-		}
-	}
-	return false
 }
 
 // namespaced tells the scope of kinds; the cluster is asked only for one that
@@ -250,10 +236,17 @@ func (s *Server) namespaced(ctx context.Context, accountName string) func(string
 	}
 }
 
-func contextOf(r *request) task.Context {
+// contextOf is who asks for what: recorded with the task, for those who look at
+// it or go on with it.
+func contextOf(r *request, ops []operation.Operation) task.Context {
 	h := r.Header
+	accounts := map[string]bool{}
+	for _, op := range ops {
+		accounts[op.AccountName()] = true
+	}
 	return task.Context{
-		User: h.Get("X-Spinnaker-User"), Application: h.Get("X-Spinnaker-Application"), RequestID: h.Get("X-Spinnaker-Request-Id"),
+		Accounts: slices.Sorted(maps.Keys(accounts)),
+		User:     h.Get("X-Spinnaker-User"), Application: h.Get("X-Spinnaker-Application"), RequestID: h.Get("X-Spinnaker-Request-Id"),
 		ExecutionID: h.Get("X-Spinnaker-Execution-Id"), ExecutionType: h.Get("X-Spinnaker-Execution-Type"), UserOrigin: h.Get("X-Spinnaker-User-Origin"),
 	}
 }
@@ -276,7 +269,7 @@ func (s *Server) tasks(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, taskProblem(err)
 	}
-	return model(running)
+	return model(slices.DeleteFunc(running, func(t task.Task) bool { return !seesTask(r.caller, t.User, t.Accounts) }))
 }
 
 func (s *Server) task(r *request) (reply, error) {
@@ -353,11 +346,11 @@ func (s *Server) restartTask(r *request) (reply, error) {
 	if !t.Restartable {
 		return reply{}, taskProblem(task.ErrNotRetryable)
 	}
-	requests, _, err := s.requested(r)
+	requests, ops, err := s.requested(r)
 	if err != nil {
 		return reply{}, err
 	}
-	c := contextOf(r)
+	c := contextOf(r, ops)
 	c.ClientRequestID = t.RequestID
 	id, err := s.Tasks.Submit(r.Context(), c, requests)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/page"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
+	"github.com/datapunchorg/go-clouddriver/pkg/task"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
@@ -67,15 +68,15 @@ func pageNumber(r *request) int {
 }
 
 func (s *Server) pageApplications(r *request) (reply, error) {
-	return shown(s.Pages.Applications(s.Index.Applications(), r.URL.Query().Get("q"), pageNumber(r), r.health.Stale))
+	return shown(s.Pages.Applications(s.sees(r).Applications(), r.URL.Query().Get("q"), pageNumber(r), r.health.Stale))
 }
 
 func (s *Server) pageApplication(r *request) (reply, error) {
 	name := s.spelling(r.path["application"])
 	var parts []page.Part
 	var stale []string
-	for _, h := range s.Index.Holdings(name) {
-		parts = append(parts, pagePart(s.Index.Part(name, h.Account, index.Groups|index.Balancers|index.Policies)))
+	for _, h := range s.sees(r).Holdings(name) {
+		parts = append(parts, pagePart(s.sees(r).Part(name, h.Account, index.Groups|index.Balancers|index.Policies)))
 		if r.health.IsStale(h.Account) {
 			stale = append(stale, h.Account)
 		}
@@ -97,7 +98,7 @@ func pagePart(p index.Part) page.Part {
 func (s *Server) pageServerGroup(r *request) (reply, error) {
 	p := r.segments("application", "account", "region", "name")
 	n := normalName(p[3])
-	g, ok := s.Index.FindGroup(p[1], p[2], n.kind, n.name)
+	g, ok := s.sees(r).FindGroup(p[1], p[2], n.kind, n.name)
 	if !ok {
 		return reply{}, problem{status: http.StatusNotFound, message: p[3] + " is not in " + p[2] + " of " + p[1] + " any more, or is not shown there."}
 	}
@@ -105,7 +106,8 @@ func (s *Server) pageServerGroup(r *request) (reply, error) {
 	if r.health.IsStale(p[1]) {
 		stale = []string{p[1]}
 	}
-	return shown(s.Pages.ServerGroup(p[0], p[1], view.NewServerGroup(p[1], g), pageNumber(r), stale))
+	rep, err := shown(s.Pages.ServerGroup(p[0], p[1], view.NewServerGroup(p[1], g), pageNumber(r), stale))
+	return rep.of(g.Moniker().App), err
 }
 
 func (s *Server) pageHistory(r *request) (reply, error) {
@@ -114,7 +116,7 @@ func (s *Server) pageHistory(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, taskProblem(err)
 	}
-	return shown(s.Pages.History(name, entries, historyPage))
+	return shown(s.Pages.History(name, s.seenHistory(r, entries), historyPage))
 }
 
 // before is the place in a list from which older ones are asked for, 0 for the
@@ -130,6 +132,9 @@ func before(r *request) int64 {
 func (s *Server) pageAccounts(r *request) (reply, error) {
 	var all []page.Account
 	for _, status := range s.Fleet.Status() {
+		if !s.sees(r).account(status.Account) {
+			continue
+		}
 		all = append(all, page.Account{Status: status, Objects: s.Index.Size(status.Account)})
 	}
 	q := r.URL.Query()
@@ -165,12 +170,21 @@ func (s *Server) pageTasks(r *request) (reply, error) {
 			return reply{}, taskProblem(err)
 		}
 		slices.Reverse(running)
+		running = seenTasks(r, running)
 	}
 	ended, err := s.Journal.EndedTasks(r.Context(), at, page.TasksPerPage)
 	if err != nil {
 		return reply{}, taskProblem(err)
 	}
-	return shown(s.Pages.Tasks(running, ended))
+	return shown(s.Pages.Tasks(running, seenTasks(r, ended)))
+}
+
+// seenTasks are those that the caller may look at.
+func seenTasks(r *request, all []store.Task) []store.Task {
+	return slices.DeleteFunc(all, func(t store.Task) bool {
+		user, accounts := task.Asked(t)
+		return !seesTask(r.caller, user, accounts)
+	})
 }
 
 func (s *Server) pageTask(r *request) (reply, error) {
@@ -204,19 +218,19 @@ func (s *Server) pageSearch(r *request) (reply, error) {
 	}
 	found := page.Found{Group: func(account, namespace, fullName string) bool {
 		n := normalName(fullName)
-		_, ok := s.Index.FindGroup(account, namespace, n.kind, n.name)
+		_, ok := s.sees(r).FindGroup(account, namespace, n.kind, n.name)
 		return ok
 	}}
 	if taskID.MatchString(text) {
-		if _, err := s.Journal.Task(r.Context(), text); err == nil {
+		if t, err := s.Journal.Task(r.Context(), text); err == nil && len(seenTasks(r, []store.Task{t})) > 0 {
 			found.Task = text
 		}
 	}
-	found.Hits, found.Total = s.Index.Search(index.Search{
+	found.Hits, found.Total = s.sees(r).Search(index.Search{
 		Text: text, Most: page.MostHits,
 		Classes: []spinnaker.Class{spinnaker.ServerGroups, spinnaker.ServerGroupManagers, spinnaker.LoadBalancers, spinnaker.SecurityGroups, spinnaker.Instances},
 	})
-	for _, a := range s.Index.Applications() {
+	for _, a := range s.sees(r).Applications() {
 		if has(a.Name, text) {
 			found.Total++
 			if len(found.Applications) < mostNamed {
@@ -229,7 +243,7 @@ func (s *Server) pageSearch(r *request) (reply, error) {
 	}
 	accounts, _ := s.Accounts.List()
 	for _, a := range accounts {
-		if has(a.Name, text) {
+		if s.sees(r).account(a.Name) && has(a.Name, text) {
 			found.Total++
 			if len(found.Accounts) < mostNamed {
 				found.Accounts = append(found.Accounts, a.Name)

@@ -79,8 +79,8 @@ func (s *Server) fail(w http.ResponseWriter, r *request, err error) {
 		s.showProblem(w, p)
 		return
 	}
-	if r.health != nil && r.route.fresh == memory {
-		markStale(header, r.health, nil)
+	if r.health != nil && r.caller != nil && r.route.fresh == memory {
+		r.markStale(header, nil)
 	}
 	if p.retryAfter > 0 {
 		header.Set("Retry-After", strconv.Itoa(p.retryAfter))

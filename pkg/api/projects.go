@@ -34,7 +34,7 @@ func (s *Server) projectClusters(r *request) (reply, error) {
 	out := []view.ProjectCluster{}
 	for _, c := range project.Config.Clusters {
 		out = append(out, view.NewProjectCluster(project, c, func(application string) []index.Group {
-			return s.Index.Part(application, c.Account, index.Groups).Groups
+			return s.sees(r).Part(application, c.Account, index.Groups).Groups
 		}))
 	}
 	return answered(newAnswer(view.Encode(out))), nil

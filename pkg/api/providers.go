@@ -150,10 +150,12 @@ func decodeProvider(r *request) (provider, error) {
 	if p.Namespace != nil && strings.TrimSpace(*p.Namespace) == "" {
 		p.Namespace = nil
 	}
+	r.about = p.Name
 	return p, nil
 }
 
 func (s *Server) deleteProvider(r *request) (reply, error) {
+	r.about = r.path["name"]
 	if err := s.Providers.Delete(r.Context(), r.path["name"]); err != nil {
 		return reply{}, err
 	}
@@ -161,6 +163,7 @@ func (s *Server) deleteProvider(r *request) (reply, error) {
 }
 
 func (s *Server) deleteResources(r *request) (reply, error) {
+	r.about = r.path["name"]
 	if err := s.Resources.DeleteResources(r.Context(), r.path["name"]); err != nil {
 		return reply{}, err
 	}
@@ -193,6 +196,7 @@ var loadedKinds = map[string]string{
 // made, and the rows are for that rewrite.
 func (s *Server) loadResources(r *request) (reply, error) {
 	name := r.segments("name")
+	r.about = name[0]
 	if _, err := s.Providers.Get(r.Context(), name[0]); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			err = errors.New("internal: error getting kubernetes provider " + name[0] + ": record not found")

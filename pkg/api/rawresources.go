@@ -14,7 +14,7 @@ import (
 func (s *Server) rawResources(r *request) (reply, error) {
 	p := r.segments("application")
 	var all []view.Element
-	for _, held := range s.Index.Holdings(p[0]) {
+	for _, held := range s.sees(r).Holdings(p[0]) {
 		a, known := s.Accounts.Get(held.Account)
 		if !known {
 			continue

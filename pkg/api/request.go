@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/datapunchorg/go-clouddriver/pkg/auth"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -16,12 +17,16 @@ type request struct {
 	*http.Request
 	route *route
 	path  map[string]string
+	// caller is who asks, and what they may.
+	caller *auth.Caller
 	// health is how the accounts were before anything was read.
 	health *watch.Health
 	// doubt is why a set may lack something, nil when it is proved. One that is
 	// partial lacks what its objects show of others.
 	doubt   error
 	partial bool
+	// about is the account that a change is of, for the audit log.
+	about string
 	// done gives back the place that the request takes.
 	done func()
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
@@ -82,13 +83,14 @@ const (
 	people
 )
 
-// route is one row of the table: what is asked, what holds for the answer, and
-// who makes it. What a caller has to be allowed will be another column.
+// route is one row of the table: what is asked, who may ask, what holds for the
+// answer, and who makes it.
 type route struct {
 	method, pattern string
 	fresh           freshness
 	budget          budget
 	side            side
+	may             *access
 	handle          handler
 	// join is how a joined list is made one.
 	join   *fallback.Join
@@ -118,114 +120,114 @@ const (
 // routes are all that this service answers, each once.
 func routes() []route {
 	table := []route{
-		{method: get, pattern: "/health", fresh: constant, budget: none, side: ours, handle: (*Server).health},
-		{method: get, pattern: "/health/liveness", fresh: constant, budget: none, side: ours, handle: (*Server).liveness},
-		{method: get, pattern: "/health/readiness", fresh: constant, budget: none, side: ours, handle: (*Server).readiness},
-		{method: get, pattern: "/readyz", fresh: constant, budget: none, side: ours, handle: (*Server).ready},
-		{method: get, pattern: "/info", fresh: constant, budget: none, side: ours, handle: (*Server).info},
-		{method: get, pattern: "/openapi.json", fresh: constant, budget: none, side: ours, handle: (*Server).openAPI},
-		{method: get, pattern: "/metrics", fresh: constant, budget: none, side: ours, handle: (*Server).metrics},
+		{method: get, pattern: "/health", fresh: constant, budget: none, side: ours, may: anyone, handle: (*Server).health},
+		{method: get, pattern: "/health/liveness", fresh: constant, budget: none, side: ours, may: anyone, handle: (*Server).liveness},
+		{method: get, pattern: "/health/readiness", fresh: constant, budget: none, side: ours, may: anyone, handle: (*Server).readiness},
+		{method: get, pattern: "/readyz", fresh: constant, budget: none, side: ours, may: anyone, handle: (*Server).ready},
+		{method: get, pattern: "/info", fresh: constant, budget: none, side: ours, may: anyone, handle: (*Server).info},
+		{method: get, pattern: "/openapi.json", fresh: constant, budget: none, side: ours, may: anyone, handle: (*Server).openAPI},
+		{method: get, pattern: "/metrics", fresh: constant, budget: none, side: ours, may: anyone, handle: (*Server).metrics},
 
-		{method: get, pattern: "/", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageApplications},
-		{method: get, pattern: "/ui", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageApplications},
-		{method: get, pattern: "/ui/applications", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageApplications},
-		{method: get, pattern: "/ui/applications/{application}", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageApplication},
-		{method: get, pattern: "/ui/applications/{application}/history", fresh: live, budget: reads, side: ours, errors: people, handle: (*Server).pageHistory},
-		{method: get, pattern: "/ui/applications/{application}/serverGroups/{account}/{region}/{name}", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageServerGroup},
-		{method: get, pattern: "/ui/accounts", fresh: constant, budget: reads, side: ours, errors: people, handle: (*Server).pageAccounts},
-		{method: get, pattern: "/ui/accounts/{account}", fresh: constant, budget: reads, side: ours, errors: people, handle: (*Server).pageAccount},
-		{method: get, pattern: "/ui/tasks", fresh: live, budget: reads, side: ours, errors: people, handle: (*Server).pageTasks},
-		{method: get, pattern: "/ui/tasks/{id}", fresh: live, budget: reads, side: ours, errors: people, handle: (*Server).pageTask},
-		{method: get, pattern: "/ui/search", fresh: memory, budget: reads, side: ours, errors: people, handle: (*Server).pageSearch},
-		{method: get, pattern: "/ui/figures", fresh: constant, budget: reads, side: ours, errors: people, handle: (*Server).pageFigures},
-		{method: get, pattern: "/ui/assets/{name}", fresh: constant, budget: reads, side: ours, errors: people, handle: (*Server).pageAsset},
+		{method: get, pattern: "/", fresh: memory, budget: reads, side: ours, may: filtered, errors: people, handle: (*Server).pageApplications},
+		{method: get, pattern: "/ui", fresh: memory, budget: reads, side: ours, may: filtered, errors: people, handle: (*Server).pageApplications},
+		{method: get, pattern: "/ui/applications", fresh: memory, budget: reads, side: ours, may: filtered, errors: people, handle: (*Server).pageApplications},
+		{method: get, pattern: "/ui/applications/{application}", fresh: memory, budget: reads, side: ours, may: applicationReaders, errors: people, handle: (*Server).pageApplication},
+		{method: get, pattern: "/ui/applications/{application}/history", fresh: live, budget: reads, side: ours, may: applicationReaders, errors: people, handle: (*Server).pageHistory},
+		{method: get, pattern: "/ui/applications/{application}/serverGroups/{account}/{region}/{name}", fresh: memory, budget: reads, side: ours, may: readersOfAccountAndResult, errors: people, handle: (*Server).pageServerGroup},
+		{method: get, pattern: "/ui/accounts", fresh: constant, budget: reads, side: ours, may: filtered, errors: people, handle: (*Server).pageAccounts},
+		{method: get, pattern: "/ui/accounts/{account}", fresh: constant, budget: reads, side: ours, may: accountReaders, errors: people, handle: (*Server).pageAccount},
+		{method: get, pattern: "/ui/tasks", fresh: live, budget: reads, side: ours, may: filtered, errors: people, handle: (*Server).pageTasks},
+		{method: get, pattern: "/ui/tasks/{id}", fresh: live, budget: reads, side: ours, may: taskReaders, errors: people, handle: (*Server).pageTask},
+		{method: get, pattern: "/ui/search", fresh: memory, budget: reads, side: ours, may: filtered, errors: people, handle: (*Server).pageSearch},
+		{method: get, pattern: "/ui/figures", fresh: constant, budget: reads, side: ours, may: filtered, errors: people, handle: (*Server).pageFigures},
+		{method: get, pattern: "/ui/assets/{name}", fresh: constant, budget: reads, side: ours, may: anyone, errors: people, handle: (*Server).pageAsset},
 
-		{method: get, pattern: "/applications", fresh: memory, budget: reads, side: joined, join: fallback.Applications, handle: (*Server).applications},
-		{method: get, pattern: "/applications/{application}", fresh: memory, budget: reads, side: joined, join: fallback.Objects, handle: (*Server).application},
-		{method: get, pattern: "/applications/{application}/clusters", fresh: memory, budget: reads, side: joined, join: fallback.Objects, handle: (*Server).clusterNames},
-		{method: get, pattern: "/applications/{application}/serverGroups", fresh: memory, budget: reads, side: joined, join: fallback.ByPlace, handle: (*Server).applicationServerGroups},
-		{method: get, pattern: "/applications/{application}/serverGroupManagers", fresh: memory, budget: reads, side: joined, join: fallback.ByPlace, handle: (*Server).serverGroupManagers},
-		{method: get, pattern: "/applications/{application}/loadBalancers", fresh: memory, budget: reads, side: joined, join: fallback.ByName, handle: (*Server).applicationLoadBalancers},
-		{method: get, pattern: "/applications/{application}/rawResources", fresh: memory, budget: reads, side: joined, join: fallback.ByPlace, handle: (*Server).rawResources},
-		{method: get, pattern: "/applications/{application}/stream", fresh: memory, budget: streams, side: ours, handle: (*Server).stream},
-		{method: get, pattern: "/applications/{application}/history", fresh: live, budget: reads, side: ours, handle: (*Server).history},
-		{method: get, pattern: "/serverGroups", fresh: memory, budget: reads, side: joined, join: fallback.ByPlace, handle: (*Server).serverGroups},
-		{method: get, pattern: "/search", fresh: memory, budget: reads, side: joined, join: fallback.Search(askForHits), handle: (*Server).search},
-		{method: get, pattern: "/projects/{project}/clusters", fresh: memory, budget: reads, side: joined, join: fallback.Projects, handle: (*Server).projectClusters},
+		{method: get, pattern: "/applications", fresh: memory, budget: reads, side: joined, may: unlessUnrestricted, join: fallback.Applications, handle: (*Server).applications},
+		{method: get, pattern: "/applications/{application}", fresh: memory, budget: reads, side: joined, may: applicationReaders, join: fallback.Application, handle: (*Server).application},
+		{method: get, pattern: "/applications/{application}/clusters", fresh: memory, budget: reads, side: joined, may: applicationReaders, join: fallback.ByAccount, handle: (*Server).clusterNames},
+		{method: get, pattern: "/applications/{application}/serverGroups", fresh: memory, budget: reads, side: joined, may: applicationReaders, join: fallback.ByPlace, handle: (*Server).applicationServerGroups},
+		{method: get, pattern: "/applications/{application}/serverGroupManagers", fresh: memory, budget: reads, side: joined, may: applicationReaders, join: fallback.ByPlace, handle: (*Server).serverGroupManagers},
+		{method: get, pattern: "/applications/{application}/loadBalancers", fresh: memory, budget: reads, side: joined, may: applicationReaders, join: fallback.ByName, handle: (*Server).applicationLoadBalancers},
+		{method: get, pattern: "/applications/{application}/rawResources", fresh: memory, budget: reads, side: joined, may: applicationReaders, join: fallback.ByPlace, handle: (*Server).rawResources},
+		{method: get, pattern: "/applications/{application}/stream", fresh: memory, budget: streams, side: ours, may: applicationReaders, handle: (*Server).stream},
+		{method: get, pattern: "/applications/{application}/history", fresh: live, budget: reads, side: ours, may: applicationReaders, handle: (*Server).history},
+		{method: get, pattern: "/serverGroups", fresh: memory, budget: reads, side: joined, may: filtered, join: fallback.ByPlace, handle: (*Server).serverGroups},
+		{method: get, pattern: "/search", fresh: memory, budget: reads, side: joined, may: filtered, join: fallback.Search(askForHits), handle: (*Server).search},
+		{method: get, pattern: "/projects/{project}/clusters", fresh: memory, budget: reads, side: joined, may: filtered, join: fallback.Projects, handle: (*Server).projectClusters},
 
-		{method: get, pattern: "/applications/{application}/clusters/{account}", fresh: set, budget: reads, side: byAccount, handle: (*Server).clusterSummaries},
-		{method: get, pattern: clusterPath, fresh: set, budget: reads, side: byAccount, handle: (*Server).clusterArray},
-		{method: get, pattern: clusterPath + "/{type}", fresh: set, budget: reads, side: byAccount, handle: (*Server).cluster},
-		{method: get, pattern: clusterPath + "/{type}/serverGroups", fresh: set, budget: reads, side: byAccount, handle: (*Server).clusterServerGroups},
-		{method: get, pattern: clusterPath + "/{type}/serverGroups/{name}", fresh: set, budget: reads, side: byAccount, handle: (*Server).clusterServerGroup},
-		{method: get, pattern: targetPath, fresh: set, budget: reads, side: byAccount, handle: (*Server).target},
-		{method: get, pattern: targetPath + "/{summary}", fresh: set, budget: reads, side: byAccount, handle: (*Server).targetSummary},
-		{method: get, pattern: "/applications/{application}/serverGroups/{account}/{region}/{name}", fresh: object, budget: reads, side: byAccount, handle: (*Server).serverGroup},
-		{method: get, pattern: "/serverGroups/{account}/{region}/{name}", fresh: object, budget: reads, side: byAccount, handle: (*Server).serverGroup},
+		{method: get, pattern: "/applications/{application}/clusters/{account}", fresh: set, budget: reads, side: byAccount, may: readersOfBoth, handle: (*Server).clusterSummaries},
+		{method: get, pattern: clusterPath, fresh: set, budget: reads, side: byAccount, may: readersOfBoth, handle: (*Server).clusterArray},
+		{method: get, pattern: clusterPath + "/{type}", fresh: set, budget: reads, side: byAccount, may: readersOfBoth, handle: (*Server).cluster},
+		{method: get, pattern: clusterPath + "/{type}/serverGroups", fresh: set, budget: reads, side: byAccount, may: readersOfBoth, handle: (*Server).clusterServerGroups},
+		{method: get, pattern: clusterPath + "/{type}/serverGroups/{name}", fresh: set, budget: reads, side: byAccount, may: readersOfBoth, handle: (*Server).clusterServerGroup},
+		{method: get, pattern: targetPath, fresh: set, budget: reads, side: byAccount, may: readersOfBoth, handle: (*Server).target},
+		{method: get, pattern: targetPath + "/{summary}", fresh: set, budget: reads, side: byAccount, may: readersOfBoth, handle: (*Server).targetSummary},
+		{method: get, pattern: "/applications/{application}/serverGroups/{account}/{region}/{name}", fresh: object, budget: reads, side: byAccount, may: readersOfAccountAndResult, handle: (*Server).serverGroup},
+		{method: get, pattern: "/serverGroups/{account}/{region}/{name}", fresh: object, budget: reads, side: byAccount, may: readersOfAccountAndResult, handle: (*Server).serverGroup},
 
-		{method: get, pattern: "/{provider}/loadBalancers", fresh: memory, budget: reads, side: byProvider, handle: (*Server).loadBalancers},
-		{method: get, pattern: "/{provider}/loadBalancers/{name}", fresh: constant, budget: reads, side: byProvider, handle: (*Server).loadBalancersByName},
-		{method: get, pattern: "/{provider}/loadBalancers/{account}/{region}/{name}", fresh: object, budget: reads, side: byAccount, handle: (*Server).loadBalancer},
-		{method: get, pattern: "/securityGroups", fresh: memory, budget: reads, side: joined, join: fallback.Objects, handle: (*Server).allSecurityGroups},
-		{method: get, pattern: "/securityGroups/{account}", fresh: memory, budget: reads, side: byAccount, handle: (*Server).accountSecurityGroups},
-		{method: get, pattern: "/securityGroups/{account}/{provider}", fresh: memory, budget: reads, side: byAccount, handle: (*Server).providerSecurityGroups},
-		{method: get, pattern: "/securityGroups/{account}/{provider}/{name}", fresh: memory, budget: reads, side: byAccount, handle: (*Server).namedSecurityGroups},
-		{method: get, pattern: "/securityGroups/{account}/{provider}/{region}/{name}", fresh: object, budget: reads, side: byAccount, handle: (*Server).securityGroup},
+		{method: get, pattern: "/{provider}/loadBalancers", fresh: memory, budget: reads, side: byProvider, may: filtered, handle: (*Server).loadBalancers},
+		{method: get, pattern: "/{provider}/loadBalancers/{name}", fresh: constant, budget: reads, side: byProvider, may: filtered, handle: (*Server).loadBalancersByName},
+		{method: get, pattern: "/{provider}/loadBalancers/{account}/{region}/{name}", fresh: object, budget: reads, side: byAccount, may: accountReaders, handle: (*Server).loadBalancer},
+		{method: get, pattern: "/securityGroups", fresh: memory, budget: reads, side: joined, may: filtered, join: fallback.ByAccount, handle: (*Server).allSecurityGroups},
+		{method: get, pattern: "/securityGroups/{account}", fresh: memory, budget: reads, side: byAccount, may: accountReaders, handle: (*Server).accountSecurityGroups},
+		{method: get, pattern: "/securityGroups/{account}/{provider}", fresh: memory, budget: reads, side: byAccount, may: accountReaders, handle: (*Server).providerSecurityGroups},
+		{method: get, pattern: "/securityGroups/{account}/{provider}/{name}", fresh: memory, budget: reads, side: byAccount, may: accountReaders, handle: (*Server).namedSecurityGroups},
+		{method: get, pattern: "/securityGroups/{account}/{provider}/{region}/{name}", fresh: object, budget: reads, side: byAccount, may: accountReaders, handle: (*Server).securityGroup},
 
-		{method: get, pattern: "/manifests/{account}/{name}", fresh: object, budget: reads, side: byAccount, handle: (*Server).manifest},
-		{method: get, pattern: "/manifests/{account}//{name}", fresh: object, budget: reads, side: byAccount, handle: (*Server).manifest},
-		{method: get, pattern: "/manifests/{account}/{location}/{name}", fresh: object, budget: reads, side: byAccount, handle: (*Server).manifest},
-		{method: get, pattern: membersPath, fresh: live, budget: reads, side: byAccount, handle: (*Server).siblings},
-		{method: get, pattern: membersPath + "/dynamic/{criteria}", fresh: live, budget: reads, side: byAccount, handle: (*Server).dynamicTarget},
-		{method: get, pattern: "/instances/{account}/{region}/{id}", fresh: object, budget: reads, side: byAccount, handle: (*Server).instance},
-		{method: get, pattern: "/instances/{account}/{region}/{id}/console", fresh: live, budget: logs, side: byAccount, handle: (*Server).console},
-		{method: get, pattern: jobPath, fresh: object, budget: reads, side: byAccount, handle: (*Server).job},
-		{method: post, pattern: jobPath, fresh: object, budget: reads, side: byAccount, handle: (*Server).job}, // as Gate asks
-		{method: del, pattern: jobPath, fresh: live, budget: writes, side: byAccount, handle: (*Server).cancelJob},
-		{method: get, pattern: jobPath + "/{container}", fresh: live, budget: logs, side: byAccount, handle: (*Server).jobProperties},
-		{method: get, pattern: "/applications/{application}/kubernetes/pods/{account}/{namespace}/{pod}/{container}", fresh: live, budget: logs, side: byAccount, handle: (*Server).podProperties},
+		{method: get, pattern: "/manifests/{account}/{name}", fresh: object, budget: reads, side: byAccount, may: readersOfAccountAndResult, handle: (*Server).manifest},
+		{method: get, pattern: "/manifests/{account}//{name}", fresh: object, budget: reads, side: byAccount, may: readersOfAccountAndResult, handle: (*Server).manifest},
+		{method: get, pattern: "/manifests/{account}/{location}/{name}", fresh: object, budget: reads, side: byAccount, may: readersOfAccountAndResult, handle: (*Server).manifest},
+		{method: get, pattern: membersPath, fresh: live, budget: reads, side: byAccount, may: readersOfBoth, handle: (*Server).siblings},
+		{method: get, pattern: membersPath + "/dynamic/{criteria}", fresh: live, budget: reads, side: byAccount, may: readersOfBoth, handle: (*Server).dynamicTarget},
+		{method: get, pattern: "/instances/{account}/{region}/{id}", fresh: object, budget: reads, side: byAccount, may: accountReaders, handle: (*Server).instance},
+		{method: get, pattern: "/instances/{account}/{region}/{id}/console", fresh: live, budget: logs, side: byAccount, may: accountReaders, handle: (*Server).console},
+		{method: get, pattern: jobPath, fresh: object, budget: reads, side: byAccount, may: readersOfBoth, handle: (*Server).job},
+		{method: post, pattern: jobPath, fresh: object, budget: reads, side: byAccount, may: readersOfBoth, handle: (*Server).job}, // as Gate asks
+		{method: del, pattern: jobPath, fresh: live, budget: writes, side: byAccount, may: jobEnders, handle: (*Server).cancelJob},
+		{method: get, pattern: jobPath + "/{container}", fresh: live, budget: logs, side: byAccount, may: readersOfBoth, handle: (*Server).jobProperties},
+		{method: get, pattern: "/applications/{application}/kubernetes/pods/{account}/{namespace}/{pod}/{container}", fresh: live, budget: logs, side: byAccount, may: readersOfBoth, handle: (*Server).podProperties},
 
-		{method: post, pattern: "/{provider}/ops", fresh: live, budget: writes, side: byOperations, handle: (*Server).operate},
-		{method: post, pattern: "/{provider}/ops/{name}", fresh: live, budget: writes, side: byOperations, handle: (*Server).operate},
-		{method: post, pattern: "/ops", fresh: live, budget: writes, side: byOperations, handle: (*Server).operate},
-		{method: post, pattern: "/ops/{name}", fresh: live, budget: writes, side: byOperations, handle: (*Server).operate},
-		{method: get, pattern: "/task", fresh: live, budget: reads, side: joined, join: fallback.ByPlace, handle: (*Server).tasks}, // tasks have no place and stay in order
-		{method: get, pattern: "/task/{id}", fresh: live, budget: reads, side: firstOurs, handle: (*Server).task},
-		{method: post, pattern: "/task/{id}", fresh: live, budget: writes, side: firstOurs, handle: (*Server).resume},
-		{method: patch, pattern: "/{provider}/task/{id}", fresh: live, budget: writes, side: firstOurs, handle: (*Server).markTask},
-		{method: post, pattern: "/{provider}/task/{id}/restart", fresh: live, budget: writes, side: firstOurs, handle: (*Server).restartTask},
-		{method: get, pattern: "/{provider}/task/{id}/owner", fresh: live, budget: reads, side: firstOurs, handle: (*Server).taskOwner},
+		{method: post, pattern: "/{provider}/ops", fresh: live, budget: writes, side: byOperations, may: operators, handle: (*Server).operate},
+		{method: post, pattern: "/{provider}/ops/{name}", fresh: live, budget: writes, side: byOperations, may: operators, handle: (*Server).operate},
+		{method: post, pattern: "/ops", fresh: live, budget: writes, side: byOperations, may: operators, handle: (*Server).operate},
+		{method: post, pattern: "/ops/{name}", fresh: live, budget: writes, side: byOperations, may: operators, handle: (*Server).operate},
+		{method: get, pattern: "/task", fresh: live, budget: reads, side: joined, may: filtered, join: fallback.Tasks, handle: (*Server).tasks},
+		{method: get, pattern: "/task/{id}", fresh: live, budget: reads, side: firstOurs, may: taskReaders, handle: (*Server).task},
+		{method: post, pattern: "/task/{id}", fresh: live, budget: writes, side: firstOurs, may: taskWriters, handle: (*Server).resume},
+		{method: patch, pattern: "/{provider}/task/{id}", fresh: live, budget: writes, side: firstOurs, may: taskWriters, handle: (*Server).markTask},
+		{method: post, pattern: "/{provider}/task/{id}/restart", fresh: live, budget: writes, side: firstOurs, may: taskWriters, handle: (*Server).restartTask},
+		{method: get, pattern: "/{provider}/task/{id}/owner", fresh: live, budget: reads, side: firstOurs, may: taskReaders, handle: (*Server).taskOwner},
 
-		{method: get, pattern: "/credentials", fresh: constant, budget: reads, side: joined, join: fallback.Accounts, handle: (*Server).credentials},
-		{method: get, pattern: "/credentials/{account}", fresh: constant, budget: reads, side: byAccount, handle: (*Server).credential},
-		{method: get, pattern: "/credentials/{account}/authorized", fresh: constant, budget: reads, side: byAccount, handle: (*Server).credential}, // whom the account lets write: everybody, while there is no Fiat
-		{method: get, pattern: providersPath, fresh: live, budget: reads, side: ours, errors: providerAPI, handle: (*Server).listProviders},
-		{method: post, pattern: providersPath, fresh: live, budget: writes, side: ours, errors: providerAPI, handle: (*Server).createProvider},
-		{method: put, pattern: providersPath, fresh: live, budget: writes, side: ours, errors: providerAPI, handle: (*Server).putProvider},
-		{method: get, pattern: providersPath + "/{name}", fresh: live, budget: reads, side: ours, errors: providerAPI, handle: (*Server).getProvider},
-		{method: del, pattern: providersPath + "/{name}", fresh: live, budget: writes, side: ours, errors: providerAPI, handle: (*Server).deleteProvider},
-		{method: put, pattern: providersPath + "/{name}/resources", fresh: set, budget: writes, side: ours, errors: providerAPI, handle: (*Server).loadResources},
-		{method: del, pattern: providersPath + "/{name}/resources", fresh: live, budget: writes, side: ours, errors: providerAPI, handle: (*Server).deleteResources},
+		{method: get, pattern: "/credentials", fresh: constant, budget: reads, side: joined, may: anyone, join: fallback.Accounts, handle: (*Server).credentials},
+		{method: get, pattern: "/credentials/{account}", fresh: constant, budget: reads, side: byAccount, may: anyone, handle: (*Server).credential},
+		{method: get, pattern: "/credentials/{account}/authorized", fresh: constant, budget: reads, side: byAccount, may: accountWriters, handle: (*Server).credential},
+		{method: get, pattern: providersPath, fresh: live, budget: reads, side: ours, may: administrators, errors: providerAPI, handle: (*Server).listProviders},
+		{method: post, pattern: providersPath, fresh: live, budget: writes, side: ours, may: administrators, errors: providerAPI, handle: (*Server).createProvider},
+		{method: put, pattern: providersPath, fresh: live, budget: writes, side: ours, may: administrators, errors: providerAPI, handle: (*Server).putProvider},
+		{method: get, pattern: providersPath + "/{name}", fresh: live, budget: reads, side: ours, may: administrators, errors: providerAPI, handle: (*Server).getProvider},
+		{method: del, pattern: providersPath + "/{name}", fresh: live, budget: writes, side: ours, may: administrators, errors: providerAPI, handle: (*Server).deleteProvider},
+		{method: put, pattern: providersPath + "/{name}/resources", fresh: set, budget: writes, side: ours, may: administrators, errors: providerAPI, handle: (*Server).loadResources},
+		{method: del, pattern: providersPath + "/{name}/resources", fresh: live, budget: writes, side: ours, may: administrators, errors: providerAPI, handle: (*Server).deleteResources},
 
-		{method: get, pattern: "/artifacts/credentials", fresh: constant, budget: reads, side: joined, join: fallback.Unique, handle: (*Server).artifactAccounts},
-		{method: put, pattern: "/artifacts/fetch", fresh: live, budget: reads, side: theirs, handle: (*Server).fetchArtifact},
-		{method: get, pattern: "/artifacts/account/{account}/names", fresh: live, budget: reads, side: theirs, handle: (*Server).noArtifacts},
-		{method: get, pattern: "/artifacts/account/{account}/versions", fresh: live, budget: reads, side: theirs, handle: (*Server).noArtifacts},
-		{method: get, pattern: "/artifacts/content-address/{application}/{hash}", fresh: live, budget: reads, side: theirs, handle: (*Server).noStoredArtifact},
+		{method: get, pattern: "/artifacts/credentials", fresh: constant, budget: reads, side: joined, may: anyone, join: fallback.Unique, handle: (*Server).artifactAccounts},
+		{method: put, pattern: "/artifacts/fetch", fresh: live, budget: reads, side: theirs, may: filtered, handle: (*Server).fetchArtifact},
+		{method: get, pattern: "/artifacts/account/{account}/names", fresh: live, budget: reads, side: theirs, may: filtered, handle: (*Server).noArtifacts},
+		{method: get, pattern: "/artifacts/account/{account}/versions", fresh: live, budget: reads, side: theirs, may: filtered, handle: (*Server).noArtifacts},
+		{method: get, pattern: "/artifacts/content-address/{application}/{hash}", fresh: live, budget: reads, side: theirs, may: filtered, handle: (*Server).noStoredArtifact},
 
-		{method: get, pattern: "/installedPlugins", fresh: constant, budget: reads, side: ours, handle: constantly([]any{})},
-		{method: get, pattern: "/features/stages", fresh: constant, budget: reads, side: joined, join: fallback.Unique, handle: (*Server).features},
-		{method: get, pattern: "/cache/introspection", fresh: constant, budget: reads, side: ours, handle: (*Server).introspection},
-		{method: get, pattern: "/cache/{provider}/{type}", fresh: constant, budget: reads, side: byProvider, handle: constantly([]any{})},
-		{method: post, pattern: "/cache/{provider}/{type}", fresh: constant, budget: writes, side: byBody, handle: (*Server).refreshCache},
-		{method: get, pattern: "/cloudMetrics/{provider}/{account}/{region}", fresh: constant, budget: reads, side: byAccount, handle: (*Server).noCloudMetrics},
-		{method: get, pattern: "/cloudMetrics/{provider}/{account}/{region}/{metric}/statistics", fresh: constant, budget: reads, side: byAccount, handle: (*Server).noCloudMetrics},
+		{method: get, pattern: "/installedPlugins", fresh: constant, budget: reads, side: ours, may: anyone, handle: constantly([]any{})},
+		{method: get, pattern: "/features/stages", fresh: constant, budget: reads, side: joined, may: anyone, join: fallback.Unique, handle: (*Server).features},
+		{method: get, pattern: "/cache/introspection", fresh: constant, budget: reads, side: ours, may: filtered, handle: (*Server).introspection},
+		{method: get, pattern: "/cache/{provider}/{type}", fresh: constant, budget: reads, side: byProvider, may: filtered, handle: constantly([]any{})},
+		{method: post, pattern: "/cache/{provider}/{type}", fresh: constant, budget: writes, side: byBody, may: filtered, handle: (*Server).refreshCache},
+		{method: get, pattern: "/cloudMetrics/{provider}/{account}/{region}", fresh: constant, budget: reads, side: byAccount, may: accountReaders, handle: (*Server).noCloudMetrics},
+		{method: get, pattern: "/cloudMetrics/{provider}/{account}/{region}/{metric}/statistics", fresh: constant, budget: reads, side: byAccount, may: accountReaders, handle: (*Server).noCloudMetrics},
 	}
 	for _, s := range statics {
-		table = append(table, route{method: get, pattern: s.pattern, fresh: constant, budget: reads, side: theirs, handle: s.answer})
+		table = append(table, route{method: get, pattern: s.pattern, fresh: constant, budget: reads, side: theirs, may: filtered, handle: s.answer})
 	}
 	for pattern, text := range absences {
-		table = append(table, route{method: get, pattern: pattern, fresh: constant, budget: reads, side: theirs, handle: absent(text)})
+		table = append(table, route{method: get, pattern: pattern, fresh: constant, budget: reads, side: theirs, may: filtered, handle: absent(text)})
 	}
 	return table
 }
@@ -237,6 +239,12 @@ func (r route) check() error {
 		return fmt.Errorf("a route without method, pattern or handler: %s %s", r.method, r.pattern)
 	case r.fresh == 0, r.budget == 0, r.side == 0:
 		return fmt.Errorf("route %s %s: one of freshness, budget and side is not said", r.method, r.pattern)
+	case r.may == nil:
+		return fmt.Errorf("route %s %s: who may ask is not said", r.method, r.pattern)
+	case r.may.application != "" && !strings.Contains(r.pattern, "{application}"), r.may.account != "" && !strings.Contains(r.pattern, "{account}"):
+		return fmt.Errorf("route %s %s: what is asked for has no name in the path", r.method, r.pattern)
+	case r.join != nil && r.join.Filter == nil && r.may != anyone:
+		return fmt.Errorf("route %s %s: its join does not filter what callers may not see", r.method, r.pattern)
 	case (r.side == joined) != (r.join != nil):
 		return fmt.Errorf("route %s %s: a joined list needs a join, and only that", r.method, r.pattern)
 	}

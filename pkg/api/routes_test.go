@@ -36,12 +36,13 @@ func TestRoutes_EachSaysWhatHoldsForIt(t *testing.T) {
 }
 
 func TestRoutes_AnEmptyColumnIsRefused(t *testing.T) {
-	whole := route{method: get, pattern: "/x", fresh: memory, budget: reads, side: ours, handle: (*Server).info}
+	whole := route{method: get, pattern: "/x", fresh: memory, budget: reads, side: ours, may: anyone, handle: (*Server).info}
 	if err := whole.check(); err != nil {
 		t.Error(err)
 	}
 	for name, change := range map[string]func(*route){
-		"freshness": func(r *route) { r.fresh = 0 }, "budget": func(r *route) { r.budget = 0 }, "side": func(r *route) { r.side = 0 }, "handler": func(r *route) { r.handle = nil },
+		"freshness": func(r *route) { r.fresh = 0 }, "budget": func(r *route) { r.budget = 0 }, "side": func(r *route) { r.side = 0 }, "who may ask": func(r *route) { r.may = nil },
+		"an account that the path does not name": func(r *route) { r.may = accountReaders }, "a join that does not filter": func(r *route) { r.side, r.may, r.join = joined, filtered, fallback.Unique }, "handler": func(r *route) { r.handle = nil },
 		"a join of a route that is not joined": func(r *route) { r.join = fallback.ByPlace }, "a joined route without a join": func(r *route) { r.side = joined },
 	} {
 		r := whole

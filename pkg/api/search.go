@@ -102,7 +102,7 @@ func (s *Server) found(r *request, types []string, platform, text string, skip, 
 			logical = append(logical, ranked(s.foundApplications(r, platform, text, q.Account), text)...)
 		case strings.EqualFold(t, "clusters"):
 			if platform != "front50" {
-				logical = append(logical, ranked(s.foundClusters(text, q.Account), text)...)
+				logical = append(logical, ranked(s.foundClusters(r, text, q.Account), text)...)
 			}
 		case strings.EqualFold(t, "projects"):
 			if platform != kubernetes && q.Account == "" {
@@ -124,7 +124,7 @@ func (s *Server) found(r *request, types []string, platform, text string, skip, 
 	if platform == "front50" {
 		return out, len(logical)
 	}
-	hits, total := s.Index.Search(q)
+	hits, total := s.sees(r).Search(q)
 	out = slices.Grow(out, len(hits))
 	for _, h := range hits {
 		out = append(out, view.SearchHit(h))
@@ -160,7 +160,7 @@ func (s *Server) foundApplications(r *request, platform, text, accountName strin
 			s.Log.Warn("a search goes without Front50's applications", "error", err)
 		}
 		for _, a := range all {
-			if name, _ := a["name"].(string); name != "" {
+			if name, _ := a["name"].(string); name != "" && s.sees(r).application(name) {
 				known[strings.ToLower(name)] = a
 			}
 		}
@@ -171,7 +171,7 @@ func (s *Server) foundApplications(r *request, platform, text, accountName strin
 			names[key], _ = a["name"].(string)
 		}
 	}
-	for _, a := range s.Index.Applications() {
+	for _, a := range s.sees(r).Applications() {
 		if _, there := a.Clusters[accountName]; platform != "front50" && (accountName == "" || there) {
 			names[strings.ToLower(a.Name)] = a.Name
 		}
@@ -188,9 +188,9 @@ func (s *Server) foundApplications(r *request, platform, text, accountName strin
 // front50Wait is how long a search waits for Front50 before it goes without.
 const front50Wait = 2 * time.Second
 
-func (s *Server) foundClusters(text, accountName string) []map[string]any {
+func (s *Server) foundClusters(r *request, text, accountName string) []map[string]any {
 	var out []map[string]any
-	for _, a := range s.Index.Applications() {
+	for _, a := range s.sees(r).Applications() {
 		for _, account := range slices.Sorted(maps.Keys(a.Clusters)) {
 			for _, cluster := range a.Clusters[account] {
 				if (accountName == "" || account == accountName) && (has(a.Name, text) || has(account, text) || has(cluster, text)) {

@@ -8,10 +8,13 @@ import (
 
 // allSecurityGroups never fails: Deck would do without firewalls in every
 // application (read-rest.md 3.1).
-func (s *Server) allSecurityGroups(*request) (reply, error) {
+func (s *Server) allSecurityGroups(r *request) (reply, error) {
 	out := map[string]any{}
 	accounts, _ := s.Accounts.List()
 	for _, a := range accounts {
+		if !s.sees(r).account(a.Name) {
+			continue
+		}
 		if found := view.Summaries(s.Index.OfClass(a.Name, spinnaker.SecurityGroups)); len(found) > 0 {
 			out[a.Name] = map[string]any{kubernetes: found}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/auth"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
 	"github.com/datapunchorg/go-clouddriver/pkg/flight"
@@ -38,6 +39,9 @@ type Options struct {
 	Cache    *index.Cache
 	Fleet    Fleet
 	Accounts *account.Registry
+	// Auth says what callers may, and Admin lets those in who change accounts.
+	Auth  *auth.Authority
+	Admin Admin
 	// Providers and Resources serve the provider API.
 	Providers Providers
 	Resources Resources
@@ -81,6 +85,13 @@ type Options struct {
 	Journal Journal
 	Observe func(route, method string, status int, took time.Duration)
 	Log     *slog.Logger
+}
+
+// Admin is the door of the routes that change accounts; auth.Door is one.
+type Admin interface {
+	Admit(r *http.Request) error
+	// Who names somebody who was let in.
+	Who(r *http.Request) string
 }
 
 // Jobs are the settings of jobs, with zero values that are the defaults.
@@ -130,7 +141,7 @@ func newRouter(o Options) (chi.Router, error) {
 		r.Method(row.method, row.pattern, s.serve(&row))
 	}
 	nowhere := func(status int, text func(*http.Request) string) http.HandlerFunc {
-		row := &route{fresh: constant, budget: reads, side: theirs, handle: func(_ *Server, r *request) (reply, error) {
+		row := &route{fresh: constant, budget: reads, side: theirs, may: filtered, handle: func(_ *Server, r *request) (reply, error) {
 			return reply{}, problem{status: status, message: text(r.Request)}
 		}}
 		return s.serve(row).ServeHTTP
@@ -147,6 +158,11 @@ func (s *Server) serve(row *route) http.Handler {
 		r, err := decoded(row, plain)
 		if err != nil {
 			s.fail(w, &request{Request: plain, route: row}, err)
+			return
+		}
+		if err := s.permit(r); err != nil {
+			s.audit(r, err)
+			s.fail(w, r, err)
 			return
 		}
 		// The place is kept until the answer is sent, but for what others answer.
@@ -166,6 +182,7 @@ func (s *Server) serve(row *route) http.Handler {
 			return
 		}
 		rep, err := s.answer(r)
+		s.audit(r, err)
 		if err != nil {
 			s.fail(w, r, err)
 			return
@@ -179,7 +196,11 @@ func (s *Server) answer(r *request) (reply, error) {
 	if err := s.freshen(r); err != nil {
 		return reply{}, err
 	}
-	return r.route.handle(s, r)
+	rep, err := r.route.handle(s, r)
+	if err != nil {
+		return reply{}, err
+	}
+	return rep, r.permitResult(rep)
 }
 
 // take takes a place. Requests beyond the limit are refused at once instead of

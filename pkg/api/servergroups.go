@@ -24,9 +24,9 @@ func key(view, application string, more ...string) string {
 
 // elements renders an application account by account, reusing what did not
 // change.
-func (s *Server) elements(name, application string, what index.What, render func(index.Part) []view.Element) []view.Element {
+func (s *Server) elements(r *request, name, application string, what index.What, render func(index.Part) []view.Element) []view.Element {
 	var all []view.Element
-	for _, held := range s.Index.Holdings(application) {
+	for _, held := range s.sees(r).Holdings(application) {
 		k := key("elements\x00"+name, application, held.Account, strconv.FormatUint(held.Version, 36))
 		all = append(all, index.Cached(s.Cache, k, func() ([]view.Element, int) {
 			elements := render(s.Index.Part(application, held.Account, what))
@@ -43,12 +43,12 @@ func (s *Server) elements(name, application string, what index.What, render func
 	return all
 }
 
-func (s *Server) groupElements(application string, expand bool) []view.Element {
+func (s *Server) groupElements(r *request, application string, expand bool) []view.Element {
 	name := "serverGroups"
 	if expand {
 		name = "serverGroups+"
 	}
-	return s.elements(name, application, index.Groups, func(p index.Part) []view.Element { return view.ServerGroups(p, expand) })
+	return s.elements(r, name, application, index.Groups, func(p index.Part) []view.Element { return view.ServerGroups(p, expand) })
 }
 
 func (s *Server) applicationServerGroups(r *request) (reply, error) {
@@ -60,10 +60,10 @@ func (s *Server) applicationServerGroups(r *request) (reply, error) {
 		return answered(newAnswer([]byte("[]"))), nil
 	}
 	if narrowed {
-		return answered(newAnswer(view.Join(within(s.groupElements(p[0], expand), clusters)))), nil
+		return answered(newAnswer(view.Join(within(s.groupElements(r, p[0], expand), clusters)))), nil
 	}
-	a := s.cached(key("serverGroups", p[0], strconv.FormatBool(expand)), s.Index.Version(p[0]), func() []byte {
-		return view.Join(s.groupElements(p[0], expand))
+	a := s.cached(r, key("serverGroups", p[0], strconv.FormatBool(expand)), s.Index.Version(p[0]), func() []byte {
+		return view.Join(s.groupElements(r, p[0], expand))
 	})
 	return answered(a), nil
 }
@@ -97,7 +97,7 @@ func (s *Server) serverGroups(r *request) (reply, error) {
 		var all []view.Element
 		if other := query.Get("cloudProvider"); other == "" || strings.EqualFold(other, kubernetes) {
 			for _, application := range applications {
-				all = append(all, s.groupElements(application, false)...)
+				all = append(all, s.groupElements(r, application, false)...)
 			}
 		}
 		return answered(newAnswer(view.Join(all))), nil
@@ -118,7 +118,7 @@ func (s *Server) serverGroups(r *request) (reply, error) {
 	var found []view.Element
 	for _, id := range parsed {
 		n := normalName(id[2])
-		if g, ok := s.Index.FindGroup(id[0], id[1], n.kind, n.name); ok {
+		if g, ok := s.sees(r).FindGroup(id[0], id[1], n.kind, n.name); ok {
 			found = append(found, view.Element{JSON: view.ShortServerGroup(id[0], g)})
 		}
 	}
@@ -140,7 +140,7 @@ func (s *Server) serverGroup(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, s.notRead(p[0], err, absent)
 	}
-	return answered(newAnswer(view.Encode(view.NewServerGroup(p[0], g))), p[0]), nil
+	return answered(newAnswer(view.Encode(view.NewServerGroup(p[0], g))), p[0]).of(g.Moniker().App), nil
 }
 
 // ofClass finds where an object is whose kind has a class; an error with the
@@ -202,8 +202,8 @@ func (s *Server) groupsInMemory(r *request, at place) bool {
 
 func (s *Server) serverGroupManagers(r *request) (reply, error) {
 	p := r.segments("application")
-	a := s.cached(key("managers", p[0]), s.Index.Version(p[0]), func() []byte {
-		return view.Join(s.elements("managers", p[0], index.Managers, view.Managers))
+	a := s.cached(r, key("managers", p[0]), s.Index.Version(p[0]), func() []byte {
+		return view.Join(s.elements(r, "managers", p[0], index.Managers, view.Managers))
 	})
 	return answered(a), nil
 }

@@ -36,7 +36,7 @@ func (s *Server) streamTo(w http.ResponseWriter, r *request) {
 	defer feed.Unfollow()
 	out := &eventWriter{w: w, to: http.NewResponseController(w), epoch: feed.Epoch}
 	header := w.Header()
-	markStale(header, r.health, nil)
+	r.markStale(header, nil)
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // nginx would hold events back
@@ -62,7 +62,14 @@ func (s *Server) streamTo(w http.ResponseWriter, r *request) {
 	stale := header.Get(StaleHeader)
 	for out.flush() == nil {
 		changed := s.Fleet.Changed()
-		if now := s.staleNow(); now != stale {
+		caller, err := s.callerAgain(ctx, r)
+		if err != nil {
+			out.event(at, "closing", []byte(`{"reason":"what you may see has changed: connect again"}`))
+			_ = out.flush() // it goes in any case
+			return
+		}
+		r.caller = caller
+		if now := s.staleNow(r); now != stale {
 			stale = now
 			out.event(at, "stale", view.Encode(map[string]string{"accounts": stale}))
 			continue
@@ -89,21 +96,25 @@ func (s *Server) streamTo(w http.ResponseWriter, r *request) {
 			out.comment()
 		}
 		for _, c := range changes {
+			at = c.Seq
+			if !caller.SeesAccount(c.Account) {
+				continue
+			}
 			name := "changed"
 			if c.Removed {
 				name = "removed"
 			}
 			out.event(c.Seq, name, c.Rendered(view.Change))
-			at = c.Seq
 		}
 	}
 	s.Log.Info("a stream's client does not take what it is sent and is dropped", "application", application, "client", r.RemoteAddr)
 }
 
 // staleNow is the header's value for all accounts at this moment.
-func (s *Server) staleNow() string {
+func (s *Server) staleNow(r *request) string {
 	header := http.Header{}
-	markStale(header, s.Fleet.Health(), nil)
+	r.health = s.Fleet.Health()
+	r.markStale(header, nil)
 	return header.Get(StaleHeader)
 }
 

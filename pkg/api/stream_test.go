@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/auth"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
@@ -25,6 +26,16 @@ import (
 
 // bare is a server over an empty index, without accounts.
 func bare(t testing.TB, limits config.Server) (*index.Index, http.Handler) {
+	t.Helper()
+	ix, o := bareOptions(t, limits)
+	handler, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ix, handler
+}
+
+func bareOptions(t testing.TB, limits config.Server) (*index.Index, Options) {
 	t.Helper()
 	cache, err := index.NewCache(1 << 20)
 	if err != nil {
@@ -37,14 +48,10 @@ func bare(t testing.TB, limits config.Server) (*index.Index, http.Handler) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { _ = fleet.Run(ctx) }()
 	t.Cleanup(cancel)
-	handler, err := New(Options{
-		Index: ix, Cache: cache, Accounts: registry, Fleet: fleet, Limits: limits, Metrics: http.NotFoundHandler(),
+	return ix, Options{
+		Auth: auth.New(auth.Options{}), Admin: &auth.Door{}, Index: ix, Cache: cache, Accounts: registry, Fleet: fleet, Limits: limits, Metrics: http.NotFoundHandler(),
 		Observe: func(string, string, int, time.Duration) {}, Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	return ix, handler
 }
 
 // streamed is a server over an index that the test fills as a watch does.

@@ -114,7 +114,7 @@ func (s Status) Failure() error {
 	case reason == NotFound && s.Details.Name == "":
 		reason = NoKind // it is the path that was not found
 	}
-	return &Error{Reason: reason, Code: s.Code, Err: fmt.Errorf("%s (%d %s)", s.Message, s.Code, s.Reason)}
+	return &Error{Reason: reason, Code: s.Code, Err: fmt.Errorf("%s (%d %s)", cut(s.Message), s.Code, s.Reason)}
 }
 
 func reasonOfCode(code int, reason string) Reason {
@@ -166,7 +166,7 @@ func answered(res *http.Response) error {
 	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	if res.StatusCode < http.StatusMultipleChoices {
 		if media != "application/json" {
-			return &Error{Reason: Unavailable, Err: fmt.Errorf("the server answered %q, not JSON: is it a Kubernetes API server?", res.Header.Get("Content-Type"))}
+			return &Error{Reason: Unavailable, Err: fmt.Errorf("the server answered %q, not JSON: is it a Kubernetes API server?", cut(media))}
 		}
 		return nil
 	}
@@ -181,8 +181,30 @@ func answered(res *http.Response) error {
 		}
 		return failure
 	}
-	if media == "text/html" {
-		text = []byte("an HTML page")
+	return &Error{Reason: reasonOf(res), Code: res.StatusCode, RetryAfter: retryAfter(res), Err: noStatus(res)}
+}
+
+// noStatus is the error of an answer that does not speak Kubernetes. Its body is
+// not quoted: it may be anybody's, and whoever reads the error is not asked who
+// they are.
+func noStatus(res *http.Response) error {
+	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	switch {
+	case res.StatusCode >= http.StatusMultipleChoices && res.StatusCode < http.StatusBadRequest:
+		return fmt.Errorf("the server answered with a redirect (%d), which is not followed: the address of the account must be the API server's own", res.StatusCode)
+	case media == "text/html":
+		return fmt.Errorf("the server answered %d %s with an HTML page, which no Kubernetes API server sends", res.StatusCode, http.StatusText(res.StatusCode))
 	}
-	return &Error{Reason: reasonOf(res), Code: res.StatusCode, RetryAfter: retryAfter(res), Err: fmt.Errorf("the server answered %s: %s", res.Status, strings.TrimSpace(string(text)))}
+	return fmt.Errorf("the server answered %d %s without saying why as Kubernetes does", res.StatusCode, http.StatusText(res.StatusCode))
+}
+
+// longestText is what is passed on of a server's text, in bytes.
+const longestText = 500
+
+// cut shortens a server's text between two characters.
+func cut(text string) string {
+	if len(text) <= longestText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longestText], "") + "…"
 }

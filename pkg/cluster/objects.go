@@ -82,7 +82,11 @@ func (c *Client) pages(ctx context.Context, r Resource, namespace string, q url.
 
 func (c *Client) page(ctx context.Context, r Resource, namespace string, q url.Values, accept string) ([]byte, error) {
 	return c.served(ctx, r, func(now Resource) ([]byte, error) {
-		return c.send(ctx, http.MethodGet, now.Path(now.scope(namespace)), q, accept, "", nil)
+		at, err := now.collection(namespace)
+		if err != nil {
+			return nil, err
+		}
+		return c.send(ctx, http.MethodGet, at, q, accept, "", nil)
 	})
 }
 
@@ -156,7 +160,10 @@ func (c *Client) Create(ctx context.Context, r Resource, o *unstructured.Unstruc
 	if err != nil {
 		return nil, &Error{Reason: Invalid, Err: err}
 	}
-	at := r.Path(r.scope(o.GetNamespace()))
+	at, err := r.collection(o.GetNamespace())
+	if err != nil {
+		return nil, err
+	}
 	out, err := c.call(ctx, http.MethodPost, at, options.query(), jsonType, body)
 	return decoded(out, err, http.MethodPost, at)
 }
@@ -197,6 +204,15 @@ func (r Resource) scope(namespace string) string {
 		return ""
 	}
 	return namespace
+}
+
+// collection is the path of all objects in a namespace. A namespace that would
+// lead elsewhere is none.
+func (r Resource) collection(namespace string) (string, error) {
+	if why := content.IsPathSegmentName(r.scope(namespace)); len(why) > 0 {
+		return "", &Error{Reason: Invalid, Err: fmt.Errorf("no namespace is called %q: it %s", namespace, strings.Join(why, ", "))}
+	}
+	return r.Path(r.scope(namespace)), nil
 }
 
 // at is the path of an object, or of one of its subresources. A name that
@@ -322,17 +338,17 @@ func refused(res *http.Response, out []byte) error {
 	failure := &Error{Reason: reasonOf(res), Code: res.StatusCode, RetryAfter: retryAfter(res)}
 	var status metav1.Status
 	if json.Unmarshal(out, &status) != nil || status.Kind != "Status" {
-		failure.Err = fmt.Errorf("the server answered %s: %.500s", res.Status, bytes.TrimSpace(out))
+		failure.Err = noStatus(res)
 		return failure
 	}
 	failure.Reason = reasonOfCode(int(status.Code), string(status.Reason))
 	if failure.Reason == NotFound && (status.Details == nil || status.Details.Name == "") {
 		failure.Reason = NoKind
 	}
-	failure.Err = errors.New(status.Message)
+	failure.Err = errors.New(cut(status.Message))
 	if status.Details != nil {
 		for _, c := range status.Details.Causes {
-			failure.Causes = append(failure.Causes, Cause{Type: string(c.Type), Field: c.Field, Message: c.Message})
+			failure.Causes = append(failure.Causes, Cause{Type: string(c.Type), Field: c.Field, Message: cut(c.Message)})
 		}
 	}
 	if strings.Contains(status.Message, "failed to create typed patch object") {

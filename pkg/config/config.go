@@ -316,6 +316,10 @@ type Admin struct {
 	Tasks   AdminTasks `koanf:"tasks"`
 	Port    int        `koanf:"port" default:"0" doc:"TCP port of pprof, expvar and the metrics; closed when 0"`
 	Address string     `koanf:"address" default:"127.0.0.1" doc:"address to listen on for that"`
+
+	Token     string   `koanf:"token" env:"CLOUDDRIVER_ADMIN_TOKEN" doc:"token that opens the provider API (/v1) from other machines, as Authorization: Bearer; without it, it is open on the loopback address only"`
+	TokenFile string   `koanf:"tokenFile" env:"CLOUDDRIVER_ADMIN_TOKEN_FILE" doc:"file with such a token, read anew for each request"`
+	Clients   []string `koanf:"clients" doc:"names of client certificates (server.ssl.clientAuth) that open it, too"`
 }
 
 // Listen is the address for net.Listen.
@@ -348,19 +352,35 @@ type Artifacts struct {
 // what that means.
 func (c *Config) Unused() []string {
 	var out []string
-	if c.Services.Fiat.URL != "" {
-		out = append(out, "services.fiat.baseUrl (FIAT_URL): requests are not authorized through Fiat; keep the service where only Gate, Orca and operators reach it")
-	}
 	if c.Artifacts.CredentialsDir != "" {
 		out = append(out, "artifacts.credentialsDir (ARTIFACTS_CREDENTIALS_CONFIG_DIR): there are no artifact accounts; artifacts have to be fetched by another Clouddriver, which fallback.baseUrl can name")
 	}
 	return out
 }
 
-// Fiat is Spinnaker's authorization service.
+// Fiat is Spinnaker's authorization service, by Java Clouddriver's keys
+// (accounts.md 7.1).
 type Fiat struct {
-	URL     string `koanf:"baseUrl" env:"FIAT_URL" doc:"address of Fiat, as the older rewrite has it; not used yet, the service says so at the start"`
-	Enabled bool   `koanf:"enabled" default:"false" doc:"authorize through Fiat; not supported yet, the service refuses to start"`
+	Enabled          bool      `koanf:"enabled" default:"false" doc:"authorize every caller through Fiat; without it everybody who reaches the service may read everything, and X-SPINNAKER-ACCOUNTS says who may write to accounts with permissions"`
+	URL              string    `koanf:"baseUrl" env:"FIAT_URL" default:"http://localhost:7003" doc:"address of Fiat"`
+	LegacyFallback   bool      `koanf:"legacyFallback" default:"false" doc:"while Fiat fails, allow the accounts that X-SPINNAKER-ACCOUNTS names, and every application"`
+	ConnectTimeoutMs int       `koanf:"connectTimeoutMs" default:"2000" doc:"milliseconds for a connection to Fiat"`
+	ReadTimeoutMs    int       `koanf:"readTimeoutMs" default:"5000" doc:"milliseconds for Fiat's answer"`
+	Cache            FiatCache `koanf:"cache"`
+	Retry            FiatRetry `koanf:"retry"`
+}
+
+// FiatCache is how long Fiat's answers are used.
+type FiatCache struct {
+	MaxEntries   int `koanf:"maxEntries" default:"1000" doc:"users whose permissions are kept"`
+	AfterSeconds int `koanf:"expiresAfterWriteSeconds" default:"60" doc:"seconds for which they are kept, so that Fiat is asked once a minute for each user; Java Clouddriver's default is 20"`
+}
+
+// FiatRetry is how often Fiat is asked again when it fails.
+type FiatRetry struct {
+	MaxMillis     int     `koanf:"maxBackoffMillis" default:"10000" doc:"milliseconds after which a failing Fiat is not asked again for a request, which is refused then"`
+	InitialMillis int     `koanf:"initialBackoffMillis" default:"500" doc:"milliseconds of the first pause between two calls"`
+	Multiplier    float64 `koanf:"retryMultiplier" default:"1.5" doc:"factor from one pause to the next"`
 }
 
 // Log is how the service logs to standard error.
@@ -396,7 +416,10 @@ func (c *Config) Validate() error {
 		}
 	}
 	for key, n := range map[string]int64{
-		"fallback.timeout": int64(c.Fallback.Timeout), "fallback.listTimeout": int64(c.Fallback.ListTimeout), "fallback.maxInFlight": int64(c.Fallback.MaxInFlight),
+		"services.fiat.connectTimeoutMs": int64(c.Services.Fiat.ConnectTimeoutMs), "services.fiat.readTimeoutMs": int64(c.Services.Fiat.ReadTimeoutMs),
+		"services.fiat.cache.maxEntries": int64(c.Services.Fiat.Cache.MaxEntries), "services.fiat.cache.expiresAfterWriteSeconds": int64(c.Services.Fiat.Cache.AfterSeconds),
+		"services.fiat.retry.initialBackoffMillis": int64(c.Services.Fiat.Retry.InitialMillis),
+		"fallback.timeout":                         int64(c.Fallback.Timeout), "fallback.listTimeout": int64(c.Fallback.ListTimeout), "fallback.maxInFlight": int64(c.Fallback.MaxInFlight),
 		"tracing.timeout": int64(c.Tracing.Timeout), "services.arcade.timeout": int64(c.Services.Arcade.Timeout), "services.front50.timeout": int64(c.Services.Front50.Timeout), "services.arcade.tokenTTL": int64(c.Services.Arcade.TokenTTL),
 		"database.maxOpen": int64(c.Database.MaxOpen), "database.connectTimeout": int64(c.Database.ConnectTimeout),
 		"database.timeout": int64(c.Database.Timeout), "database.migrationTimeout": int64(c.Database.MigrationTimeout),
@@ -424,16 +447,13 @@ func (c *Config) Validate() error {
 	if c.Accounts.TokenKeys != "" && c.Accounts.TokenKeysFile != "" {
 		bad("accounts.tokenKeys", "at most one of tokenKeys and tokenKeysFile can be set")
 	}
-	for key, u := range map[string]string{"tracing.endpoint": c.Tracing.used(), "services.arcade.baseUrl": c.Services.Arcade.URL, "services.front50.baseUrl": c.Services.Front50.URL, "fallback.baseUrl": c.Fallback.URL} {
+	for key, u := range map[string]string{"tracing.endpoint": c.Tracing.used(), "services.arcade.baseUrl": c.Services.Arcade.URL, "services.front50.baseUrl": c.Services.Front50.URL, "services.fiat.baseUrl": c.Services.Fiat.URL, "fallback.baseUrl": c.Fallback.URL} {
 		if parsed, err := url.Parse(u); u != "" && (err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https")) {
 			bad(key, "is not an http or https address")
 		}
 	}
 	if c.Fallback.ListTimeout >= time.Minute {
 		bad("fallback.listTimeout", "must be less than 1m, which is how long an answer may take in all")
-	}
-	if c.Services.Fiat.Enabled {
-		bad("services.fiat.enabled", "authorization through Fiat is not supported yet; every caller would see everything, so the service does not start. Set it to false to run without authorization")
 	}
 	if b := c.Kubernetes.ArtifactBinding.DockerImage; b != "match-name-and-tag" && b != matchNameOnly {
 		bad("kubernetes.artifactBinding.dockerImage", "%q is neither match-name-and-tag nor match-name-only", b)

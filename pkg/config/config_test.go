@@ -77,7 +77,7 @@ func TestLoad_MistakesNameTheirKey(t *testing.T) {
 	}{
 		"port":            {env: map[string]string{"SERVER_PORT": "70000"}, want: "server.port"},
 		"port no number":  {env: map[string]string{"SERVER_PORT": "many"}, want: "port"},
-		"fiat":            {env: map[string]string{"SERVICES_FIAT_ENABLED": "true"}, want: "services.fiat.enabled"},
+		"fiat":            {env: map[string]string{"FIAT_URL": "spin-fiat"}, want: "services.fiat.baseUrl"},
 		"budget":          {env: map[string]string{"CACHE_BYTES": "0"}, want: "cache.bytes"},
 		"no account name": {file: "kubernetes: {accounts: [{context: a}]}", want: "kubernetes.accounts[0].name"},
 		"both lists":      {file: "kubernetes: {accounts: [{name: a, namespaces: [x], omitNamespaces: [y]}]}", want: "At most one of 'namespaces' and 'omitNamespaces'"},
@@ -94,9 +94,9 @@ func TestLoad_MistakesNameTheirKey(t *testing.T) {
 }
 
 func TestUnused_NamesTheVariablesOfTheOlderRewriteThatDoNothingYet(t *testing.T) {
-	c := &Config{Services: Services{Fiat: Fiat{URL: "http://fiat"}}, Artifacts: Artifacts{CredentialsDir: "/x"}}
+	c := &Config{Artifacts: Artifacts{CredentialsDir: "/x"}}
 	got := strings.Join(c.Unused(), "\n")
-	if !strings.Contains(got, "FIAT_URL") || !strings.Contains(got, "ARTIFACTS_CREDENTIALS_CONFIG_DIR") || len((&Config{}).Unused()) != 0 {
+	if !strings.Contains(got, "ARTIFACTS_CREDENTIALS_CONFIG_DIR") || len((&Config{}).Unused()) != 0 {
 		t.Error(got)
 	}
 }

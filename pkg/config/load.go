@@ -65,6 +65,9 @@ func Load(flags *pflag.FlagSet, environ func(string) string) (*Config, error) {
 		if s.Default != "" {
 			defaults[s.Key] = s.Default
 		}
+		if s.Key == "services.fiat.enabled" && environ(fiatURL) != "" {
+			defaults[s.Key] = "true" // the older rewrite, whose variable it is, has no switch for it
+		}
 		if v := environ(s.Env); v != "" {
 			fromEnv[s.Key] = v
 		}
@@ -100,6 +103,9 @@ func Load(flags *pflag.FlagSet, environ func(string) string) (*Config, error) {
 	}
 	return c, c.Validate()
 }
+
+// fiatURL is the older rewrite's variable of Fiat's address.
+const fiatURL = "FIAT_URL"
 
 // loadFile reads the file twice over: as it is, for the accounts, and with
 // its known keys in our spelling, since Spring takes kebab-case and any case.

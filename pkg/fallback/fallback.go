@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -67,7 +68,11 @@ const via = "1.1 go-clouddriver"
 var (
 	ErrResting = errors.New("the fallback failed a moment ago")
 	ErrBusy    = errors.New("too many requests wait for the fallback")
+	ErrMethod  = errors.New("requests of this method are not handed over")
 )
+
+// handedOver are the methods of the API.
+var handedOver = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 
 // New makes a Fallback; base is an http or https address.
 func New(base string, o Options) (*Fallback, error) {
@@ -94,6 +99,10 @@ func New(base string, o Options) (*Fallback, error) {
 			p.Out.URL = f.target(p.In)
 			p.Out.Host = ""
 			p.Out.Header.Add("Via", via)
+			// A connection that becomes something else would be one past everything
+			// that is decided here.
+			p.Out.Header.Del("Connection")
+			p.Out.Header.Del("Upgrade")
 			// Who stands in front of us is no secret to the other.
 			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 				if values := p.In.Header.Values(name); len(values) > 0 {
@@ -139,6 +148,10 @@ func (f *Fallback) HandOver(w http.ResponseWriter, r *http.Request, fail func(er
 		defer func() { <-f.over }()
 	default:
 		fail(ErrBusy)
+		return
+	}
+	if !slices.Contains(handedOver, r.Method) {
+		fail(fmt.Errorf("%w: %s", ErrMethod, r.Method))
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), failKey{}, fail), f.Timeout)
@@ -292,7 +305,11 @@ type keptPart struct {
 // ourselves, or have known of the other.
 func (f *Fallback) Combine(j *Join, q Question, mine []byte, part Answer, err error) (body []byte, failed error) {
 	if err == nil && part.Status == http.StatusOK {
-		if body, err = j.Merge(q, mine, part.Body); err == nil {
+		var theirs []byte
+		if theirs, err = q.visible(j, part.Body); err == nil {
+			body, err = j.Merge(q, mine, theirs)
+		}
+		if err == nil {
 			f.keep(j, q, part.Body)
 			return body, nil
 		}
@@ -304,7 +321,11 @@ func (f *Fallback) Combine(j *Join, q Question, mine []byte, part Answer, err er
 		err = fmt.Errorf("it answers with status %d", part.Status)
 	}
 	if kept := f.kept(j, q); kept != nil {
-		if body, merging := j.Merge(q, mine, kept); merging == nil {
+		theirs, merging := q.visible(j, kept)
+		if merging == nil {
+			body, merging = j.Merge(q, mine, theirs)
+		}
+		if merging == nil {
 			return body, err
 		}
 	}

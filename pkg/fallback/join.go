@@ -18,6 +18,9 @@ type Join struct {
 	// Merge makes one body of both, ours nil for none; nil when nothing is left.
 	// It fails on an answer of another shape.
 	Merge func(q Question, mine, other []byte) ([]byte, error)
+	// Filter takes out of the other's part what the caller may not see; nil for
+	// lists that everybody may see.
+	Filter func(q Question, other []byte) ([]byte, error)
 	// Ask is what the other is asked for its part, nil when it has none; without
 	// Ask, the same as we are.
 	Ask func(q Question, r *http.Request) *http.Request
@@ -32,16 +35,23 @@ type Question struct {
 	// IsOurs says whether an account is here. What the other has of those is
 	// dropped: while an account moves, both may have it.
 	IsOurs func(account string) bool
+	// SeesAccount and SeesApplication say what the caller may see; nil for
+	// everything.
+	SeesAccount, SeesApplication func(name string) bool
 }
 
 // Joins of lists, by what they are sorted by or made of.
 var (
-	ByPlace      = &Join{Merge: mergeByPlace}
-	ByName       = &Join{Merge: mergeByName}
+	ByPlace      = &Join{Merge: mergeByPlace, Filter: filterElements}
+	ByName       = &Join{Merge: mergeByName, Filter: filterElements}
 	Unique       = &Join{Merge: mergeUnique}
-	Objects      = &Join{Merge: mergeObjects}
-	Applications = &Join{Merge: mergeApplications}
-	Projects     = &Join{Merge: mergeProjects}
+	ByAccount    = &Join{Merge: mergeObjects, Filter: filterByAccount}
+	Application  = &Join{Merge: mergeObjects, Filter: filterApplication}
+	Applications = &Join{Merge: mergeApplications, Filter: filterApplications}
+	Projects     = &Join{Merge: mergeProjects, Filter: filterProjects}
+	// Tasks of the other do not say which accounts they act on: whoever may not
+	// see everything is shown none.
+	Tasks = &Join{Merge: mergeByPlace, Filter: func(Question, []byte) ([]byte, error) { return []byte("[]"), nil }}
 )
 
 // Accounts joins lists of accounts: Fiat and Gate load them seldom, and take one
@@ -56,7 +66,7 @@ var Accounts = &Join{Merge: mergeUnique, Keep: func(q Question) string {
 // Search joins result sets. The other is asked for all of its hits, since they
 // come after all of ours.
 func Search(ask func(q Question, r *http.Request) *http.Request) *Join {
-	return &Join{Merge: mergeSearch, Ask: ask}
+	return &Join{Merge: mergeSearch, Filter: filterSearch, Ask: ask}
 }
 
 var errShape = errors.New("its answer has another shape")

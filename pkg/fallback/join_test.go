@@ -60,7 +60,7 @@ func TestMerges(t *testing.T) {
 			if c.mine != "" {
 				mine = []byte(c.mine)
 			}
-			got, err := c.merge(Question{query, func(account string) bool { return account == "k8s" }}, mine, []byte(c.other))
+			got, err := c.merge(Question{Query: query, IsOurs: func(account string) bool { return account == "k8s" }}, mine, []byte(c.other))
 			if (err != nil) != c.refused || string(got) != c.want {
 				t.Errorf("%v %s\nwant %s", err, got, c.want)
 			}

@@ -22,6 +22,9 @@ type Search struct {
 	Account, Namespace string
 	// Skip and Most say which hits are wanted.
 	Skip, Most int
+	// SeesAccount and SeesApplication leave out what the caller may not see, nil
+	// for none. What has no application is not left out by the second.
+	SeesAccount, SeesApplication func(name string) bool
 }
 
 // Hit is an object that was found.
@@ -107,7 +110,7 @@ func (ix *Index) Search(q Search) (hits []Hit, total int) {
 	ix.mu.RUnlock()
 	keep := q.Skip + q.Most
 	for _, a := range accounts {
-		if q.Account != "" && a.Name != q.Account {
+		if q.Account != "" && a.Name != q.Account || q.SeesAccount != nil && !q.SeesAccount(a.Name) {
 			continue
 		}
 		var best worst // rows hold under the account's lock only
@@ -167,15 +170,22 @@ func (k *kindObjects) search(q *Search, account string, keep, floor int, best *w
 		}
 	}
 	clusters := make([]bool, len(k.table.clusters.texts))
+	var hidden []bool // as many, where somebody may not see all applications
+	if q.SeesApplication != nil {
+		hidden = make([]bool, len(clusters))
+	}
 	for i, text := range k.table.clusters.texts {
 		app, cluster, _ := strings.Cut(text, "\x00")
 		clusters[i] = contains(app, q.Text) || contains(cluster, q.Text)
+		if hidden != nil {
+			hidden[i] = app != "" && !q.SeesApplication(app)
+		}
 	}
 	t, names := &k.table, k.table.finder(q.Text)
 	for i := range t.rows {
 		r := &t.rows[i]
 		rank := namespaces[r.namespace]
-		if rank == excluded || r.o == nil {
+		if rank == excluded || r.o == nil || hidden != nil && hidden[r.cluster] {
 			continue
 		}
 		if rank != exact {

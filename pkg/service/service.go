@@ -12,6 +12,7 @@ import (
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/api"
+	"github.com/datapunchorg/go-clouddriver/pkg/auth"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
@@ -67,6 +68,7 @@ type Service struct {
 	ledger     *ledger.Ledger
 	follows    bool
 	cache      *index.Cache
+	auth       *auth.Authority
 	// closing is closed when the service begins to stop, and ending when event
 	// streams have to end.
 	closing, ending chan struct{}
@@ -134,6 +136,7 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 			return nil, fmt.Errorf("read the record of writes: %w", err)
 		}
 	}
+	s.auth = authorityOf(c.Services.Fiat, log)
 	var pages *page.Pages
 	if c.Page.Enabled {
 		if pages, err = page.New(o.Version); err != nil {
@@ -142,6 +145,7 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	}
 	s.Handler, err = api.New(api.Options{
 		Pages: pages, Figures: s.figures.Last, Journal: s.Store,
+		Auth: s.auth, Admin: &auth.Door{Token: c.Admin.Token, TokenFile: c.Admin.TokenFile, Clients: c.Admin.Clients},
 		Index: s.Index, Cache: s.cache, Fleet: s.Fleet, Accounts: s.Accounts, Providers: s.providers, Resources: s.Store, History: s.Store,
 		Tasks: s.Tasks, Clients: api.ClientFunc(s.Fleet.Client), Live: live, Ledger: others,
 		Version: o.Version, Down: s.down, Front50: front50Of(c.Services.Front50), Fallback: other,
@@ -167,6 +171,20 @@ func (s *Service) events() (n uint64) {
 		}
 	}
 	return n
+}
+
+// authorityOf asks Fiat, where there is one.
+func authorityOf(c config.Fiat, log *slog.Logger) *auth.Authority {
+	o := auth.Options{
+		LegacyFallback: c.LegacyFallback, Keep: time.Duration(c.Cache.AfterSeconds) * time.Second, MostUsers: c.Cache.MaxEntries,
+		Connect: time.Duration(c.ConnectTimeoutMs) * time.Millisecond, Read: time.Duration(c.ReadTimeoutMs) * time.Millisecond,
+		FirstWait: time.Duration(c.Retry.InitialMillis) * time.Millisecond, RetryFor: time.Duration(c.Retry.MaxMillis) * time.Millisecond,
+		Factor: c.Retry.Multiplier, Log: log,
+	}
+	if c.Enabled {
+		o.URL = c.URL
+	}
+	return auth.New(o)
 }
 
 func newTracing(ctx context.Context, c config.Tracing, version string, log *slog.Logger) (*telemetry.Tracing, error) {

@@ -251,7 +251,7 @@ func (sqliteDialect) connector(o Options, _ bool) (driver.Connector, error) {
 		"_time_format": {"sqlite"},
 		"_pragma": {
 			"busy_timeout(" + strconv.FormatInt(o.Timeout.Milliseconds(), 10) + ")",
-			"journal_mode(WAL)", "synchronous(FULL)",
+			"journal_mode(WAL)", "synchronous(FULL)", "secure_delete(1)",
 		},
 	}
 	return sqlite.NewConnector("file:" + (&url.URL{Path: o.Path}).EscapedPath() + "?" + q.Encode())

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -22,6 +23,11 @@ func openSQLiteFile(path string) (*sqliteFile, error) {
 		return nil, fmt.Errorf("database.path: %w", err)
 	}
 	defer func() { _ = f.Close() }()
+	// One that was made by others, like the older rewrite, may be readable by
+	// everybody; what SQLite puts beside it has the file's own mode.
+	if err := f.Chmod(0o600); err != nil && !errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("database.path: %w", err)
+	}
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("database.path: %w", err)

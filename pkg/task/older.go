@@ -2,6 +2,8 @@ package task
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +19,9 @@ import (
 func ofRows(id string, rows []store.Resource) (Task, error) {
 	names := map[string][]string{}
 	created := []map[string]any{}
+	accounts := map[string]bool{}
 	for _, row := range rows {
+		accounts[row.AccountName] = true
 		names[row.Namespace] = append(names[row.Namespace], spinnaker.FullName(spinnaker.KindText(row.APIGroup, row.Kind), row.Name))
 		if row.TaskType == "" {
 			name := row.ArtifactName
@@ -41,7 +45,7 @@ func ofRows(id string, rows []store.Resource) (Task, error) {
 		ID: id, Status: Status{Complete: true, Completed: true, Phase: PhaseOrchestration, Status: "Orchestration completed."},
 		History:       []Line{{PhaseOrchestration, "Orchestration completed."}},
 		ResultObjects: []json.RawMessage{result}, Outputs: []string{}, SagaIDs: []string{},
-		StartTimeMs: rows[0].Timestamp.UnixMilli(),
+		StartTimeMs: rows[0].Timestamp.UnixMilli(), Accounts: slices.Sorted(maps.Keys(accounts)),
 	}, nil
 }
 

@@ -46,8 +46,8 @@ type Clusters interface {
 // Sealer seals what may hold secrets; account.Keyring is one.
 type Sealer interface {
 	Empty() bool
-	Seal(name, text string) (store.Sealed, error)
-	Open(name string, sealed store.Sealed) (string, error)
+	Seal(purpose account.Purpose, text string, to ...string) (store.Sealed, error)
+	Open(purpose account.Purpose, sealed store.Sealed, to ...string) (string, error)
 }
 
 // Options are the limits of tasks.
@@ -389,7 +389,7 @@ func (r *Runner) seal(id string, content any) (store.Sealable, error) {
 	if r.keys == nil || r.keys.Empty() {
 		return store.Sealable{Text: string(text)}, nil
 	}
-	sealed, err := r.keys.Seal(id, string(text))
+	sealed, err := r.keys.Seal(account.ForTask, string(text), id)
 	return store.Sealable(sealed), err
 }
 
@@ -400,7 +400,7 @@ func (r *Runner) open(id string, s store.Sealable, into any) error {
 			return fmt.Errorf("the task is sealed with the key %q, and there are no keys", s.KeyID)
 		}
 		var err error
-		if text, err = r.keys.Open(id, store.Sealed(s)); err != nil {
+		if text, err = r.keys.Open(account.ForTask, store.Sealed(s), id); err != nil {
 			return err
 		}
 	}

@@ -32,6 +32,8 @@ type Context struct {
 	ExecutionType   string `json:"executionType,omitempty"`
 	UserOrigin      string `json:"userOrigin,omitempty"`
 	ClientRequestID string `json:"-"`
+	// Accounts are those that the operations act on.
+	Accounts []string `json:"accounts,omitempty"`
 	// Trace is the W3C traceparent of the request, so that a task belongs to its
 	// trace on whichever replica it runs.
 	Trace string `json:"trace,omitempty"`
@@ -81,6 +83,10 @@ type Task struct {
 	// Restartable tasks have failed and may be run again with the operations of
 	// another request. Those that say retryable can be gone on with as they are.
 	Restartable bool `json:"-"`
+	// User has asked for it, and Accounts are those that it acts on: who may look
+	// at it or go on with it is decided by them.
+	User     string   `json:"-"`
+	Accounts []string `json:"-"`
 }
 
 func shown(t store.Task) (Task, error) {
@@ -88,6 +94,7 @@ func shown(t store.Task) (Task, error) {
 		ID: t.ID, History: []Line{}, ResultObjects: []json.RawMessage{}, Outputs: []string{}, SagaIDs: []string{},
 		OwnerID: t.Owner, RequestID: t.RequestID, StartTimeMs: t.Started.UnixMilli(),
 	}
+	out.User, out.Accounts = Asked(t)
 	for _, l := range t.History {
 		out.History = append(out.History, Line(l))
 	}
@@ -109,6 +116,16 @@ func shown(t store.Task) (Task, error) {
 		}
 	}
 	return out, nil
+}
+
+// Asked says who has asked for a task, and which accounts it acts on. Tasks of
+// before the accounts were recorded have none.
+func Asked(t store.Task) (user string, accounts []string) {
+	var c Context
+	if json.Unmarshal([]byte(t.Context), &c) != nil {
+		return "", nil // one of another program
+	}
+	return c.User, c.Accounts
 }
 
 // historyLimit is where Java Clouddriver cuts a text.

@@ -114,9 +114,6 @@ fleet:  {cpu: "4", memory: 4Gi, limit: "3865470566"}
 {{- if and $v.accounts.inCluster.enabled (not $v.serviceAccount.create) (not $v.serviceAccount.name) -}}
 {{- fail "serviceAccount.name: name the service account of the in-cluster account, or let serviceAccount.create make it." -}}
 {{- end -}}
-{{- if $v.fiat.enabled -}}
-{{- fail "fiat.enabled: authorization through Fiat is not supported yet, and the service would not start." -}}
-{{- end -}}
 {{- if and $v.tls.clientCASecret.name (not $v.tls.secretName) -}}
 {{- fail "tls.secretName: client certificates are asked for on TLS only; name the Secret with the server's certificate." -}}
 {{- end -}}

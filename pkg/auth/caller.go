@@ -1,0 +1,178 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Anonymous is who asks without a name.
+const Anonymous = "anonymous"
+
+// Caller is who asks, and what they may.
+type Caller struct {
+	// User is the name in X-SPINNAKER-USER, or Anonymous.
+	User string
+	// open means that nobody is asked what callers may: there is no Fiat.
+	open bool
+	// view is nil for one of whom nothing is known; why says so.
+	view *view
+	why  error
+	// listed are the accounts that Gate lets the caller write to, in lower case.
+	listed map[string]bool
+}
+
+// Denied is a refusal. Its text is what Java says (accounts.md 8.3).
+type Denied struct{ text string }
+
+func (d *Denied) Error() string { return d.text }
+
+func denied(resource, name string, wanted Authorization) error {
+	return &Denied{fmt.Sprintf("Access denied to %s %s - required authorization: %s", resource, name, wanted)}
+}
+
+// Unreachable is returned when it cannot be found out what a caller may: Fiat
+// fails. Nothing is allowed then.
+type Unreachable struct{ Err error }
+
+func (u *Unreachable) Error() string {
+	return "Access is denied: Fiat cannot be asked what the caller may: " + u.Err.Error()
+}
+
+// Unwrap is the cause.
+func (u *Unreachable) Unwrap() error { return u.Err }
+
+// ErrUnknownUser is returned for somebody whom Fiat does not know: one who has
+// never logged in.
+var ErrUnknownUser = errors.New("fiat does not know the user")
+
+// Nobody may nothing: what is asked before it is known who asks.
+func Nobody() *Caller { return &Caller{User: Anonymous, why: ErrUnknownUser} }
+
+// Everybody is the caller of a service without Fiat.
+func Everybody(header http.Header) *Caller {
+	return &Caller{User: userOf(header), open: true, listed: listedIn(header)}
+}
+
+func userOf(header http.Header) string {
+	if user := strings.TrimSpace(header.Get("X-Spinnaker-User")); user != "" {
+		return user
+	}
+	return Anonymous
+}
+
+func listedIn(header http.Header) map[string]bool {
+	out := map[string]bool{}
+	for _, name := range accountsIn(header) {
+		out[strings.ToLower(name)] = true
+	}
+	return out
+}
+
+func accountsIn(header http.Header) []string {
+	var out []string
+	for name := range strings.SplitSeq(header.Get("X-Spinnaker-Accounts"), ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// Known is nil for a caller of whom it is known what they may.
+func (c *Caller) Known() error {
+	switch {
+	case c.open, c.view != nil:
+		return nil
+	case errors.Is(c.why, ErrUnknownUser):
+		return &Denied{"Access is denied"}
+	}
+	return c.why
+}
+
+// Account is nil when the caller may do that with an account. Without Fiat
+// everybody may read everything; who may write is Operate's to say.
+func (c *Caller) Account(name string, wanted Authorization) error {
+	if c.open || c.view != nil && c.view.account(name, wanted) {
+		return nil
+	}
+	if c.view == nil {
+		return c.Known()
+	}
+	return denied("account", name, wanted)
+}
+
+// Application is nil when the caller may do that with an application.
+func (c *Caller) Application(name string, wanted Authorization) error {
+	if c.open || c.view != nil && c.view.application(name, wanted) {
+		return nil
+	}
+	if c.view == nil {
+		return c.Known()
+	}
+	return denied("application", name, wanted)
+}
+
+// Operate says whether the caller may run an operation on an account, and the
+// finding of the validation if not (accounts.md 8.3, 8.8). Without Fiat, Gate
+// says who may use an account that is restricted.
+func (c *Caller) Operate(account string, restricted bool, operation string) (finding string, ok bool) {
+	if c.open {
+		if !restricted || c.listed[strings.ToLower(account)] {
+			return "", true
+		}
+		return fmt.Sprintf("%s is not authorized (account: %s, description: %s)", c.User, account, operation), false
+	}
+	if c.Account(account, Write) == nil {
+		return "", true
+	}
+	return "Access denied to account " + account, false
+}
+
+// SeesAccount and SeesApplication are the same as Account and Application for
+// reading, for filters.
+func (c *Caller) SeesAccount(name string) bool {
+	return c.open || c.view != nil && c.view.account(name, Read)
+}
+
+// SeesApplication says whether the caller may read an application.
+func (c *Caller) SeesApplication(name string) bool {
+	return c.open || c.view != nil && c.view.application(name, Read)
+}
+
+// SeesEverything says that nothing is to be filtered.
+func (c *Caller) SeesEverything() bool { return c.open || c.view != nil && c.view.admin }
+
+// Mark is the same for callers who may see the same, "" for everything: what is
+// rendered for one is shown to nobody else.
+func (c *Caller) Mark() string {
+	switch {
+	case c.SeesEverything():
+		return ""
+	case c.view == nil:
+		return "nothing"
+	}
+	return c.view.mark
+}
+
+// Admin says whether the caller is an administrator of Spinnaker. Without Fiat
+// there are none that could be told from others, and everybody passes.
+func (c *Caller) Admin() bool { return c.open || c.view != nil && c.view.admin }
+
+// Manages says whether the caller may manage accounts.
+func (c *Caller) Manages() bool { return c.Admin() || c.view != nil && c.view.manager }
+
+// HasRole says whether the caller has one of the roles; everybody has without
+// Fiat, and administrators do.
+func (c *Caller) HasRole(roles []string) bool {
+	if c.Admin() {
+		return true
+	}
+	for _, role := range roles {
+		if c.view != nil && c.view.roles[strings.ToLower(strings.TrimSpace(role))] {
+			return true
+		}
+	}
+	return false
+}
