@@ -83,6 +83,7 @@ func settings() config.Config {
 	c.Cache.Bytes = 64 << 20
 	c.Database.Path = ""
 	c.Database.PollEvery = 500 * time.Millisecond
+	c.Accounts.AllowedHosts = []string{"127.0.0.1"} // where local control planes are
 	c.Tasks.Lease, c.Tasks.DeleteTimeout, c.Tasks.FollowEvery = 3*time.Second, 20*time.Second, 100*time.Millisecond
 	c.Admin.Tasks.ShutdownWaitSeconds = 20
 	return *c

@@ -55,6 +55,8 @@ type Account struct {
 	// AllRelationships has kinds watched that no list view shows, for an
 	// application's raw resources and for searches.
 	AllRelationships bool
+	// Held are kinds beside those of the views.
+	Held Held
 	// Metrics says whether the usage of pods is shown.
 	Metrics bool
 
@@ -74,13 +76,29 @@ type Account struct {
 	Invalid error
 }
 
+// Held says which kinds are watched beside those of the views (kubernetes.cache;
+// accounts.md 7.1).
+type Held struct {
+	All         bool
+	Kinds, Omit []string
+}
+
+// Asks says whether a kind is to be watched although no view shows it.
+func (h Held) Asks(kindText string) bool { return h.All || among(h.Kinds, kindText) }
+
+// Leaves says whether a kind is not to be watched.
+func (h Held) Leaves(kindText string) bool { return among(h.Omit, kindText) }
+
+func among(kinds []string, kindText string) bool {
+	return slices.ContainsFunc(kinds, func(k string) bool { return spinnaker.SameKind(k, kindText) })
+}
+
 // AllowsKind says whether the account's configuration lets the kind be used.
 func (a *Account) AllowsKind(kindText string) bool {
-	same := func(k string) bool { return spinnaker.SameKind(k, kindText) }
 	if len(a.Kinds) > 0 {
-		return slices.ContainsFunc(a.Kinds, same)
+		return among(a.Kinds, kindText)
 	}
-	return !slices.ContainsFunc(a.OmitKinds, same)
+	return !among(a.OmitKinds, kindText)
 }
 
 // AllowsNamespace says whether the account may show the namespace;
@@ -137,7 +155,7 @@ func (a *Account) Class(kindText string) (spinnaker.Class, bool) {
 // anew: it is about another cluster, or about other objects of it. Credentials
 // are no part of it: they are changed under way.
 func (a *Account) WatchFingerprint() string {
-	return digest(a.Namespaces, a.OmitNamespaces, a.Kinds, a.OmitKinds, a.LabelSelector, a.DeriveNames, a.CustomResources, a.AllRelationships, fmt.Sprint(a.Invalid), a.Server())
+	return digest(a.Namespaces, a.OmitNamespaces, a.Kinds, a.OmitKinds, a.LabelSelector, a.DeriveNames, a.CustomResources, a.AllRelationships, a.Held, fmt.Sprint(a.Invalid), a.Server())
 }
 
 // Server tells apart clusters, and whom requests to them are made for.
@@ -173,6 +191,9 @@ func digest(identity ...any) string {
 	sum := sha256.Sum256(encoded)
 	return hex.EncodeToString(sum[:])
 }
+
+// Guarded says whether only some may write to the account (accounts.md 8.8).
+func (a *Account) Guarded() bool { return a.Restricted() || len(a.RequiredGroupMembership) > 0 }
 
 // Restricted says whether only some roles may use the account.
 func (a *Account) Restricted() bool {

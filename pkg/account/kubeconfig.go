@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -29,9 +30,11 @@ const SourceKubeconfig = "kubeconfig"
 // entries of kubernetes.accounts or, when there are none, every context of
 // the kubeconfig. The files are watched.
 type Kubeconfig struct {
-	settings config.Kubernetes
 	registry *Registry
 	log      *slog.Logger
+
+	mu       sync.Mutex // one look at a time
+	settings config.Kubernetes
 	content  map[string][]byte
 }
 
@@ -81,13 +84,17 @@ func (k *Kubeconfig) Run(ctx context.Context) error {
 		case <-events:
 		case <-poll.C:
 		}
-		k.reload()
+		k.mu.Lock()
+		k.reload(false)
+		k.mu.Unlock()
 	}
 }
 
-func (k *Kubeconfig) reload() {
+// reload looks at the files, and makes the accounts anew if they have changed, or
+// the settings have. The lock is held.
+func (k *Kubeconfig) reload(changed bool) {
 	before, now := k.content, k.read()
-	if len(before) == len(now) {
+	if !changed && len(before) == len(now) {
 		same := true
 		for path, content := range now {
 			same = same && bytes.Equal(before[path], content)
@@ -108,7 +115,7 @@ func (k *Kubeconfig) reload() {
 		k.log.Error("accounts stay as they were: a kubeconfig cannot be used", "error", err)
 		return
 	}
-	k.log.Info("kubeconfig changed", "accounts", len(accounts))
+	k.log.Info("accounts of the files have changed", "accounts", len(accounts))
 	k.registry.Replace(SourceKubeconfig, accounts)
 }
 
@@ -160,7 +167,7 @@ func (k *Kubeconfig) accounts() ([]*Account, error) {
 			errs = append(errs, fmt.Errorf("kubeconfig context %q: %w", name, err))
 			continue
 		}
-		a := &Account{Name: name, Environment: name, AccountType: name, CacheThreads: 1, REST: c, ContextNamespace: raw.Contexts[name].Namespace, DeriveNames: k.settings.WatchAll, Metrics: true}
+		a := &Account{Name: name, Environment: name, AccountType: name, CacheThreads: 1, REST: c, ContextNamespace: raw.Contexts[name].Namespace, DeriveNames: k.settings.WatchAll, Metrics: true, Held: heldOf(k.settings.Cache)}
 		if !k.settings.WatchAll {
 			a.LabelSelector = spinnaker.ManagedSelectorFor(k.settings.V2.ManagedBySuffix)
 		}
@@ -168,6 +175,22 @@ func (k *Kubeconfig) accounts() ([]*Account, error) {
 	}
 	slices.SortFunc(accounts, func(a, b *Account) int { return cmp.Compare(a.Name, b.Name) })
 	return accounts, errors.Join(errs...)
+}
+
+func heldOf(c config.KubernetesCache) Held {
+	return Held{All: c.CacheAll, Kinds: c.CacheKinds, Omit: c.CacheOmitKinds}
+}
+
+// FromEntry makes the account of one entry that comes from elsewhere than the
+// settings.
+func (k *Kubeconfig) FromEntry(e config.Account) (*Account, error) { return k.fromEntry(e) }
+
+// SetAccounts goes on with other entries of the settings file.
+func (k *Kubeconfig) SetAccounts(settings config.Kubernetes) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.settings.Accounts = settings.Accounts
+	k.reload(true)
 }
 
 // fromEntry makes the account of one entry. Entries come from Java
@@ -184,7 +207,7 @@ func (k *Kubeconfig) fromEntry(e config.Account) (*Account, error) {
 		CacheThreads: cmp.Or(e.CacheThreads, 1), CacheIntervalSeconds: e.CacheIntervalSeconds,
 		Namespaces: e.Namespaces, OmitNamespaces: e.OmitNamespaces, Kinds: e.Kinds, OmitKinds: e.OmitKinds,
 		LabelSelector: e.LabelSelector, DeriveNames: true, REST: c, ContextNamespace: namespace,
-		Metrics: e.Metrics == nil || *e.Metrics, AllRelationships: e.CacheAllApplicationRelationships,
+		Metrics: e.Metrics == nil || *e.Metrics, AllRelationships: e.CacheAllApplicationRelationships, Held: heldOf(k.settings.Cache),
 		CustomResources: map[string]spinnaker.Class{}, VersionedKinds: map[string]bool{}, DeployPriorities: map[string]int{},
 	}
 	if e.OnlySpinnakerManaged != nil && *e.OnlySpinnakerManaged {

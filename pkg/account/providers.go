@@ -50,12 +50,15 @@ type Database interface {
 // Providers is the source of accounts that are kept in the database and
 // changed through the provider API. Every replica of a database follows it.
 type Providers struct {
-	// ManagedBySuffix is kubernetes.v2.managedBySuffix; set it before Load.
+	// ManagedBySuffix is kubernetes.v2.managedBySuffix, and Cache kubernetes.cache;
+	// set them before Load.
 	ManagedBySuffix string
+	Cache           config.KubernetesCache
 
 	db       Database
 	registry *Registry
 	arcade   *Arcade
+	fence    *Fence
 	keys     *Keyring
 	settings config.Accounts
 	poll     time.Duration
@@ -65,6 +68,9 @@ type Providers struct {
 	version string
 	last    []store.Provider
 }
+
+// Fence is what keeps accounts from where they must not lead.
+func (p *Providers) Fence() *Fence { return p.fence }
 
 // Keys seal what is kept in the database.
 func (p *Providers) Keys() *Keyring { return p.keys }
@@ -83,7 +89,11 @@ func NewProviders(db Database, registry *Registry, arcade *Arcade, settings conf
 	if err != nil {
 		return nil, fmt.Errorf("accounts.tokenKeys: %w", err)
 	}
-	return &Providers{db: db, registry: registry, arcade: arcade, keys: keys, settings: settings, poll: poll, log: log}, nil
+	fence, err := NewFence(settings)
+	if err != nil {
+		return nil, err
+	}
+	return &Providers{db: db, registry: registry, arcade: arcade, fence: fence, keys: keys, settings: settings, poll: poll, log: log}, nil
 }
 
 // Load reads the database and fills the registry.
@@ -194,13 +204,23 @@ func (p *Providers) account(stored store.Provider) *Account {
 	a := &Account{
 		FromProviders: true,
 		Name:          stored.Name, Environment: stored.Name, AccountType: stored.Name, CacheThreads: 1,
-		Namespaces: stored.Namespaces, DeriveNames: p.settings.WatchAll, Metrics: true,
+		Namespaces: stored.Namespaces, DeriveNames: p.settings.WatchAll, Metrics: true, Held: heldOf(p.Cache),
 		Permissions: normalRoles(map[string][]string{"READ": stored.ReadGroups, "WRITE": stored.WriteGroups}),
 		Credential:  "arcade:" + stored.TokenProvider,
 		REST:        &rest.Config{Host: stored.Host},
 	}
 	if !p.settings.WatchAll {
 		a.LabelSelector = spinnaker.ManagedSelectorFor(p.ManagedBySuffix)
+	}
+	if stored.TokenProvider != InCluster { // which has no host of its own
+		if a.Invalid = p.fenced(stored); a.Invalid != nil {
+			return a
+		}
+		p.fence.Guard(a.REST)
+	}
+	if n := len(stored.Namespaces); n > p.settings.MaxNamespaces {
+		a.Invalid = tooMany(n, p.settings.MaxNamespaces)
+		return a
 	}
 	ca, err := base64.StdEncoding.DecodeString(stored.CAData)
 	if err != nil {
@@ -250,6 +270,24 @@ func (p *Providers) account(stored store.Provider) *Account {
 	return a
 }
 
+// fenced says why a provider's host cannot be used.
+func (p *Providers) fenced(stored store.Provider) error {
+	if err := p.fence.Check(stored.Host); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	if stored.TokenProvider == StaticToken {
+		return nil
+	}
+	if err := p.fence.Token(cmp.Or(stored.TokenProvider, store.DefaultTokenProvider), stored.Host); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	return nil
+}
+
+func tooMany(n, most int) error {
+	return fmt.Errorf("namespaces: %d are more than %d (accounts.maxNamespaces), and each is watched by itself; leave them out to watch the whole cluster", n, most)
+}
+
 // InvalidError is what is wrong with a provider that was sent to us.
 type InvalidError string
 
@@ -259,6 +297,8 @@ func (e InvalidError) Error() string { return string(e) }
 const (
 	maxName, maxHost, maxToken, maxTokenProvider = 256, 256, 2048, 128
 	maxNamespace, maxGroup, maxCA                = 253, 256, 65535
+	// maxGroups is ours: as many roles as anybody gives an account.
+	maxGroups = 1000
 )
 
 // Check says what is wrong with a provider; the texts are those of the older
@@ -287,6 +327,19 @@ func (p *Providers) Check(ctx context.Context, stored store.Provider) error {
 			if strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
 				return InvalidError(f.field + ": holds a character that cannot be stored")
 			}
+		}
+	}
+	if n := len(stored.Namespaces); n > p.settings.MaxNamespaces {
+		return InvalidError(tooMany(n, p.settings.MaxNamespaces).Error())
+	}
+	for field, groups := range map[string][]string{"permissions.read": stored.ReadGroups, "permissions.write": stored.WriteGroups} {
+		if len(groups) > maxGroups {
+			return InvalidError(fmt.Sprintf("%s: %d groups are more than %d", field, len(groups), maxGroups))
+		}
+	}
+	if stored.TokenProvider != InCluster {
+		if err := p.fenced(stored); err != nil {
+			return InvalidError(err.Error())
 		}
 	}
 	if len(stored.CAData) > maxCA {

@@ -60,13 +60,13 @@ func TestKubeconfig_AnEmptyFileIsOneThatIsBeingWritten(t *testing.T) {
 	}
 	for _, text := range []string{"", "\n", "{not yaml"} {
 		write(text)
-		k.reload()
+		k.reload(false)
 		if all, _ := registry.List(); len(all) != 1 {
 			t.Errorf("%q has taken the accounts away", text)
 		}
 	}
 	write(`{"apiVersion":"v1","kind":"Config"}`)
-	k.reload()
+	k.reload(false)
 	if all, _ := registry.List(); len(all) != 0 {
 		t.Errorf("a file without contexts has %d accounts", len(all))
 	}

@@ -31,6 +31,9 @@ type access struct {
 	tasks bool
 	// operations are decided one by one, with their validation.
 	operations bool
+	// manages says that definitions of accounts are managed: an account manager
+	// may, and without Fiat whoever may administer.
+	manages bool
 	// administers says that clusters and credentials are changed: those who may
 	// are not Fiat's to say.
 	administers bool
@@ -54,6 +57,7 @@ var (
 	operators                 = &access{operations: true}
 	taskReaders               = &access{tasks: true}
 	taskWriters               = &access{tasks: true, writes: true}
+	managers                  = &access{manages: true}
 	administrators            = &access{everyone: true, administers: true}
 )
 
@@ -61,7 +65,7 @@ var (
 // may see, with the request.
 func (s *Server) permit(r *request) error {
 	may := r.route.may
-	if may.administers {
+	if may.administers || may.manages && !s.Auth.On() && !s.OpenDefinitions {
 		if err := s.Admin.Admit(r.Request); err != nil {
 			return problem{status: http.StatusForbidden, message: err.Error()}
 		}
@@ -94,6 +98,9 @@ func (r *request) allowed() error {
 	if err := r.caller.Known(); err != nil {
 		return err
 	}
+	if may.manages && !r.caller.Manages() {
+		return auth.NotManager
+	}
 	if may.account != "" {
 		if err := r.caller.Account(r.path["account"], may.account); err != nil {
 			return err
@@ -119,14 +126,22 @@ func (r *request) permitResult(rep reply) error {
 // audit records who has changed accounts, from where, and what came of it. The
 // handler says what it was about.
 func (s *Server) audit(r *request, err error) {
-	if !r.route.may.administers || r.Method == http.MethodGet {
+	if !r.route.may.administers && !r.route.may.manages || r.Method == http.MethodGet {
 		return
 	}
 	outcome := "done"
 	if err != nil {
 		outcome = "refused: " + problemOf(err).message
 	}
-	s.Log.Info("audit", "method", r.Method, "path", r.URL.Path, "account", r.about, "by", s.Admin.Who(r.Request), "user", auth.Everybody(r.Header).User, "from", r.RemoteAddr, "outcome", outcome)
+	s.Log.Info("audit", "method", r.Method, "path", r.URL.Path, "account", r.about, "by", s.admittedBy(r), "user", auth.Everybody(r.Header).User, "from", r.RemoteAddr, "outcome", outcome)
+}
+
+// admittedBy says what has let a change in.
+func (s *Server) admittedBy(r *request) string {
+	if r.route.may.manages && s.Auth.On() {
+		return "Fiat"
+	}
+	return s.Admin.Who(r.Request)
 }
 
 // refusal is the answer to somebody who may not ask.
@@ -137,7 +152,7 @@ func refusal(err error) error {
 // mayOperate says whether the caller may run an operation on an account.
 func (s *Server) mayOperate(r *request, account, operation string) (finding string, ok bool) {
 	a, known := s.Accounts.Get(account)
-	return r.caller.Operate(account, known && a.Restricted(), operation)
+	return r.caller.Operate(account, known && a.Guarded(), operation)
 }
 
 // permitTask decides by the accounts that a task acts on. Whoever may not read

@@ -45,7 +45,11 @@ type Options struct {
 	// Providers and Resources serve the provider API.
 	Providers Providers
 	Resources Resources
-	History   History
+	// Definitions are the accounts that /credentials manages, nil where they are
+	// switched off; OpenDefinitions lets everybody manage them without Fiat.
+	Definitions     Definitions
+	OpenDefinitions bool
+	History         History
 	// Tasks and Clients are the write side, and Live reads objects that memory
 	// does not prove. Ledger is nil where there are no other replicas.
 	Tasks   Tasks

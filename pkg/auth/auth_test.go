@@ -23,7 +23,7 @@ func asking(t *testing.T, change func(*Options), handler http.HandlerFunc) *Auth
 	t.Cleanup(fiat.Close)
 	o := Options{
 		URL: fiat.URL, Keep: time.Minute, MostUsers: 10, Connect: time.Second, Read: time.Second,
-		FirstWait: time.Millisecond, RetryFor: 20 * time.Millisecond, Factor: 1.5, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		FirstWait: time.Millisecond, RetryFor: 20 * time.Millisecond, Factor: 1.5, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&o)

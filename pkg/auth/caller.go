@@ -43,6 +43,9 @@ func (u *Unreachable) Error() string {
 // Unwrap is the cause.
 func (u *Unreachable) Unwrap() error { return u.Err }
 
+// NotManager is the refusal of somebody who may not manage accounts.
+var NotManager error = &Denied{"Access is denied: only account managers and administrators may manage accounts"}
+
 // ErrUnknownUser is returned for somebody whom Fiat does not know: one who has
 // never logged in.
 var ErrUnknownUser = errors.New("fiat does not know the user")

@@ -35,6 +35,31 @@ type Config struct {
 	Page        Page        `koanf:"page"`
 	Tracing     Tracing     `koanf:"tracing"`
 	Log         Log         `koanf:"log"`
+	Definitions Definitions `koanf:"account"`
+
+	// Files are the settings files that were read, and Ignored the keys of Java's
+	// Kubernetes provider in them that have no effect.
+	Files   []string `koanf:"-"`
+	Ignored []string `koanf:"-"`
+}
+
+// Definitions are Java Clouddriver's settings of the accounts that are kept in
+// SQL and managed by /credentials.
+type Definitions struct {
+	Storage Storage `koanf:"storage"`
+}
+
+// Storage says whether there are such accounts.
+type Storage struct {
+	Enabled    bool        `koanf:"enabled" default:"true" doc:"keep account definitions in SQL, and manage them by /credentials"`
+	Kubernetes StorageKind `koanf:"kubernetes"`
+	Open       bool        `koanf:"openWithoutFiat" default:"false" doc:"without Fiat, let everybody who reaches the service manage them, as Java Clouddriver does; else they are managed as the provider API is"`
+	Plugins    bool        `koanf:"allowPlugins" default:"false" doc:"let definitions name credential plugins, which are programs that this service runs, and files of this machine"`
+}
+
+// StorageKind switches one kind of account.
+type StorageKind struct {
+	Enabled bool `koanf:"enabled" default:"true" doc:"load Kubernetes accounts from the definitions"`
 }
 
 // Server is where and how the API is served.
@@ -101,9 +126,18 @@ type Kubernetes struct {
 	DiskCache       string          `koanf:"diskCache" default:"/var/kube/cache/clouddriver" doc:"folder for that"`
 	CustomKinds     string          `koanf:"customKinds" env:"CUSTOM_KINDS_CONFIG_PATH" doc:"JSON file with status checks for custom kinds, as the older rewrite reads it: {\"Rollout\": {\"statusChecks\": [{\"fieldPath\": \"phase\", \"comparedValue\": \"Healthy\", \"operator\": \"EQ\"}]}}; with onMismatch: wait, a check that does not pass is waited for"`
 	V2              V2              `koanf:"v2"`
+	Cache           KubernetesCache `koanf:"cache"`
 	Jobs            KubernetesJobs  `koanf:"jobs"`
 	ArtifactBinding ArtifactBinding `koanf:"artifactBinding"`
 	Accounts        []Account       `koanf:"accounts" doc:"accounts with settings of their own, by Java Clouddriver's keys"`
+}
+
+// KubernetesCache are Java Clouddriver's settings of what it holds of clusters,
+// for every account.
+type KubernetesCache struct {
+	CacheAll       bool     `koanf:"cacheAll" default:"false" doc:"watch every kind, so that searches find config maps, secrets (by name only), and whatever else has Spinnaker's names; Deck's forms look for them"`
+	CacheKinds     []string `koanf:"cacheKinds" doc:"kinds that are watched beside those of the views"`
+	CacheOmitKinds []string `koanf:"cacheOmitKinds" doc:"kinds that are not watched"`
 }
 
 // KubernetesJobs is what is told of jobs.
@@ -288,11 +322,14 @@ func (d Database) MySQL() bool {
 
 // Accounts are rules for accounts of the provider API.
 type Accounts struct {
-	TokenKeys      string `koanf:"tokenKeys" env:"CLOUDDRIVER_TOKEN_KEYS" doc:"keys that seal bearer tokens in the database, id:base64 of 32 bytes, separated by commas; the first one seals, all open"`
-	TokenKeysFile  string `koanf:"tokenKeysFile" env:"CLOUDDRIVER_TOKEN_KEYS_FILE" doc:"file with such keys, one per line, instead"`
-	RequireSealed  bool   `koanf:"requireSealedTokens" default:"false" doc:"refuse bearer tokens when there is no key to seal them with"`
-	WatchAll       bool   `koanf:"watchAll" default:"false" doc:"accounts of the provider API watch every object, not only what Spinnaker manages"`
-	AllowInCluster bool   `koanf:"allowInCluster" default:"false" doc:"allow the token provider in-cluster, which lends our own service account"`
+	TokenKeys      string   `koanf:"tokenKeys" env:"CLOUDDRIVER_TOKEN_KEYS" doc:"keys that seal bearer tokens in the database, id:base64 of 32 bytes, separated by commas; the first one seals, all open"`
+	TokenKeysFile  string   `koanf:"tokenKeysFile" env:"CLOUDDRIVER_TOKEN_KEYS_FILE" doc:"file with such keys, one per line, instead"`
+	RequireSealed  bool     `koanf:"requireSealedTokens" default:"false" doc:"refuse bearer tokens when there is no key to seal them with"`
+	WatchAll       bool     `koanf:"watchAll" default:"false" doc:"accounts of the provider API watch every object, not only what Spinnaker manages"`
+	AllowedHosts   []string `koanf:"allowedHosts" doc:"servers that accounts of the provider API and of definitions may have although they are not reached over https, or are this machine's or link-local: host, host:port, or a network like 10.0.0.0/8"`
+	TokenHosts     []string `koanf:"tokenHosts" doc:"where tokens of Arcade may be sent, as provider=host, with *. for all of a domain; a provider that is not named gets no account then; empty for every https host"`
+	MaxNamespaces  int      `koanf:"maxNamespaces" default:"250" doc:"namespaces that an account may list; each is watched by itself"`
+	AllowInCluster bool     `koanf:"allowInCluster" default:"false" doc:"allow the token provider in-cluster, which lends our own service account"`
 }
 
 // Tasks is how operations run.

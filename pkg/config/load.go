@@ -1,18 +1,24 @@
 package config
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/secret"
 )
 
 // Setting is one key as the reference page and the flags show it.
@@ -29,6 +35,8 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 	for f := range t.Fields() {
 		key := prefix + f.Tag.Get("koanf")
 		switch {
+		case f.Tag.Get("koanf") == "-":
+			// no setting
 		case f.Type.Kind() == reflect.Struct:
 			out = append(out, settingsOf(f.Type, key+".")...)
 		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
@@ -46,16 +54,24 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 
 // AddFlags defines --config and a flag for every setting.
 func AddFlags(flags *pflag.FlagSet) {
-	flags.String("config", os.Getenv("CLOUDDRIVER_CONFIG"), "settings file, for example clouddriver.yml (or CLOUDDRIVER_CONFIG)")
+	flags.String("config", os.Getenv("CLOUDDRIVER_CONFIG"), "settings file, for example clouddriver.yml, or the folder that has it and spinnaker.yml, with the variants of SPRING_PROFILES_ACTIVE (or CLOUDDRIVER_CONFIG)")
 	for _, s := range Settings() {
 		flags.String(s.Key, s.Default, s.Doc+" ("+s.Env+")")
 	}
 }
 
-// Load merges defaults, the file, the environment and the flags, the later
-// ones winning, and validates the result. Keys of the file that are not ours
-// are ignored: a Java Clouddriver's file has many.
+// Load merges defaults, the files, the environment and the flags, the later
+// ones winning, and validates the result. Keys of the files that are not ours
+// are ignored: a Java Clouddriver's file has many. Secret references are resolved.
 func Load(flags *pflag.FlagSet, environ func(string) string) (*Config, error) {
+	return LoadWith(flags, environ, secret.NewResolver(map[string]secret.Engine{"k8s": secret.Kubernetes(rest.InClusterConfig)}).Resolve)
+}
+
+// resolveWithin is the deadline of one secret reference.
+const resolveWithin = 15 * time.Second
+
+// LoadWith is Load with another resolver of secret references.
+func LoadWith(flags *pflag.FlagSet, environ func(string) string, resolve func(context.Context, string) (string, error)) (*Config, error) {
 	k := koanf.New(".")
 	settings := Settings()
 	known := map[string]string{}
@@ -75,8 +91,10 @@ func Load(flags *pflag.FlagSet, environ func(string) string) (*Config, error) {
 	if err := k.Load(confmap.Provider(defaults, "."), nil); err != nil {
 		return nil, fmt.Errorf("read the defaults: %w", err)
 	}
+	var files, ignored []string
 	if path, _ := flags.GetString("config"); path != "" {
-		if err := loadFile(k, path, known); err != nil {
+		var err error
+		if files, ignored, err = loadFiles(k, path, known, environ); err != nil {
 			return nil, err
 		}
 	}
@@ -86,15 +104,30 @@ func Load(flags *pflag.FlagSet, environ func(string) string) (*Config, error) {
 	if err := k.Load(posflag.Provider(flags, ".", k), nil); err != nil {
 		return nil, fmt.Errorf("read the flags: %w", err)
 	}
+	r := revealer{resolve}
 	for _, s := range settings {
+		value, err := r.reveal(s.Key, k.Get(s.Key))
+		if err != nil {
+			return nil, err
+		}
 		// A flag or variable is text; lists are written with commas.
-		if text, ok := k.Get(s.Key).(string); ok && listKeys[s.Key] {
-			if err := k.Set(s.Key, splitList(text)); err != nil {
-				return nil, fmt.Errorf("%s: %w", s.Key, err)
-			}
+		if text, ok := value.(string); ok && listKeys[s.Key] {
+			value = splitList(text)
+		}
+		if err := k.Set(s.Key, value); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Key, err)
 		}
 	}
-	c := &Config{}
+	if accounts := k.Get(accountsKey); accounts != nil {
+		revealed, err := r.reveal(accountsKey, accounts)
+		if err != nil {
+			return nil, err
+		}
+		if err := k.Set(accountsKey, revealed); err != nil {
+			return nil, fmt.Errorf("%s: %w", accountsKey, err)
+		}
+	}
+	c := &Config{Files: files, Ignored: ignored}
 	if err := k.UnmarshalWithConf("", c, koanf.UnmarshalConf{}); err != nil {
 		return nil, fmt.Errorf("read the settings: %w", err)
 	}
@@ -104,32 +137,124 @@ func Load(flags *pflag.FlagSet, environ func(string) string) (*Config, error) {
 	return c, c.Validate()
 }
 
+const accountsKey = "kubernetes.accounts"
+
 // fiatURL is the older rewrite's variable of Fiat's address.
 const fiatURL = "FIAT_URL"
 
-// loadFile reads the file twice over: as it is, for the accounts, and with
-// its known keys in our spelling, since Spring takes kebab-case and any case.
-func loadFile(k *koanf.Koanf, path string, known map[string]string) error {
-	raw := koanf.New(".")
-	if err := raw.Load(file.Provider(path), yaml.Parser()); err != nil {
-		return fmt.Errorf("read settings file %s: %w", path, err)
+// revealer puts secrets in the place of their references.
+type revealer struct {
+	resolve func(context.Context, string) (string, error)
+}
+
+// reveal resolves the texts of a value, in lists and maps, too. The error names
+// the key and quotes nothing.
+func (r revealer) reveal(key string, value any) (any, error) {
+	switch v := value.(type) {
+	case string:
+		if !secret.Is(v) {
+			return v, nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), resolveWithin)
+		defer cancel()
+		text, err := r.resolve(ctx, v)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		return text, nil
+	case []any:
+		for i := range v {
+			var err error
+			if v[i], err = r.reveal(fmt.Sprintf("%s[%d]", key, i), v[i]); err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		for name := range v {
+			var err error
+			if v[name], err = r.reveal(key+"."+name, v[name]); err != nil {
+				return nil, err
+			}
+		}
 	}
+	return value, nil
+}
+
+// profilesOf are the active profiles, as Spring's variable has them.
+func profilesOf(environ func(string) string) []string {
+	return splitList(environ("SPRING_PROFILES_ACTIVE"))
+}
+
+// loadFiles reads the known keys of the files, in our spelling, since Spring
+// takes kebab-case and any case. It returns the files that were read, and the
+// keys of Java's Kubernetes provider that have no effect here.
+func loadFiles(k *koanf.Koanf, path string, known map[string]string, environ func(string) string) (files, ignored []string, err error) {
+	all, files, err := settingsFiles(path, profilesOf(environ))
+	if err != nil {
+		return nil, nil, err
+	}
+	merged, spelling := map[string]any{}, map[string]string{}
+	for _, values := range all {
+		for key, value := range values {
+			merged[relaxed(key)], spelling[relaxed(key)] = value, key
+		}
+	}
+	expand := expander{values: merged, environ: environ}
 	spelled := map[string]any{}
-	for key, value := range raw.All() {
-		if value == nil {
+	for key, value := range merged {
+		ours, is := known[key]
+		switch {
+		case value == nil:
 			continue // an empty key in YAML means "as if not there"
+		case key == accountsKey:
+			ours, value = accountsKey, withoutHyphens(value)
+		case !is:
+			if javasOwn(key) {
+				ignored = append(ignored, spelling[key])
+			}
+			continue
 		}
-		if ours, ok := known[relaxed(key)]; ok {
-			spelled[ours] = value
-		}
-		if relaxed(key) == "kubernetes.accounts" {
-			spelled["kubernetes.accounts"] = withoutHyphens(value)
+		if spelled[ours], err = expand.expand(value); err != nil {
+			return nil, nil, fmt.Errorf("read settings file %s: %s: %w", path, spelling[key], err)
 		}
 	}
 	if err := k.Load(confmap.Provider(spelled, "."), nil); err != nil {
-		return fmt.Errorf("read settings file %s: %w", path, err)
+		return nil, nil, fmt.Errorf("read settings file %s: %w", path, err)
 	}
-	return nil
+	slices.Sort(ignored)
+	return files, append(ignored, ignoredOfAccounts(spelled[accountsKey])...), nil
+}
+
+// javasOwn says whether a key is one of the Java service's settings of what is
+// done here by other means, so that somebody who has set it wants to know. Other
+// keys are of other providers, or of Spring.
+func javasOwn(key string) bool {
+	for _, prefix := range []string{"kubernetes.", "redis.", "sql.", "credentials.", "account.", "operations.", "default."} {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// ignoredOfAccounts are the keys of accounts that mean nothing here (accounts.md
+// 7.2), each once.
+func ignoredOfAccounts(accounts any) []string {
+	known := map[string]bool{}
+	for f := range reflect.TypeFor[Account]().Fields() {
+		known[strings.ToLower(f.Tag.Get("koanf"))] = true
+	}
+	found := map[string]bool{}
+	list, _ := accounts.([]any)
+	for _, one := range list {
+		entry, _ := one.(map[string]any)
+		for key := range entry {
+			if !known[strings.ToLower(key)] {
+				found[accountsKey+"[]."+key] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
 }
 
 // withoutHyphens spells the keys of nested objects so that kebab-case and
@@ -162,7 +287,7 @@ var listKeys = func() map[string]bool {
 			if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[time.Duration]() {
 				walk(f.Type, key+".")
 			}
-			if f.Type == reflect.TypeFor[[]string]() {
+			if f.Type == reflect.TypeFor[[]string]() && f.Tag.Get("koanf") != "-" {
 				m[key] = true
 			}
 		}
@@ -179,4 +304,22 @@ func splitList(text string) []string {
 		}
 	}
 	return out
+}
+
+// ParseAccount reads an account as kubernetes.accounts has it from another
+// source, in any of Spring's spellings. Keys that are not ours are ignored.
+func ParseAccount(values map[string]any) (Account, error) {
+	var a Account
+	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{TagName: "koanf", WeaklyTypedInput: true, Result: &a})
+	if err != nil {
+		return a, err
+	}
+	if err := d.Decode(withoutHyphens(values)); err != nil {
+		return a, err
+	}
+	k := Kubernetes{Accounts: []Account{a}}
+	for _, err := range k.validate() {
+		return a, errors.New(strings.TrimPrefix(strings.TrimPrefix(err.Error(), accountsKey+"[0]"), "."))
+	}
+	return a, nil
 }

@@ -288,7 +288,7 @@ func (p *part) members(o *Object) map[*Object]struct{} {
 // joins says whether an object is held by its application. Instances are held by
 // their server groups, unless the account shows all that an application has.
 func (a *Account) joins(o *Object) bool {
-	return o.Kind.Class != spinnaker.Instances || a.account.AllRelationships
+	return o.Kind.Class != spinnaker.Instances || a.account.AllRelationships || a.account.Held.All
 }
 
 func (a *Account) join(o *Object) {

@@ -319,7 +319,10 @@ func labelsJSON(labels map[string]string) unique.Handle[string] {
 func kindOf(a *account.Account, r cluster.Resource) (*Kind, bool) {
 	text := r.KindText()
 	class, ok := a.Class(text)
-	if !ok || !a.AllowsKind(text) {
+	if !ok && a.Held.Asks(text) {
+		class, ok = spinnaker.Unclassified, true
+	}
+	if !ok || !a.AllowsKind(text) || a.Held.Leaves(text) {
 		return nil, false
 	}
 	switch class {
@@ -327,7 +330,7 @@ func kindOf(a *account.Account, r cluster.Resource) (*Kind, bool) {
 	case spinnaker.Configs, spinnaker.Unclassified:
 		// Events are many and no part of an application, and namespaces are
 		// followed by themselves.
-		if !a.AllRelationships || text == "event" || text == "namespace" {
+		if !a.AllRelationships && !a.Held.Asks(text) || text == "event" || text == "namespace" {
 			return nil, false
 		}
 	default:

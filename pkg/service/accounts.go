@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"log/slog"
 
+	"k8s.io/client-go/rest"
+
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/secret"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 )
 
 // fileAccounts are those of kubeconfigs and of the settings file.
 func fileAccounts(c *config.Config, log *slog.Logger) (*account.Registry, *account.Kubeconfig, error) {
-	registry := account.NewRegistry(account.SourceKubeconfig, account.SourceProviders)
+	registry := account.NewRegistry(account.SourceDefinitions, account.SourceKubeconfig, account.SourceProviders)
 	kubeconfig := account.NewKubeconfig(c.Kubernetes, registry, log)
 	if err := kubeconfig.Load(); err != nil {
 		// One broken entry must not take the others down, but a start without
@@ -31,23 +34,41 @@ func storedAccounts(ctx context.Context, c *config.Config, db *store.Store, regi
 	if err != nil {
 		return nil, err
 	}
-	providers.ManagedBySuffix = c.Kubernetes.V2.ManagedBySuffix
+	providers.ManagedBySuffix, providers.Cache = c.Kubernetes.V2.ManagedBySuffix, c.Kubernetes.Cache
 	if err := providers.Load(ctx); err != nil {
 		return nil, fmt.Errorf("read the providers: %w", err)
 	}
 	return providers, nil
 }
 
+// definedAccounts are those that /credentials manages, nil where they are switched
+// off.
+func definedAccounts(ctx context.Context, c *config.Config, db *store.Store, registry *account.Registry, kubeconfig *account.Kubeconfig, fence *account.Fence, log *slog.Logger) (*account.Definitions, error) {
+	s := c.Definitions.Storage
+	if !s.Enabled || !s.Kubernetes.Enabled {
+		return nil, nil //nolint:nilnil // there are none
+	}
+	definitions := account.NewDefinitions(db, registry, kubeconfig.FromEntry, secret.OfDefinitions(rest.InClusterConfig).Resolve, fence, s.Plugins, c.Database.PollEvery, log)
+	if err := definitions.Load(ctx); err != nil {
+		return nil, fmt.Errorf("read the account definitions: %w", err)
+	}
+	return definitions, nil
+}
+
 // Accounts are the accounts that a service of these settings would have, for
 // those who look at them without serving. The database is only read; without it
 // (db is nil) the accounts of the files are there.
 func Accounts(ctx context.Context, c *config.Config, db *store.Store, log *slog.Logger) ([]*account.Account, error) {
-	registry, _, err := fileAccounts(c, log)
+	registry, kubeconfig, err := fileAccounts(c, log)
 	if err != nil {
 		return nil, err
 	}
 	if db != nil {
-		if _, err := storedAccounts(ctx, c, db, registry, log); err != nil {
+		providers, err := storedAccounts(ctx, c, db, registry, log)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := definedAccounts(ctx, c, db, registry, kubeconfig, providers.Fence(), log); err != nil {
 			return nil, err
 		}
 	}

@@ -100,7 +100,11 @@ func (s *Service) run(ctx context.Context, server *http.Server, door *front, ser
 		group.Go(func() error { return s.ledger.Run(working) })
 	}
 	group.Go(func() error { return s.kubeconfig.Run(working) })
+	group.Go(func() error { return s.followSettings(working) })
 	group.Go(func() error { return s.providers.Run(working) })
+	if s.definitions != nil {
+		group.Go(func() error { return s.definitions.Run(working) })
+	}
 	group.Go(func() error { return s.Fleet.Run(working) })
 	group.Go(func() error { return s.cleanUp(working) })
 	group.Go(func() error { return s.figures.Run(working) })

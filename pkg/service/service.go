@@ -41,6 +41,9 @@ type Options struct {
 	// the API; for tests.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 	WrapHandler   func(http.Handler) http.Handler
+	// Settings reads the settings anew, so that accounts of the settings file
+	// change without a restart; nil for a service whose settings stay.
+	Settings func() (*config.Config, error)
 	// Replicas follows the record of writes on SQLite, too, for tests that have
 	// no MySQL.
 	Replicas bool
@@ -59,16 +62,19 @@ type Service struct {
 	Handler http.Handler
 
 	settings   *config.Config
+	again      func() (*config.Config, error)
 	log        *slog.Logger
 	kubeconfig *account.Kubeconfig
 	providers  *account.Providers
-	metrics    *telemetry.Metrics
-	figures    *telemetry.Figures
-	tracing    *telemetry.Tracing
-	ledger     *ledger.Ledger
-	follows    bool
-	cache      *index.Cache
-	auth       *auth.Authority
+	// definitions are nil where they are switched off.
+	definitions *account.Definitions
+	metrics     *telemetry.Metrics
+	figures     *telemetry.Figures
+	tracing     *telemetry.Tracing
+	ledger      *ledger.Ledger
+	follows     bool
+	cache       *index.Cache
+	auth        *auth.Authority
 	// closing is closed when the service begins to stop, and ending when event
 	// streams have to end.
 	closing, ending chan struct{}
@@ -77,10 +83,13 @@ type Service struct {
 // New puts the parts together; nothing runs yet. Close undoes it.
 func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err error) {
 	log := o.Log
+	for _, key := range c.Ignored {
+		log.Info("a key of the settings file has no effect here", "key", key)
+	}
 	for _, setting := range c.Unused() {
 		log.Warn("a setting is not used yet", "setting", setting)
 	}
-	s := &Service{settings: c, log: log, closing: make(chan struct{}), ending: make(chan struct{})}
+	s := &Service{settings: c, again: o.Settings, log: log, closing: make(chan struct{}), ending: make(chan struct{})}
 	if s.Accounts, s.kubeconfig, err = fileAccounts(c, log); err != nil {
 		return nil, err
 	}
@@ -98,8 +107,11 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	if s.providers, err = storedAccounts(ctx, c, s.Store, s.Accounts, log); err != nil {
 		return nil, err
 	}
+	if s.definitions, err = definedAccounts(ctx, c, s.Store, s.Accounts, s.kubeconfig, s.providers.Fence(), log); err != nil {
+		return nil, err
+	}
 	if all, _ := s.Accounts.List(); len(all) == 0 {
-		log.Warn("there are no accounts: set KUBECONFIG, or kubernetes.accounts in the settings file, or post one to /v1/kubernetes/providers")
+		log.Warn("there are no accounts: set KUBECONFIG, or kubernetes.accounts in the settings file, or post one to /v1/kubernetes/providers or /credentials")
 	}
 	if s.cache, err = index.NewCache(c.Cache.Bytes); err != nil {
 		return nil, err
@@ -143,7 +155,12 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 			return nil, err
 		}
 	}
+	var definitions api.Definitions
+	if s.definitions != nil {
+		definitions = s.definitions
+	}
 	s.Handler, err = api.New(api.Options{
+		Definitions: definitions, OpenDefinitions: c.Definitions.Storage.Open,
 		Pages: pages, Figures: s.figures.Last, Journal: s.Store,
 		Auth: s.auth, Admin: &auth.Door{Token: c.Admin.Token, TokenFile: c.Admin.TokenFile, Clients: c.Admin.Clients},
 		Index: s.Index, Cache: s.cache, Fleet: s.Fleet, Accounts: s.Accounts, Providers: s.providers, Resources: s.Store, History: s.Store,
@@ -269,6 +286,9 @@ func (s *Service) down(ctx context.Context) error {
 func (s *Service) Close() {
 	if s.cache != nil {
 		s.cache.Close()
+	}
+	if s.auth != nil {
+		s.auth.Close()
 	}
 	if s.Store != nil {
 		s.Store.Close()

@@ -240,9 +240,10 @@ func (s *supervisor) wanted(resources []cluster.Resource) map[watcherKey]cluster
 		}
 	}
 	for _, r := range resources {
-		switch {
-		case announcesKinds(r):
+		if announcesKinds(r) {
 			add(watcherKey{kind: r.KindText(), internal: true}, r)
+		}
+		switch {
 		case !s.sink.Wants(r):
 		case len(s.account.Namespaces) == 0 || !r.Namespaced:
 			add(watcherKey{kind: r.KindText()}, r)

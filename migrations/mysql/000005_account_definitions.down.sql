@@ -1,0 +1,2 @@
+-- The tables may be Java Clouddriver's, with its accounts: they stay.
+SELECT 1;

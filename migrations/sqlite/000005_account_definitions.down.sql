@@ -1,0 +1,2 @@
+-- The tables hold accounts: they stay.
+SELECT 1;

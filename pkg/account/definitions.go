@@ -1,0 +1,263 @@
+package account
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/secret"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
+)
+
+// SourceDefinitions is the Definitions source's name in the registry.
+const SourceDefinitions = "definitions"
+
+// KindKubernetes is the type of the definitions that become accounts here.
+const KindKubernetes = "kubernetes"
+
+// DefinitionDatabase is what Definitions need of a store.Store.
+type DefinitionDatabase interface {
+	Definitions(ctx context.Context, kind, from string, most int) ([]store.Definition, error)
+	Definition(ctx context.Context, name string) (store.Definition, error)
+	SaveDefinition(ctx context.Context, d store.Definition, how store.Saving, by string) error
+	DeleteDefinition(ctx context.Context, name string) error
+	DefinitionHistory(ctx context.Context, name string) ([]store.DefinitionVersion, error)
+	DefinitionsVersion(ctx context.Context) (string, error)
+}
+
+// Definitions is the source of accounts that are managed by /credentials and kept
+// in Java Clouddriver's tables (accounts.md 2). Every replica follows them.
+type Definitions struct {
+	DefinitionDatabase
+	registry *Registry
+	make     func(config.Account) (*Account, error)
+	resolve  func(context.Context, string) (string, error)
+	fence    *Fence
+	plugins  bool
+	poll     time.Duration
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	version string
+	failed  map[string]string // why a definition is not loaded, as it was logged
+	loaded  time.Time
+}
+
+// NewDefinitions makes the source. make is how an account of the settings file is
+// made, and resolve how its secrets are; plugins allows definitions to name
+// programs and files of this machine.
+func NewDefinitions(db DefinitionDatabase, registry *Registry, makeAccount func(config.Account) (*Account, error), resolve func(context.Context, string) (string, error), fence *Fence, plugins bool, poll time.Duration, log *slog.Logger) *Definitions {
+	return &Definitions{DefinitionDatabase: db, registry: registry, make: makeAccount, resolve: resolve, fence: fence, plugins: plugins, poll: poll, log: log, failed: map[string]string{}}
+}
+
+const (
+	// definitionsPage is how many rows are read at once, and mostDefinitions how
+	// many become accounts.
+	definitionsPage = 500
+	mostDefinitions = 10_000
+	// retryEvery is how often all are made again: a secret may be there by then,
+	// or another.
+	retryEvery = 30 * time.Second
+)
+
+// Load reads the definitions and fills the registry. One that cannot be loaded
+// harms no other: it is named in the log, and tried again.
+func (d *Definitions) Load(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	version, err := d.DefinitionsVersion(ctx)
+	if err != nil {
+		return err
+	}
+	return d.load(ctx, version)
+}
+
+func (d *Definitions) load(ctx context.Context, version string) error {
+	var accounts []*Account
+	failed := map[string]string{}
+	from := ""
+	for len(accounts)+len(failed) < mostDefinitions {
+		page, err := d.Definitions(ctx, KindKubernetes, from, definitionsPage)
+		if err != nil {
+			return err
+		}
+		for _, row := range page {
+			if row.Name == from {
+				continue // the page begins with the last one of the page before
+			}
+			a, err := d.Account(ctx, row)
+			if err != nil {
+				failed[row.Name] = err.Error()
+				continue
+			}
+			accounts = append(accounts, a)
+		}
+		if len(page) < definitionsPage {
+			break
+		}
+		from = page[len(page)-1].Name
+	}
+	for name, why := range failed {
+		if d.failed[name] != why {
+			d.log.Error("an account definition cannot be loaded; it is tried again", "account", name, "error", why)
+		}
+	}
+	d.version, d.failed, d.loaded = version, failed, time.Now()
+	d.registry.Replace(SourceDefinitions, accounts)
+	return nil
+}
+
+// Run follows the database until the context is over.
+func (d *Definitions) Run(ctx context.Context) error {
+	tick := time.NewTicker(d.poll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := d.follow(ctx); err != nil && ctx.Err() == nil {
+			d.log.Warn("accounts stay as they were: their definitions cannot be read", "error", err)
+		}
+	}
+}
+
+func (d *Definitions) follow(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	version, err := d.DefinitionsVersion(ctx)
+	if err != nil {
+		return err
+	}
+	again := len(d.failed) > 0 && time.Since(d.loaded) >= retryEvery
+	if version == d.version && !again {
+		return nil
+	}
+	return d.load(ctx, version)
+}
+
+// Account makes the account of a definition.
+func (d *Definitions) Account(ctx context.Context, row store.Definition) (*Account, error) {
+	entry, err := Parse(row)
+	if err != nil {
+		return nil, err
+	}
+	for field, value := range map[string]*string{"kubeconfigContents": &entry.KubeconfigContents, "kubeconfigFile": &entry.KubeconfigFile, "context": &entry.Context} {
+		if *value, err = d.resolve(ctx, *value); err != nil {
+			return nil, fmt.Errorf("%s: %w", field, err)
+		}
+	}
+	if err := d.contents(entry); err != nil {
+		return nil, err
+	}
+	a, err := d.make(entry)
+	if err != nil {
+		return nil, err
+	}
+	if entry.KubeconfigFile == "" && entry.KubeconfigContents != "" {
+		if err := d.fence.Check(a.REST.Host); err != nil {
+			return nil, fmt.Errorf("kubeconfigContents: %w", err)
+		}
+		d.fence.Guard(a.REST)
+	}
+	return a, nil
+}
+
+// contents refuses what a kubeconfig may not do that came over the network: run
+// programs, and read files.
+func (d *Definitions) contents(entry config.Account) error {
+	if d.plugins || entry.KubeconfigContents == "" || entry.KubeconfigFile != "" {
+		return nil
+	}
+	raw, err := clientcmd.Load([]byte(entry.KubeconfigContents))
+	if err != nil {
+		return errors.New("kubeconfigContents: it is no kubeconfig") // the parser quotes what it cannot read
+	}
+	for name, user := range raw.AuthInfos {
+		if user.Exec != nil || user.AuthProvider != nil {
+			return fmt.Errorf("kubeconfigContents: user %s runs a credential plugin; put it into a kubeconfigFile, or set account.storage.allowPlugins", name)
+		}
+		if user.TokenFile != "" || user.ClientCertificate != "" || user.ClientKey != "" {
+			return fmt.Errorf("kubeconfigContents: user %s names files of this machine; put the data in, or set account.storage.allowPlugins", name)
+		}
+	}
+	for name, cluster := range raw.Clusters {
+		if cluster.CertificateAuthority != "" {
+			return fmt.Errorf("kubeconfigContents: cluster %s names a file of this machine; put the data in, or set account.storage.allowPlugins", name)
+		}
+	}
+	return nil
+}
+
+// definitionName is what Deck lets accounts be called.
+var definitionName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,255}$`)
+
+// Parse reads a definition. The error names the field.
+func Parse(row store.Definition) (config.Account, error) {
+	var values map[string]any
+	if err := json.Unmarshal([]byte(row.Body), &values); err != nil || values == nil {
+		return config.Account{}, errors.New("the definition is no JSON object")
+	}
+	if !definitionName.MatchString(row.Name) {
+		return config.Account{}, errors.New("name: only letters, digits, dots, dashes and underscores, at most 255")
+	}
+	entry, err := config.ParseAccount(values)
+	if err != nil {
+		return entry, err
+	}
+	if entry.Name != row.Name {
+		return entry, errors.New("name: it is not that of the row")
+	}
+	return entry, nil
+}
+
+// Check says what is wrong with a definition before it is kept. Secrets are not
+// looked for: they may come later.
+func (d *Definitions) Check(row store.Definition) error {
+	entry, err := Parse(row)
+	if err != nil {
+		return err
+	}
+	return d.contents(config.Account{KubeconfigFile: entry.KubeconfigFile, KubeconfigContents: literal(entry.KubeconfigContents)})
+}
+
+// literal is a text that is no reference to a secret.
+func literal(text string) string {
+	if secret.Is(text) {
+		return ""
+	}
+	return text
+}
+
+// Save keeps a definition that has been checked, and shows the account at once.
+func (d *Definitions) Save(ctx context.Context, row store.Definition, how store.Saving, by string) error {
+	if err := d.SaveDefinition(ctx, row, how, by); err != nil {
+		return err
+	}
+	d.written(ctx)
+	return nil
+}
+
+// Delete removes one; store.ErrNotFound.
+func (d *Definitions) Delete(ctx context.Context, name string) error {
+	if err := d.DeleteDefinition(ctx, name); err != nil {
+		return err
+	}
+	d.written(ctx)
+	return nil
+}
+
+func (d *Definitions) written(ctx context.Context) {
+	if err := d.Load(ctx); err != nil {
+		d.log.Warn("a definition that was written is seen with the next poll", "error", err)
+	}
+}

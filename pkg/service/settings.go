@@ -1,0 +1,70 @@
+package service
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"reflect"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
+)
+
+// settingsEvery is how often the settings files are looked at.
+const settingsEvery = 5 * time.Second
+
+// followSettings takes over accounts of the settings files that have changed.
+// Files that cannot be read, or hold a mistake, change nothing.
+func (s *Service) followSettings(ctx context.Context) error {
+	if s.again == nil || len(s.settings.Files) == 0 {
+		return nil
+	}
+	tick := time.NewTicker(settingsEvery)
+	defer tick.Stop()
+	seen, current := contentOf(s.settings.Files), s.settings
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := contentOf(current.Files)
+		if now == seen {
+			continue
+		}
+		seen = now
+		changed, err := s.again()
+		if err != nil {
+			s.log.Error("accounts stay as they were: the settings cannot be used", "error", err)
+			continue
+		}
+		if !reflect.DeepEqual(current.Kubernetes.Accounts, changed.Kubernetes.Accounts) {
+			s.kubeconfig.SetAccounts(changed.Kubernetes)
+		}
+		if !reflect.DeepEqual(others(current), others(changed)) {
+			s.log.Warn("settings have changed that take effect at the next start only; accounts are taken over at once")
+		}
+		current = changed
+	}
+}
+
+// others are the settings but for their accounts.
+func others(c *config.Config) config.Config {
+	out := *c
+	out.Kubernetes.Accounts, out.Files, out.Ignored = nil, nil, nil
+	return out
+}
+
+func contentOf(files []string) string {
+	sum := sha256.New()
+	for _, path := range files {
+		content, err := os.ReadFile(path) //nolint:gosec // the operator's own files
+		if err != nil {
+			content = []byte(err.Error())
+		}
+		_, _ = sum.Write(content) // a hash takes everything
+		_, _ = sum.Write([]byte{0})
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
