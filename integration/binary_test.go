@@ -89,6 +89,12 @@ func freePort(t testing.TB) int {
 // arguments name one. It does not wait for it.
 func startBinary(t testing.TB, path, dir string, args ...string) *binary {
 	t.Helper()
+	return startBinaryWith(t, path, dir, nil, args...)
+}
+
+// startBinaryWith is startBinary with more in its environment.
+func startBinaryWith(t testing.TB, path, dir string, env []string, args ...string) *binary {
+	t.Helper()
 	port := freePort(t)
 	for _, a := range args {
 		if _, err := fmt.Sscanf(a, "--server.port=%d", &port); err == nil {
@@ -98,7 +104,7 @@ func startBinary(t testing.TB, path, dir string, args ...string) *binary {
 	p := &binary{exited: make(chan struct{}), text: &lockedBuffer{}, service: &service{URL: "http://127.0.0.1:" + strconv.Itoa(port)}}
 	p.cmd = exec.Command(path, append([]string{"--server.port=" + strconv.Itoa(port), "--server.address=127.0.0.1", "--database.path=" + filepath.Join(dir, "clouddriver.db")}, args...)...)
 	p.cmd.Stderr = p.text
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, env...)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

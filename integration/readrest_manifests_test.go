@@ -179,7 +179,7 @@ func manifestRows() []check {
 			})
 			gone.Store(true)
 			for range 2 { // pods are read live
-				s.get(t, s.manifestPath("pod "+pod)).says(t, 503, "default backend")
+				s.get(t, s.manifestPath("pod "+pod)).says(t, 503, "the server answered 404 Not Found without saying why as Kubernetes does")
 			}
 			s.get(t, s.manifestPath("podTemplate x")).says(t, 503)
 			s.get(t, escaped("manifests", o.c.Name, o.namespace, "configMap", "cluster", "a", "b")).says(t, 503)

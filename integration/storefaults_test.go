@@ -108,7 +108,7 @@ func TestMySQLKilledUnderLoad_LeavesNothingHalfDone(t *testing.T) {
 	for w := range writers {
 		wg.Go(func() {
 			for n := 1; !stop.Load(); n++ {
-				body := fmt.Sprintf(`{"name":"p%d","host":"h%d","namespaces":["a%d","b%d"],"permissions":{"read":["r%d","w%d"],"write":["w%d"]}}`, w, n, n, n, n, n, n)
+				body := fmt.Sprintf(`{"name":"p%d","host":"https://h%d","namespaces":["a%d","b%d"],"permissions":{"read":["r%d","w%d"],"write":["w%d"]}}`, w, n, n, n, n, n, n)
 				switch r := s.send(t, "PUT", providersPath, body); r.status {
 				case http.StatusOK:
 					last[w] = n

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
@@ -89,8 +90,19 @@ func serving(c *cobra.Command, std streams) error {
 	if err != nil {
 		return err
 	}
-	return service.Serve(c.Context(), settings, service.Options{Log: log, Version: version()})
+	// Where the container has a limit, the garbage collector knows it; GOMEMLIMIT
+	// says another.
+	_, _ = memlimit.Set(memlimit.WithRatio(ofMemory)) // there may be none
+	environ := environment()
+	forget(settings.Kubernetes.PluginEnvironment)
+	return service.Serve(c.Context(), settings, service.Options{
+		Log: log, Version: version(), Settings: func() (*config.Config, error) { return config.Load(c.Flags(), environ) },
+	})
 }
+
+// ofMemory is what the heap may take of a container's memory; stacks and buffers of
+// the kernel take the rest.
+const ofMemory = 0.85
 
 func versionCommand(std streams) *cobra.Command {
 	return &cobra.Command{

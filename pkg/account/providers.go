@@ -337,7 +337,7 @@ func (p *Providers) Check(ctx context.Context, stored store.Provider) error {
 			return InvalidError(fmt.Sprintf("%s: %d groups are more than %d", field, len(groups), maxGroups))
 		}
 	}
-	if stored.TokenProvider != InCluster {
+	if stored.TokenProvider != InCluster && stored.Host != "" { // one without a host leads nowhere
 		if err := p.fenced(stored); err != nil {
 			return InvalidError(err.Error())
 		}

@@ -5,13 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/budget"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
@@ -76,8 +81,12 @@ func (s *Server) instanceAt(r *request, a *account.Account, kind, namespace, nam
 
 var podResource = cluster.Resource{Version: "v1", Plural: "pods", Kind: "Pod", Namespaced: true, Watchable: true}
 
-// consoleMost is what is shown of one container's log: its end.
-const consoleMost = 5 << 20
+// consoleMost is what is shown of one container's log, its end, and podMost what
+// is shown of all of a pod's.
+const (
+	consoleMost = 5 << 20
+	podMost     = 16 << 20
+)
 
 type containerLog struct {
 	Name   string `json:"name"`
@@ -112,14 +121,9 @@ func (s *Server) console(r *request) (reply, error) {
 		return reply{}, s.unavailable(p[0], err)
 	default:
 		names := containersOf(pod.Object)
-		logs = make([]containerLog, len(names))
-		var reading sync.WaitGroup
-		for i, container := range names {
-			reading.Go(func() {
-				logs[i] = containerLog{container, s.sharedLog(r.Context(), client, logKey{a.Name, a.NamespaceFor(p[1]), name, container})}
-			})
+		if logs, err = s.sharedLogs(client, podKey{a.Name, a.NamespaceFor(p[1]), name, string(pod.GetUID())}, names); err != nil {
+			return reply{}, memoryProblem(err)
 		}
-		reading.Wait()
 	}
 	return answered(newAnswer(view.Encode(map[string]any{"output": logs}))), nil
 }
@@ -141,29 +145,96 @@ func containersOf(pod map[string]any) []string {
 	return out
 }
 
-// logKey is one container's log.
-type logKey struct{ account, namespace, pod, container string }
+// podKey is one pod, whose logs are looked at.
+type podKey struct{ account, namespace, pod, uid string }
 
-// sharedLog reads a log once for all who ask before the reading begins: a
-// window that several people look at reads it again and again.
-func (s *Server) sharedLog(ctx context.Context, client Cluster, key logKey) string {
-	text, err := s.logs.Do(ctx, key, func() (string, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Limits.LogTimeout)
-		defer cancel()
-		return logOf(ctx, client, key.namespace, key.pod, key.container), nil
-	})
-	if err != nil {
-		return fmt.Sprintf("Failed to get logs from %s/%s in %s: %v", key.pod, key.container, key.namespace, err)
+const (
+	// logsFor is how long the logs of a pod are shown without reading them again:
+	// a window that several people look at asks again and again.
+	logsFor = time.Second
+	// logsAtOnce is how many containers of a pod are read at once, and leastLog
+	// what is shown of each however many there are.
+	logsAtOnce = 8
+	leastLog   = 64 << 10
+)
+
+// sharedLogs reads the logs of a pod once for all who ask within a second. The
+// memory for all of them is taken before they are read.
+func (s *Server) sharedLogs(client Cluster, key podKey, containers []string) ([]containerLog, error) {
+	type reading struct {
+		logs []containerLog
+		err  error
 	}
-	return text
+	turn := strconv.FormatInt(time.Now().UnixNano()/int64(logsFor), 36)
+	k := strings.Join([]string{"logs", key.account, key.namespace, key.pod, key.uid, turn}, "\x00")
+	found := index.Cached(s.Cache, k, func() (reading, int) {
+		logs, err := s.readLogs(client, key, containers)
+		bytes := 0
+		for _, l := range logs {
+			bytes += len(l.Output)
+		}
+		return reading{logs, err}, bytes
+	})
+	if found.err != nil {
+		s.Cache.Drop(k)
+	}
+	return found.logs, found.err
+}
+
+func (s *Server) readLogs(client Cluster, key podKey, containers []string) ([]containerLog, error) {
+	each := consoleMost
+	if len(containers) > 0 {
+		each = min(consoleMost, max(podMost/len(containers), leastLog))
+	}
+	var room taken
+	defer room.free()
+	// The first who asks may go, the others want the answer.
+	ctx, cancel := context.WithTimeout(context.Background(), s.Limits.LogTimeout)
+	defer cancel()
+	logs := make([]containerLog, len(containers))
+	var reading errgroup.Group
+	reading.SetLimit(logsAtOnce)
+	for i, container := range containers {
+		reading.Go(func() error {
+			logs[i] = containerLog{container, logOf(ctx, client, key, container, each, func(n int) error { return room.take(s.Memory, n) })}
+			return nil
+		})
+	}
+	return logs, errors.Join(reading.Wait(), room.failed)
+}
+
+// taken is memory that is taken piece by piece.
+type taken struct {
+	mu     sync.Mutex
+	pieces []func()
+	failed error
+}
+
+func (t *taken) take(from *budget.Budget, n int) error {
+	free, err := from.Take(int64(n))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pieces = append(t.pieces, free)
+	if err != nil {
+		t.failed = err
+	}
+	return err
+}
+
+func (t *taken) free() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, give := range t.pieces {
+		give()
+	}
 }
 
 // logOf is the end of a container's log, or why there is none.
-func logOf(ctx context.Context, client Cluster, namespace, pod, container string) string {
-	log, err := client.Logs(ctx, namespace, pod, container)
+func logOf(ctx context.Context, client Cluster, at podKey, container string, most int, take func(int) error) string {
+	log, err := client.Logs(ctx, at.namespace, at.pod, container)
 	if err == nil {
 		var text string
-		text, err = tail(log, consoleMost)
+		text, err = tail(log, most, take)
 		_ = log.Close() // it was only read
 		text = strings.ToValidUTF8(text, "\uFFFD")
 		if err == nil {
@@ -173,20 +244,31 @@ func logOf(ctx context.Context, client Cluster, namespace, pod, container string
 			return fmt.Sprintf("[the log could not be read to its end: %s]\n%s", cluster.Message(err), text)
 		}
 	}
-	return fmt.Sprintf("Failed to get logs from %s/%s in %s: %s", pod, container, namespace, cluster.Message(err))
+	return fmt.Sprintf("Failed to get logs from %s/%s in %s: %s", at.pod, container, at.namespace, cluster.Message(err))
 }
 
 // tail reads everything and keeps the end. What was read before a failure is
 // worth showing, too.
-func tail(r io.Reader, most int) (string, error) {
-	var kept []byte
+func tail(r io.Reader, most int, take func(int) error) (string, error) {
+	const step = 64 << 10
+	if err := take(2 * step); err != nil {
+		return "", err
+	}
+	kept := make([]byte, 0, step)
 	cut := false
-	buffer := make([]byte, 64<<10)
+	buffer := make([]byte, step)
 	for {
 		n, err := r.Read(buffer)
+		if len(kept)+n > cap(kept) {
+			more := cap(kept)
+			if full := take(more); full != nil {
+				return "", full
+			}
+			kept = slices.Grow(kept, more)
+		}
 		kept = append(kept, buffer[:n]...)
 		if len(kept) > 2*most {
-			kept, cut = append([]byte(nil), kept[len(kept)-most:]...), true
+			kept, cut = append(kept[:0], kept[len(kept)-most:]...), true
 		}
 		if err == nil {
 			continue

@@ -260,7 +260,12 @@ func (s *Server) podProperties(r *request) (reply, error) {
 }
 
 func (s *Server) properties(ctx context.Context, client Cluster, namespace, pod, container string) map[string]any {
-	log, err := client.Logs(ctx, namespace, pod, container)
+	free, err := s.Memory.Take(view.PropertiesBytes)
+	defer free()
+	var log io.ReadCloser
+	if err == nil {
+		log, err = client.Logs(ctx, namespace, pod, container)
+	}
 	if err == nil {
 		defer func() { _ = log.Close() }()
 		var found map[string]any

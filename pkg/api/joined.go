@@ -251,6 +251,12 @@ func (s *Server) joined(w http.ResponseWriter, r *request) {
 			asked <- part{a, err}
 		}()
 	}
+	taken := false
+	defer func() {
+		if !taken {
+			go func() { (<-asked).Release() }() // it comes within its deadline
+		}
+	}()
 	rep, err := s.answer(r)
 	r.done() // waiting for the other takes no place
 	found := err == nil
@@ -263,6 +269,8 @@ func (s *Server) joined(w http.ResponseWriter, r *request) {
 		mine = rep.answer.body
 	}
 	theirPart := <-asked
+	taken = true
+	defer theirPart.Release()
 	body, failed := s.Fallback.Combine(r.route.join, question, mine, theirPart.Answer, theirPart.err)
 	header := w.Header()
 	for _, name := range []string{FallbackHeader, StaleHeader} {

@@ -114,13 +114,22 @@ func (s *Server) requested(r *request) ([]operation.Request, []operation.Operati
 		}
 		return nil, nil, bad("read the body: %v", err)
 	}
+	values, err := withinLimits(body)
+	if err != nil {
+		return nil, nil, err
+	}
+	free, err := s.Memory.Take(values * valueBytes)
+	defer free()
+	if err != nil {
+		return nil, nil, memoryProblem(err)
+	}
 	requests := []operation.Request{{Name: name, Body: body}}
 	if name == "" {
 		if requests, err = operation.Split(body); err != nil {
 			return nil, nil, bad("%v", err)
 		}
 	}
-	if err := withinLimits(body); err != nil {
+	if err := manifestsWithinLimit(requests); err != nil {
 		return nil, nil, err
 	}
 	ops, err := s.validated(r, provider, requests)
@@ -136,8 +145,13 @@ const (
 	depthLimit = 2000
 )
 
-// withinLimits refuses what the Java services refuse, too, naming the limit.
-func withinLimits(body []byte) error {
+// valueBytes is what a decoded value takes, and a little more: an empty object
+// of a map is 48 bytes, and stands in an interface in a list.
+const valueBytes = 128
+
+// withinLimits refuses what the Java services refuse, too, naming the limit, and
+// counts the values.
+func withinLimits(body []byte) (values int64, err error) {
 	depth, text := 0, 0
 	inText, escaped := false, false
 	for _, b := range body {
@@ -150,14 +164,44 @@ func withinLimits(body []byte) error {
 			inText, text = !inText, 0
 		case inText:
 			if text++; text > textLimit {
-				return bad("the body holds a text of more than %d bytes", textLimit)
+				return 0, bad("the body holds a text of more than %d bytes", textLimit)
 			}
 		case b == '{' || b == '[':
+			values++
 			if depth++; depth > depthLimit {
-				return bad("the body is nested more than %d levels deep", depthLimit)
+				return 0, bad("the body is nested more than %d levels deep", depthLimit)
 			}
 		case b == '}' || b == ']':
 			depth--
+		case b == ',' || b == ':':
+			values++
+		}
+	}
+	return values, nil
+}
+
+// manifestLimit is more than a cluster takes: etcd has a limit of 1.5 MiB, and
+// API servers one of 3 MiB.
+const manifestLimit = 3 << 20
+
+// manifestsWithinLimit refuses manifests that no cluster takes, before they are
+// decoded.
+func manifestsWithinLimit(requests []operation.Request) error {
+	for _, request := range requests {
+		var d struct {
+			Manifest  json.RawMessage   `json:"manifest"`
+			Manifests []json.RawMessage `json:"manifests"`
+		}
+		if json.Unmarshal(request.Body, &d) != nil {
+			continue // Decode says what is wrong
+		}
+		for i, manifest := range d.Manifests {
+			if len(manifest) > manifestLimit {
+				return bad("%s.manifests[%d]: %d bytes are more than %d, which is what API servers take", request.Name, i, len(manifest), manifestLimit)
+			}
+		}
+		if len(d.Manifest) > manifestLimit {
+			return bad("%s.manifest: %d bytes are more than %d, which is what API servers take", request.Name, len(d.Manifest), manifestLimit)
 		}
 	}
 	return nil

@@ -45,7 +45,23 @@ func decoded(rt *route, r *http.Request) (*request, error) {
 		}
 		out.path[name] = text
 	}
-	return out, nil
+	return out, withinQuery(r.URL.Query())
+}
+
+// mostValues bounds a list in a query.
+const mostValues = 1000
+
+func withinQuery(q url.Values) error {
+	for name, values := range q {
+		n := len(values)
+		for _, joined := range values {
+			n += strings.Count(joined, ",")
+		}
+		if n > mostValues {
+			return bad("query parameter '%s' has %d values, more than %d", name, n, mostValues)
+		}
+	}
+	return nil
 }
 
 // boolean reads a query parameter: the text true in any case, or the default
@@ -58,11 +74,13 @@ func boolean(q url.Values, name string, byDefault bool) bool {
 }
 
 // list reads a query parameter that may be repeated, joined by commas, or
-// both. present is true also for an empty one.
+// both; each value is taken once. present is true also for an empty one.
 func list(q url.Values, name string) (values []string, present bool) {
+	taken := map[string]bool{}
 	for _, joined := range q[name] {
-		for _, v := range strings.Split(joined, ",") {
-			if v = strings.TrimSpace(v); v != "" {
+		for v := range strings.SplitSeq(joined, ",") {
+			if v = strings.TrimSpace(v); v != "" && !taken[v] {
+				taken[v] = true
 				values = append(values, v)
 			}
 		}

@@ -39,11 +39,11 @@ func (f freshness) within() time.Duration {
 	}
 }
 
-// budget is what a request takes a place of while it is answered.
-type budget int
+// budgeted is what a request takes a place of while it is answered.
+type budgeted int
 
 const (
-	_ budget = iota
+	_ budgeted = iota
 	// none is for probes and whatever must be answered in any case.
 	none
 	reads
@@ -88,7 +88,7 @@ const (
 type route struct {
 	method, pattern string
 	fresh           freshness
-	budget          budget
+	budget          budgeted
 	side            side
 	may             *access
 	handle          handler

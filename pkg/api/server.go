@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -12,9 +13,9 @@ import (
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/auth"
+	"github.com/datapunchorg/go-clouddriver/pkg/budget"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
-	"github.com/datapunchorg/go-clouddriver/pkg/flight"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/page"
 	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
@@ -57,6 +58,8 @@ type Options struct {
 	Live    Live
 	Ledger  Ledger
 	Limits  config.Server
+	// Memory is what requests take together.
+	Memory *budget.Budget
 	// GiveUpAfter is how long a cluster may say nothing before whoever waits for
 	// it is told to give up; 0 for ever.
 	GiveUpAfter time.Duration
@@ -110,8 +113,10 @@ type Jobs struct {
 // Server answers the API.
 type Server struct {
 	Options
-	places map[budget]chan struct{}
-	logs   flight.Group[logKey, string]
+	places map[budgeted]chan struct{}
+	bodies *shares
+	// streamers are the places of streams by who holds them.
+	streamers *shares
 }
 
 // New makes the handler of all routes. It fails on a route that does not say
@@ -125,10 +130,13 @@ func New(o Options) (http.Handler, error) {
 }
 
 func newRouter(o Options) (chi.Router, error) {
-	s := &Server{Options: o, places: map[budget]chan struct{}{
-		reads: make(chan struct{}, o.Limits.MaxInFlight), writes: make(chan struct{}, o.Limits.MaxInFlight),
-		logs: make(chan struct{}, o.Limits.MaxInFlight), streams: make(chan struct{}, o.Limits.MaxStreams),
-	}}
+	s := &Server{
+		Options: o, bodies: newShares(bodiesAtOnce), streamers: newShares(o.Limits.MaxStreams),
+		places: map[budgeted]chan struct{}{
+			reads: make(chan struct{}, o.Limits.MaxInFlight), writes: make(chan struct{}, o.Limits.MaxInFlight),
+			logs: make(chan struct{}, cmp.Or(o.Limits.MaxLogs, o.Limits.MaxInFlight)), streams: make(chan struct{}, o.Limits.MaxStreams),
+		},
+	}
 	r := chi.NewRouter()
 	r.Use(s.observe, s.recover)
 	if o.VerboseRequests {
@@ -169,8 +177,15 @@ func (s *Server) serve(row *route) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
+		// A body that comes slowly takes no place of those who wait for an answer.
+		free, err := s.readBody(w, r)
+		defer free()
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
 		// The place is kept until the answer is sent, but for what others answer.
-		done, err := s.take(row.budget)
+		done, err := s.take(row.budget, plain)
 		defer done()
 		if err != nil {
 			s.fail(w, r, err)
@@ -209,20 +224,27 @@ func (s *Server) answer(r *request) (reply, error) {
 
 // take takes a place. Requests beyond the limit are refused at once instead of
 // slowing all down.
-func (s *Server) take(b budget) (free func(), err error) {
+func (s *Server) take(b budgeted, r *http.Request) (free func(), err error) {
 	places, bounded := s.places[b]
 	if !bounded {
 		return func() {}, nil
+	}
+	if b == streams {
+		mine, ok := s.streamers.take(callerAddress(r))
+		if !ok {
+			return mine, tooManyStreams(cap(places))
+		}
+		return mine, nil
 	}
 	select {
 	case places <- struct{}{}:
 		return sync.OnceFunc(func() { <-places }), nil
 	default:
 	}
-	busy := problem{status: http.StatusServiceUnavailable, message: "too many requests at once", retryAfter: 1}
-	if b == streams {
-		const later = 30
-		busy.message, busy.retryAfter = fmt.Sprintf("%d streams are open; more than server.maxStreams are not served", cap(places)), later
-	}
-	return func() {}, busy
+	return func() {}, problem{status: http.StatusServiceUnavailable, message: "too many requests at once", retryAfter: 1}
+}
+
+func tooManyStreams(most int) error {
+	const later = 30
+	return problem{status: http.StatusServiceUnavailable, message: fmt.Sprintf("%d streams are open, or most of them by you; more than server.maxStreams are not served", most), retryAfter: later}
 }

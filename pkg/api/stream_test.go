@@ -18,6 +18,7 @@ import (
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/auth"
+	"github.com/datapunchorg/go-clouddriver/pkg/budget"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
@@ -49,7 +50,7 @@ func bareOptions(t testing.TB, limits config.Server) (*index.Index, Options) {
 	go func() { _ = fleet.Run(ctx) }()
 	t.Cleanup(cancel)
 	return ix, Options{
-		Auth: auth.New(auth.Options{}), Admin: &auth.Door{}, Index: ix, Cache: cache, Accounts: registry, Fleet: fleet, Limits: limits, Metrics: http.NotFoundHandler(),
+		Memory: budget.New(64 << 20), Auth: auth.New(auth.Options{}), Admin: &auth.Door{}, Index: ix, Cache: cache, Accounts: registry, Fleet: fleet, Limits: limits, Metrics: http.NotFoundHandler(),
 		Observe: func(string, string, int, time.Duration) {}, Log: slog.New(slog.DiscardHandler),
 	}
 }

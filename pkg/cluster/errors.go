@@ -166,7 +166,7 @@ func answered(res *http.Response) error {
 	media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	if res.StatusCode < http.StatusMultipleChoices {
 		if media != "application/json" {
-			return &Error{Reason: Unavailable, Err: fmt.Errorf("the server answered %q, not JSON: is it a Kubernetes API server?", cut(media))}
+			return &Error{Reason: Unavailable, Err: fmt.Errorf("the server answered %q, not JSON: is it a Kubernetes API server?", media[:min(len(media), 100)])}
 		}
 		return nil
 	}
@@ -198,8 +198,9 @@ func noStatus(res *http.Response) error {
 	return fmt.Errorf("the server answered %d %s without saying why as Kubernetes does", res.StatusCode, http.StatusText(res.StatusCode))
 }
 
-// longestText is what is passed on of a server's text, in bytes.
-const longestText = 500
+// longestText is what is passed on of a Status, in bytes: the reason of a refused
+// patch stands behind the patch.
+const longestText = 10_000
 
 // cut shortens a server's text between two characters.
 func cut(text string) string {

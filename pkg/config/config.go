@@ -67,6 +67,8 @@ type Server struct {
 	Port              int           `koanf:"port" default:"7002" doc:"TCP port of the API"`
 	Address           string        `koanf:"address" doc:"address to listen on; all of the machine's when empty"`
 	MaxInFlight       int           `koanf:"maxInFlight" default:"2000" doc:"requests served at once; one more is answered 503 with Retry-After"`
+	MaxLogs           int           `koanf:"maxLogs" default:"100" doc:"readers of logs, for the console and for property files, served at once"`
+	Memory            int64         `koanf:"memory" default:"134217728" doc:"bytes that bodies, what is decoded of them, logs and the fallback's answers take together; a request for which there is no room is answered 503"`
 	MaxStreams        int           `koanf:"maxStreams" default:"1000" doc:"streams of changes served at once"`
 	NotSyncedDeadline time.Duration `koanf:"notSyncedDeadline" default:"5s" doc:"how long a read waits for an account whose first list is still running"`
 	LogTimeout        time.Duration `koanf:"logTimeout" default:"30s" doc:"how long logs of containers are read, for the console and for property files"`
@@ -120,16 +122,17 @@ func (t Tracing) used() string {
 
 // Kubernetes is which clusters there are.
 type Kubernetes struct {
-	Kubeconfig      string          `koanf:"kubeconfig" env:"KUBECONFIG" doc:"kubeconfig files, joined like PATH; without kubernetes.accounts every context becomes an account"`
-	WatchAll        bool            `koanf:"watchAll" default:"false" doc:"accounts made from kubeconfig contexts watch every object, not only what Spinnaker manages"`
-	UseDiskCache    bool            `koanf:"useDiskCache" env:"KUBERNETES_USE_DISK_CACHE" default:"false" doc:"keep on disk which kinds each cluster serves, so that a restart need not wait for it"`
-	DiskCache       string          `koanf:"diskCache" default:"/var/kube/cache/clouddriver" doc:"folder for that"`
-	CustomKinds     string          `koanf:"customKinds" env:"CUSTOM_KINDS_CONFIG_PATH" doc:"JSON file with status checks for custom kinds, as the older rewrite reads it: {\"Rollout\": {\"statusChecks\": [{\"fieldPath\": \"phase\", \"comparedValue\": \"Healthy\", \"operator\": \"EQ\"}]}}; with onMismatch: wait, a check that does not pass is waited for"`
-	V2              V2              `koanf:"v2"`
-	Cache           KubernetesCache `koanf:"cache"`
-	Jobs            KubernetesJobs  `koanf:"jobs"`
-	ArtifactBinding ArtifactBinding `koanf:"artifactBinding"`
-	Accounts        []Account       `koanf:"accounts" doc:"accounts with settings of their own, by Java Clouddriver's keys"`
+	Kubeconfig        string          `koanf:"kubeconfig" env:"KUBECONFIG" doc:"kubeconfig files, joined like PATH; without kubernetes.accounts every context becomes an account"`
+	WatchAll          bool            `koanf:"watchAll" default:"false" doc:"accounts made from kubeconfig contexts watch every object, not only what Spinnaker manages"`
+	UseDiskCache      bool            `koanf:"useDiskCache" env:"KUBERNETES_USE_DISK_CACHE" default:"false" doc:"keep on disk which kinds each cluster serves, so that a restart need not wait for it"`
+	DiskCache         string          `koanf:"diskCache" default:"/var/kube/cache/clouddriver" doc:"folder for that"`
+	PluginEnvironment []string        `koanf:"pluginEnvironment" doc:"variables of this process that credential plugins get beside those that their kubeconfig sets, like AWS_ROLE_ARN; PATH, HOME, proxies and certificates they have in any case"`
+	CustomKinds       string          `koanf:"customKinds" env:"CUSTOM_KINDS_CONFIG_PATH" doc:"JSON file with status checks for custom kinds, as the older rewrite reads it: {\"Rollout\": {\"statusChecks\": [{\"fieldPath\": \"phase\", \"comparedValue\": \"Healthy\", \"operator\": \"EQ\"}]}}; with onMismatch: wait, a check that does not pass is waited for"`
+	V2                V2              `koanf:"v2"`
+	Cache             KubernetesCache `koanf:"cache"`
+	Jobs              KubernetesJobs  `koanf:"jobs"`
+	ArtifactBinding   ArtifactBinding `koanf:"artifactBinding"`
+	Accounts          []Account       `koanf:"accounts" doc:"accounts with settings of their own, by Java Clouddriver's keys"`
 }
 
 // KubernetesCache are Java Clouddriver's settings of what it holds of clusters,
@@ -441,7 +444,7 @@ func (c *Config) Validate() error {
 		bad("server.port", "%d is not a TCP port (0 to 65535)", c.Server.Port)
 	}
 	for key, n := range map[string]int64{
-		"server.maxInFlight": int64(c.Server.MaxInFlight), "server.maxStreams": int64(c.Server.MaxStreams), "server.notSyncedDeadline": int64(c.Server.NotSyncedDeadline),
+		"server.maxInFlight": int64(c.Server.MaxInFlight), "server.maxStreams": int64(c.Server.MaxStreams), "server.maxLogs": int64(c.Server.MaxLogs), "server.memory": c.Server.Memory, "server.notSyncedDeadline": int64(c.Server.NotSyncedDeadline),
 		"server.logTimeout":      int64(c.Server.LogTimeout),
 		"server.shutdownTimeout": int64(c.Server.ShutdownTimeout), "watch.startConcurrency": int64(c.Watch.StartConcurrency),
 		"watch.requestTimeout": int64(c.Watch.RequestTimeout), "watch.stuckAfter": int64(c.Watch.StuckAfter),

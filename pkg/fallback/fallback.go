@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/budget"
 )
 
 // Options say how patient a Fallback is.
@@ -26,7 +27,9 @@ type Options struct {
 	// MaxInFlight is how many requests are handed over at once, and how many
 	// parts of lists are asked for at once.
 	MaxInFlight int
-	Log         *slog.Logger
+	// Memory is what answers take while they are joined, beside what requests take.
+	Memory *budget.Budget
+	Log    *slog.Logger
 }
 
 // Fallback is one other Clouddriver.
@@ -166,6 +169,15 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
+
+	free func()
+}
+
+// Release gives back the memory that the answer takes.
+func (a Answer) Release() {
+	if a.free != nil {
+		a.free()
+	}
 }
 
 // List asks the same as a GET request. What is asked for goes on when the
@@ -207,6 +219,7 @@ func (f *Fallback) List(r *http.Request, name string) (Answer, error) {
 	case r := <-done:
 		return r.answer, r.err
 	case <-r.Context().Done():
+		go func() { (<-done).answer.Release() }() // it comes within its deadline
 		return Answer{}, r.Context().Err()
 	}
 }
@@ -236,11 +249,11 @@ func (f *Fallback) ask(req *http.Request) (Answer, error) {
 		return Answer{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(res.Body, most+1))
-	if err == nil && len(body) > most {
-		err = fmt.Errorf("its answer is larger than %d bytes", most)
+	body, free, err := f.Memory.ReadAll(res.Body, most, nil)
+	if err != nil {
+		err = fmt.Errorf("its answer: %w", err)
 	}
-	return Answer{res.StatusCode, res.Header, body}, err
+	return Answer{Status: res.StatusCode, Header: res.Header, Body: body, free: free}, err
 }
 
 func (f *Fallback) begin(name string) (generation int, err error) {

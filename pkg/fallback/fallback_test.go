@@ -2,6 +2,7 @@ package fallback
 
 import (
 	"errors"
+	"github.com/datapunchorg/go-clouddriver/pkg/budget"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -11,7 +12,7 @@ import (
 
 func newTest(t *testing.T, base string, inFlight int) *Fallback {
 	t.Helper()
-	f, err := New(base, Options{Timeout: 5 * time.Second, ListTimeout: 5 * time.Second, MaxInFlight: inFlight, Log: slog.New(slog.DiscardHandler)})
+	f, err := New(base, Options{Timeout: 5 * time.Second, ListTimeout: 5 * time.Second, MaxInFlight: inFlight, Memory: budget.New(256 << 20), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,5 +89,59 @@ func TestList_BoundsTheQuestionsAndOutlivesItsCaller(t *testing.T) {
 	}
 	if f.Down() || r.Header.Get("Via") != "" {
 		t.Errorf("down: %v, the caller's headers: %v", f.Down(), r.Header)
+	}
+}
+
+// TestHandOver_IsNoTunnel: a connection that becomes something else would be one
+// past everything that is decided here.
+func TestHandOver_IsNoTunnel(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", r.Header.Get("Upgrade"))
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			return
+		}
+		_, _ = w.Write([]byte(r.Method))
+	}))
+	t.Cleanup(other.Close)
+	f := newTest(t, other.URL, 5)
+	over := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.HandOver(w, r, func(err error) { http.Error(w, err.Error(), http.StatusTeapot) })
+	}))
+	t.Cleanup(over.Close)
+	for _, c := range []struct {
+		method, upgrade string
+		status          int
+	}{{"GET", "", 200}, {"GET", "websocket", 200}, {"POST", "x", 200}, {"TRACE", "", 418}, {"OPTIONS", "", 418}, {"BREW", "", 418}} {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, over.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.upgrade != "" {
+			req.Header.Set("Connection", "Upgrade")
+			req.Header.Set("Upgrade", c.upgrade)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != c.status {
+			t.Errorf("%+v: %d", c, res.StatusCode)
+		}
+	}
+}
+
+// TestMayHandOver_LooksBehindEveryEncoding: actuators are never handed over, however
+// they are spelled.
+func TestMayHandOver_LooksBehindEveryEncoding(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/env": false, "/ENV": false, "/env.json": false, "/env ": false, "/env;x=1": false, "//env": false, "/env%2f": false, "/%65nv": false, "/%2565nv": false, "/actuator.xml/env": false, "/env\t": false, "/a/../env": false,
+		"/aws/ops": true, "/subnets/aws": true, "/v1/data/static/x": true, "/v1/kubernetes/providers": false, "/v1/Kubernetes%20/providers": false,
+	} {
+		if got := MayHandOver(path); got != want {
+			t.Errorf("%q: %t", path, got)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package fallback
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -19,30 +20,51 @@ const (
 	Joined
 )
 
-// neverTheirs are the first segments of paths that tell about a process of
-// Java's, or change it: Spring's actuators, and the routes of administrators.
-var neverTheirs = []string{
-	"actuator", "admin", "aop-metrics", "auditevents", "autoconfig", "beans", "caches", "conditions", "configprops", "dump", "env", "flyway", "health", "heapdump",
-	"httpexchanges", "httptrace", "info", "integrationgraph", "jolokia", "liquibase", "logfile", "loggers", "mappings", "metrics", "openapi.json", "pause", "prometheus",
-	"quartz", "readyz", "refresh", "resolvedenv", "restart", "resume", "sbom", "scheduledtasks", "sessions", "shutdown", "spectator", "startup", "threaddump", "trace", "version",
+// theirs are the first segments of paths that may be handed over: Clouddriver's
+// controllers, and the providers that have routes of their own
+// (spinnaker/clouddriver, clouddriver-web and the providers' controllers). What
+// tells of a process, or changes it, is not among them.
+var theirs = []string{
+	"applications", "artifacts", "cache", "certificates", "cloudmetrics", "credentials", "dockerregistry", "elasticips", "entitytags", "features", "functions", "images", "instances",
+	"instancetypes", "jobs", "keypairs", "loadbalancers", "manifests", "networks", "ops", "projects", "reports", "roles", "search", "securitygroups", "servergroupmanagers", "servergroups",
+	"servicebroker", "snapshots", "storage", "subnets", "tags", "task", "tasks", "v1", "vpcs",
+	"alicloud", "appengine", "aws", "azure", "cloudfoundry", "cloudrun", "dcos", "docker", "ecs", "gce", "google", "huaweicloud", "kubernetes", "lambda", "openstack", "oracle", "oraclebmcs",
+	"tencentcloud", "titus", "yandex",
 }
 
-// MayHandOver says whether a path may be handed over at all, as Java reads it,
-// which takes off what follows a semicolon.
+// decodings bounds how often a path may be encoded.
+const decodings = 5
+
+// MayHandOver says whether a path may be handed over at all, as the other may read
+// it: decoded as often as it is encoded, and without what follows a semicolon.
 func MayHandOver(path string) bool {
+	for range decodings {
+		decoded, err := url.PathUnescape(path)
+		if err != nil {
+			return false
+		}
+		if decoded == path {
+			return mayHandOver(path)
+		}
+		path = decoded
+	}
+	return false // nobody encodes a path so often
+}
+
+func mayHandOver(path string) bool {
 	var segments []string
-	for segment := range strings.SplitSeq(path, "/") {
+	for segment := range strings.SplitSeq(strings.ReplaceAll(path, "\\", "/"), "/") {
 		segment, _, _ = strings.Cut(segment, ";")
 		switch segment {
 		case "":
 		case ".", "..":
 			return false // it leads elsewhere
 		default:
-			segments = append(segments, strings.ToLower(segment))
+			segments = append(segments, strings.ToLower(strings.TrimSpace(segment)))
 		}
 	}
 	switch {
-	case len(segments) == 0, slices.Contains(neverTheirs, segments[0]):
+	case len(segments) == 0, !slices.Contains(theirs, segments[0]):
 		return false
 	case len(segments) > 1 && segments[0] == "v1" && segments[1] == "kubernetes":
 		return false // our provider API

@@ -13,6 +13,7 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/api"
 	"github.com/datapunchorg/go-clouddriver/pkg/auth"
+	"github.com/datapunchorg/go-clouddriver/pkg/budget"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
@@ -119,9 +120,10 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	s.Index = index.New(s.cache)
 	s.figures = telemetry.NewFigures(s.events)
 	figures := telemetry.Source{Objects: s.Index.Size, Cache: s.cache.Stats, Version: o.Version, Accounts: func() []watch.Status { return s.Fleet.Status() }, Tasks: func() int { return s.Tasks.Load() }}
+	memory := budget.New(c.Server.Memory)
 	var other api.Fallback
 	if c.Fallback.URL != "" {
-		f, err := fallback.New(c.Fallback.URL, fallback.Options{Timeout: c.Fallback.Timeout, ListTimeout: c.Fallback.ListTimeout, MaxInFlight: c.Fallback.MaxInFlight, Log: log})
+		f, err := fallback.New(c.Fallback.URL, fallback.Options{Timeout: c.Fallback.Timeout, ListTimeout: c.Fallback.ListTimeout, MaxInFlight: c.Fallback.MaxInFlight, Memory: memory, Log: log})
 		if err != nil {
 			return nil, fmt.Errorf("fallback.baseUrl: %w", err)
 		}
@@ -167,7 +169,7 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		Tasks: s.Tasks, Clients: api.ClientFunc(s.Fleet.Client), Live: live, Ledger: others,
 		Version: o.Version, Down: s.down, Front50: front50Of(c.Services.Front50), Fallback: other,
 		Jobs: api.Jobs{HidePodStatus: !c.Kubernetes.Jobs.DetailedPodStatus, OnCancel: c.Jobs.CancelDeletes}, CustomKinds: customKinds, VerboseRequests: c.Log.VerboseRequests,
-		Limits: c.Server, GiveUpAfter: c.Watch.GiveUpAfter, Credentials: c.Credentials, Closing: s.closing, Ending: s.ending,
+		Limits: c.Server, Memory: memory, GiveUpAfter: c.Watch.GiveUpAfter, Credentials: c.Credentials, Closing: s.closing, Ending: s.ending,
 		Metrics: s.metrics.Handler(), Observe: s.metrics.Observe, Log: log,
 	})
 	if err != nil {

@@ -1,0 +1,108 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/budget"
+)
+
+const (
+	// bodiesAtOnce is how many bodies are read at once.
+	bodiesAtOnce = 512
+	// bodyGrace and bodyRate bound how slowly a body may come: so long for its
+	// begin, and then so many bytes a second.
+	bodyGrace = 5 * time.Second
+	bodyRate  = 16 << 10
+	// answerWithin is what is left for the handler after the body.
+	answerWithin = time.Minute
+)
+
+// shares are places of which nobody takes more than three quarters, by the address
+// that requests come from.
+type shares struct {
+	all, each int
+
+	mu    sync.Mutex
+	taken int
+	by    map[string]int
+}
+
+func newShares(all int) *shares { return &shares{all: all, each: all - all/4, by: map[string]int{}} }
+
+// take takes a place for a caller; false when there is none.
+func (s *shares) take(caller string) (free func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken >= s.all || s.by[caller] >= s.each {
+		return func() {}, false
+	}
+	s.taken++
+	s.by[caller]++
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.taken--
+		if s.by[caller]--; s.by[caller] == 0 {
+			delete(s.by, caller)
+		}
+	}), true
+}
+
+func callerAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// readBody reads the body into memory that it takes first; free gives that back.
+// What the fallback answers alone is passed on as it comes.
+func (s *Server) readBody(w http.ResponseWriter, r *request) (free func(), err error) {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 || r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return func() {}, nil
+	}
+	done, ok := s.bodies.take(callerAddress(r.Request))
+	defer done()
+	if !ok {
+		return func() {}, problem{status: http.StatusServiceUnavailable, message: "too many bodies are being sent at once", retryAfter: 1}
+	}
+	connection, begun := http.NewResponseController(w), time.Now()
+	content, free, err := s.Memory.ReadAll(r.Body, bodyLimit, func(soFar int64) {
+		_ = connection.SetReadDeadline(begun.Add(bodyGrace + time.Duration(soFar)*time.Second/bodyRate)) // a recorder has none
+	})
+	_ = connection.SetReadDeadline(time.Now().Add(answerWithin))
+	if err != nil {
+		return free, bodyProblem(err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(content))
+	return free, nil
+}
+
+// bodyProblem is the answer to a body that cannot be read.
+func bodyProblem(err error) error {
+	var late net.Error
+	switch {
+	case errors.Is(err, budget.ErrTooLong):
+		return problem{status: http.StatusRequestEntityTooLarge, message: "the body: " + err.Error()}
+	case errors.Is(err, budget.ErrFull), errors.Is(err, budget.ErrNever):
+		return memoryProblem(err)
+	case errors.As(err, &late) && late.Timeout():
+		return problem{status: http.StatusRequestTimeout, message: "the body comes too slowly"}
+	}
+	return bad("read the body: %v", err)
+}
+
+// memoryProblem is the answer where the memory of requests is taken.
+func memoryProblem(err error) error {
+	if errors.Is(err, budget.ErrNever) {
+		return problem{status: http.StatusRequestEntityTooLarge, message: "the request takes more memory than server.memory: " + err.Error()}
+	}
+	return problem{status: http.StatusServiceUnavailable, message: err.Error() + " (server.memory)", retryAfter: 1}
+}
