@@ -46,12 +46,23 @@ bench: build ## measure against limits and peers on a real control plane, in one
 	go test -run '^$$' -bench Search -benchtime 1000x ./pkg/index ./pkg/api
 
 FUZZTIME ?= 2m
+GOVULNCHECK ?= v1.1.4
 fuzz: ## look for input that breaks a route or a decoder, FUZZTIME (2m) for each
 	INTEGRATION_FUZZTIME=$(FUZZTIME) go test -run Routes_WithstandOddTexts -count 1 -timeout 0 ./integration
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./pkg/operation
 	go test -run '^$$' -fuzz FuzzProperties -fuzztime $(FUZZTIME) ./pkg/view
 	go test -run '^$$' -fuzz FuzzFrames -fuzztime $(FUZZTIME) ./pkg/watch
 	go test -run '^$$' -fuzz FuzzMonikerOf -fuzztime $(FUZZTIME) ./pkg/spinnaker
+	go test -run '^$$' -fuzz FuzzSettings -fuzztime $(FUZZTIME) ./pkg/config
+	go test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) ./pkg/secret
+	go test -run '^$$' -fuzz FuzzParseDefinition -fuzztime $(FUZZTIME) ./pkg/account
+	go test -run '^$$' -fuzz FuzzKubeconfig -fuzztime $(FUZZTIME) ./pkg/account
+	go test -run '^$$' -fuzz FuzzProvider -fuzztime $(FUZZTIME) ./pkg/account
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./pkg/auth
+	go test -run '^$$' -fuzz FuzzHeaders -fuzztime $(FUZZTIME) ./pkg/auth
+
+vulncheck: ## look dependencies up in Go's database of vulnerabilities
+	GOFLAGS= go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./...
 
 lint: $(LINT) ## run the linters
 	@for m in $(MODULES); do (cd $$m && $(LINT) run --config $(CURDIR)/.golangci.yaml ./...) || exit 1; done

@@ -77,10 +77,11 @@ func (s *Server) readBody(w http.ResponseWriter, r *request) (free func(), err e
 	content, free, err := s.Memory.ReadAll(r.Body, bodyLimit, func(soFar int64) {
 		_ = connection.SetReadDeadline(begun.Add(bodyGrace + time.Duration(soFar)*time.Second/bodyRate)) // a recorder has none
 	})
-	_ = connection.SetReadDeadline(time.Now().Add(answerWithin))
 	if err != nil {
+		w.Header().Set("Connection", "close") // the rest is not waited for
 		return free, bodyProblem(err)
 	}
+	_ = connection.SetReadDeadline(time.Now().Add(answerWithin))
 	r.Body = io.NopCloser(bytes.NewReader(content))
 	return free, nil
 }

@@ -250,6 +250,8 @@ func (s *Server) unavailable(accountName string, err error) error {
 	switch reason := cluster.ReasonOf(err); {
 	case errors.As(err, &hidden):
 		status, out = http.StatusBadGateway, time.Since(hidden.Since)
+	case reason == cluster.TooLarge: // which no moment mends
+		return problem{status: http.StatusInternalServerError, message: fmt.Sprintf("account %s: %v", accountName, err)}
 	case reason == cluster.Unauthorized, reason == cluster.Forbidden:
 		status, out = http.StatusBadGateway, s.Fleet.Health().Refused(accountName)
 	}

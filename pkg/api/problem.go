@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,6 +54,45 @@ func problemOf(err error) problem {
 	return problem{status: http.StatusInternalServerError, message: err.Error()}
 }
 
+// samples keep a log readable while everything fails: of each status so many are
+// logged in a second, and the next one says how many were not.
+type samples struct {
+	mu sync.Mutex
+	of map[int]*sample
+}
+
+type sample struct {
+	second  time.Time
+	logged  int
+	skipped int
+}
+
+// loggedASecond is how many failures of a status are logged in a second.
+const loggedASecond = 10
+
+func (s *samples) admit(status int, now time.Time) (skipped int, log bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == nil {
+		s.of = map[int]*sample{}
+	}
+	one := s.of[status]
+	if one == nil {
+		one = &sample{}
+		s.of[status] = one
+	}
+	if now.Sub(one.second) >= time.Second {
+		one.second, one.logged = now, 0
+	}
+	if one.logged >= loggedASecond {
+		one.skipped++
+		return 0, false
+	}
+	one.logged++
+	skipped, one.skipped = one.skipped, 0
+	return skipped, true
+}
+
 // fail answers with an error, in the shape of the route.
 func (s *Server) fail(w http.ResponseWriter, r *request, err error) {
 	p := problemOf(err)
@@ -72,7 +112,9 @@ func (s *Server) fail(w http.ResponseWriter, r *request, err error) {
 		if r.route.errors == spinnakers {
 			fields["error"] = http.StatusText(p.status) + " (error ID: " + id + ")"
 		}
-		s.Log.Warn("request failed", "path", r.URL.Path, "status", p.status, "error", p.message, "errorID", id)
+		if more, log := s.failures.admit(p.status, time.Now()); log {
+			s.Log.Warn("request failed", "path", r.URL.Path, "status", p.status, "error", p.message, "errorID", id, "notLogged", more)
+		}
 	}
 	header := w.Header()
 	if r.route.errors == people {

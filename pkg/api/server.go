@@ -115,6 +115,8 @@ type Server struct {
 	Options
 	places map[budgeted]chan struct{}
 	bodies *shares
+	// failures sample what is logged of them.
+	failures samples
 	// streamers are the places of streams by who holds them.
 	streamers *shares
 }

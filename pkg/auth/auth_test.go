@@ -298,3 +298,22 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func FuzzHeaders(f *testing.F) {
+	f.Add("me", "a, b", "Bearer x", "localhost:7002", "127.0.0.1:1")
+	f.Fuzz(func(t *testing.T, user, accounts, authorization, host, remote string) {
+		header := http.Header{"X-Spinnaker-User": {user}, "X-Spinnaker-Accounts": {accounts}, "Authorization": {authorization}}
+		c := Everybody(header)
+		if _, ok := c.Operate("restricted", true, "x"); ok && !c.listed["restricted"] {
+			t.Error("somebody whom Gate does not name may write")
+		}
+		if c.User == "" {
+			t.Error("a caller without a name")
+		}
+		door := Door{Token: "s3cret"}
+		r := &http.Request{Method: http.MethodPost, Header: header, Host: host, RemoteAddr: remote}
+		if door.Admit(r) == nil && authorization != "Bearer s3cret" && !(loopback(host) && loopback(remote)) {
+			t.Errorf("%q is let in from %q to %q", authorization, remote, host)
+		}
+	})
+}

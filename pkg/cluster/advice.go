@@ -30,6 +30,8 @@ func Advice(reason Reason, text string) string {
 		return "the identity may not do this: give it list and watch on the kind, or leave the kind out with omitKinds"
 	case Invalid:
 		return "correct the account's kubeconfig or provider entry"
+	case TooLarge:
+		return "the cluster lists more of the kind than watch.maxListObjects or watch.maxListBytes: raise that and the memory, narrow the account by labelSelector or namespaces, or leave the kind out with omitKinds"
 	case Throttled:
 		return "the API server refuses for load: look at its priority and fairness settings for this identity"
 	}

@@ -27,6 +27,7 @@ const (
 	Invalid      Reason = "invalid"      // the account cannot work as configured
 	Conflict     Reason = "conflict"     // the object has changed, or a precondition does not hold
 	Exists       Reason = "exists"       // an object of that name is there already
+	TooLarge     Reason = "tooLarge"     // what it lists is more than is held
 )
 
 // Error is a failed call to a cluster.

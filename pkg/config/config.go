@@ -230,6 +230,7 @@ type Watch struct {
 	RequestTimeout   time.Duration `koanf:"requestTimeout" default:"30s" doc:"deadline of one page of a list and of discovery"`
 	StuckAfter       time.Duration `koanf:"stuckAfter" default:"3m" doc:"a kind whose watch brings no event or bookmark for this long is listed anew; API servers send a bookmark about every minute"`
 	MaxListBytes     int64         `koanf:"maxListBytes" default:"2147483648" doc:"a list that is longer is broken off, and its kind is out of touch"`
+	MaxListObjects   int           `koanf:"maxListObjects" default:"1000000" doc:"a list with more objects is broken off, and its kind is out of touch"`
 	StartWithin      time.Duration `koanf:"startWithin" default:"2m" doc:"an account whose first lists take longer counts as failed: readiness does not wait for it any more"`
 	GiveUpAfter      time.Duration `koanf:"giveUpAfter" default:"2m" doc:"when a cluster has said nothing for so long, routes that Orca decides on answer 500 with the cluster's error, which ends a stage, instead of 503, which Orca repeats without end"`
 	PingAfter        time.Duration `koanf:"pingAfter" default:"10s" doc:"a silent connection is pinged after this long and dropped when the ping is not answered in half of it"`
@@ -448,7 +449,7 @@ func (c *Config) Validate() error {
 		"server.logTimeout":      int64(c.Server.LogTimeout),
 		"server.shutdownTimeout": int64(c.Server.ShutdownTimeout), "watch.startConcurrency": int64(c.Watch.StartConcurrency),
 		"watch.requestTimeout": int64(c.Watch.RequestTimeout), "watch.stuckAfter": int64(c.Watch.StuckAfter),
-		"watch.pingAfter": int64(c.Watch.PingAfter), "watch.maxListBytes": c.Watch.MaxListBytes,
+		"watch.pingAfter": int64(c.Watch.PingAfter), "watch.maxListBytes": c.Watch.MaxListBytes, "watch.maxListObjects": int64(c.Watch.MaxListObjects),
 		"watch.startWithin": int64(c.Watch.StartWithin), "watch.giveUpAfter": int64(c.Watch.GiveUpAfter), "cache.bytes": c.Cache.Bytes,
 	} {
 		if n <= 0 {

@@ -2,12 +2,13 @@ package fallback
 
 import (
 	"errors"
-	"github.com/datapunchorg/go-clouddriver/pkg/budget"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/budget"
 )
 
 func newTest(t *testing.T, base string, inFlight int) *Fallback {

@@ -227,7 +227,7 @@ func (s *Service) newFleet(c *config.Config, o Options) *watch.Fleet {
 	}
 	return watch.NewFleet(s.Accounts, s.Index, watch.Options{
 		Client:           client,
-		Timing:           watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter, MostBytes: c.Watch.MaxListBytes, Lag: s.metrics.ObserveLag},
+		Timing:           watch.Timing{RequestTimeout: c.Watch.RequestTimeout, StuckAfter: c.Watch.StuckAfter, MostBytes: c.Watch.MaxListBytes, MostObjects: c.Watch.MaxListObjects, Lag: s.metrics.ObserveLag},
 		StartConcurrency: c.Watch.StartConcurrency, StartWithin: c.Watch.StartWithin, ReadsWait: c.Server.NotSyncedDeadline,
 		RefreshTimeout: c.Watch.RequestTimeout, Log: o.Log,
 	})

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -27,24 +28,67 @@ func newTLS(c config.SSL, log *slog.Logger) (*tls.Config, error) {
 	if err := pair.load(); err != nil {
 		return nil, err
 	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
-	if c.TrustCertificate != "" {
-		text, err := os.ReadFile(c.TrustCertificate)
-		if err != nil {
-			return nil, fmt.Errorf("server.ssl.trustCertificate: %w", err)
-		}
-		out.ClientCAs = x509.NewCertPool()
-		if !out.ClientCAs.AppendCertsFromPEM(text) {
-			return nil, errors.New("server.ssl.trustCertificate: there is no certificate in PEM in it")
-		}
-	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: pair.get}
 	switch c.ClientAuth {
 	case config.ClientAuthNeed:
 		out.ClientAuth = tls.RequireAndVerifyClientCert
 	case config.ClientAuthWant:
 		out.ClientAuth = tls.VerifyClientCertIfGiven
 	}
+	if c.TrustCertificate == "" {
+		return out, nil
+	}
+	trust := &authorities{path: c.TrustCertificate, log: log, base: out.Clone()}
+	if err := trust.load(); err != nil {
+		return nil, err
+	}
+	out.ClientCAs = trust.held.ClientCAs
+	out.GetConfigForClient = trust.get
 	return out, nil
+}
+
+// authorities are those of callers' certificates, as the file has them.
+type authorities struct {
+	path string
+	log  *slog.Logger
+	base *tls.Config
+
+	mu     sync.Mutex
+	looked time.Time
+	text   []byte
+	held   *tls.Config
+}
+
+func (a *authorities) load() error {
+	text, err := os.ReadFile(a.path)
+	if err != nil {
+		return fmt.Errorf("server.ssl.trustCertificate: %w", err)
+	}
+	if a.held != nil && bytes.Equal(text, a.text) {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return errors.New("server.ssl.trustCertificate: there is no certificate in PEM in it")
+	}
+	held := a.base.Clone()
+	held.ClientCAs = pool
+	a.held, a.text = held, text
+	return nil
+}
+
+// get is the configuration with the authorities of now; those that were stay when
+// newer ones cannot be read.
+func (a *authorities) get(*tls.ClientHelloInfo) (*tls.Config, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Since(a.looked) > certificateLooks {
+		a.looked = time.Now()
+		if err := a.load(); err != nil {
+			a.log.Warn("the authorities of callers stay as they were", "error", err)
+		}
+	}
+	return a.held, nil
 }
 
 // keyPair is the certificate, as the files have it.

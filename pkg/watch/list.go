@@ -35,6 +35,9 @@ func (r *Reflector) pages(ctx context.Context, hold *hold) ([]Object, string, er
 			return nil, "", r.tooLarge()
 		}
 		all = append(all, page.objects...)
+		if r.timing.MostObjects > 0 && len(all) > r.timing.MostObjects {
+			return nil, "", r.tooMany()
+		}
 		if page.next == "" {
 			return all, page.version, nil
 		}
@@ -43,7 +46,11 @@ func (r *Reflector) pages(ctx context.Context, hold *hold) ([]Object, string, er
 }
 
 func (r *Reflector) tooLarge() error {
-	return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("the list is larger than watch.maxListBytes, %d bytes", r.timing.MostBytes)}
+	return &cluster.Error{Reason: cluster.TooLarge, Err: fmt.Errorf("the list is larger than watch.maxListBytes, %d bytes", r.timing.MostBytes)}
+}
+
+func (r *Reflector) tooMany() error {
+	return &cluster.Error{Reason: cluster.TooLarge, Err: fmt.Errorf("the list has more objects than watch.maxListObjects, %d", r.timing.MostObjects)}
 }
 
 // page decodes one page as it arrives, one item at a time, and says how many
@@ -80,10 +87,16 @@ func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold) (page, i
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
+		if errors.Is(err, errLong) {
+			return page{}, 0, r.tooLarge()
+		}
 		return page{}, 0, &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("read the list: %w", err)}
 	}
 	return p, reader.n, nil
 }
+
+// errLong ends a list that is longer than watch.maxListBytes.
+var errLong = errors.New("the list is too long")
 
 // counted ends a body that is longer than anybody has memory for.
 type counted struct {
@@ -95,7 +108,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.from.Read(p)
 	c.n += int64(n)
 	if c.most > 0 && c.n > c.most {
-		return n, fmt.Errorf("it is larger than watch.maxListBytes, %d bytes", c.most)
+		return n, errLong
 	}
 	return n, err
 }

@@ -89,8 +89,9 @@ type Timing struct {
 	StuckAfter time.Duration
 	// Life is how often the connection of a live watch shows a sign of life.
 	Life time.Duration
-	// MostBytes bounds a list; 0 for no bound.
-	MostBytes int64
+	// MostBytes and MostObjects bound a list; 0 for no bound.
+	MostBytes   int64
+	MostObjects int
 	// Lag is told how long after its creation a new object is shown; nil for
 	// nobody.
 	Lag func(time.Duration)
@@ -320,6 +321,9 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 			}
 			if obj := r.tolerant(fr.object); obj != nil {
 				initial = append(initial, obj)
+			}
+			if r.timing.MostObjects > 0 && len(initial) > r.timing.MostObjects {
+				return r.tooMany()
 			}
 		case "BOOKMARK":
 			mark, err := bookmarkOf(fr)
