@@ -74,7 +74,7 @@ func TestAttacks_TheServiceStandsWithin512MiB(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startBinaryWith(t, clouddriver.build(t), dir, []string{"GOMEMLIMIT=400MiB"}, "--kubernetes.kubeconfig="+kubeconfig, "--watch.maxListBytes=67108864").up(t)
-	address := strings.TrimPrefix(p.service.URL, "http://")
+	address := strings.TrimPrefix(p.URL, "http://")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 15 * time.Second}
@@ -84,7 +84,7 @@ func TestAttacks_TheServiceStandsWithin512MiB(t *testing.T) {
 		n.(*atomic.Int64).Add(1)
 	}
 	send := func(attack, method, path string, body io.Reader) {
-		req, err := http.NewRequestWithContext(ctx, method, p.service.URL+path, body)
+		req, err := http.NewRequestWithContext(ctx, method, p.URL+path, body)
 		if err != nil {
 			t.Error(err)
 			return
@@ -151,7 +151,7 @@ func TestAttacks_TheServiceStandsWithin512MiB(t *testing.T) {
 	probing := &http.Client{Timeout: 5 * time.Second}
 	ask := func(path string) (time.Duration, int) {
 		begun := time.Now()
-		res, err := probing.Get(p.service.URL + path)
+		res, err := probing.Get(p.URL + path)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			return time.Since(begun), 0
@@ -196,6 +196,13 @@ func TestAttacks_TheServiceStandsWithin512MiB(t *testing.T) {
 	if reads == 0 || refused > reads/10 {
 		t.Errorf("%d reads were served, and %d refused", reads, refused)
 	}
+}
+
+// taskIDIn is the id in the answer to operations, "" for none.
+func taskIDIn(answer string) string {
+	_, rest, _ := strings.Cut(answer, `"id":"`)
+	id, _, _ := strings.Cut(rest, `"`)
+	return id
 }
 
 // raw opens a connection, sends a text, and then a byte each pause until it is
@@ -268,8 +275,7 @@ func TestNamespace_LeadsNowhereElse(t *testing.T) {
 		r := o.send(t, http.MethodPost, "/kubernetes/ops", body)
 		if r.status == http.StatusOK {
 			eventually(t, 20*time.Second, func() error {
-				id := r.body[strings.Index(r.body, `"id":"`)+6:]
-				done := o.get(t, "/task/"+id[:strings.Index(id, `"`)])
+				done := o.get(t, "/task/"+taskIDIn(r.body))
 				if !strings.Contains(done.body, `"failed":true`) {
 					return fmt.Errorf("%d %.300s", done.status, done.body)
 				}
@@ -286,7 +292,7 @@ func TestNamespace_LeadsNowhereElse(t *testing.T) {
 // that was there before, and none stay in free pages.
 func TestSQLiteFile_IsOnlyOurs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "clouddriver.db")
-	if err := os.WriteFile(path, nil, 0o644); err != nil { //nolint:gosec // as the older rewrite leaves it
+	if err := os.WriteFile(path, nil, 0o644); err != nil { // as the older rewrite leaves it
 		t.Fatal(err)
 	}
 	cluster := pool.Shared(t, 1)[0]
@@ -296,8 +302,7 @@ func TestSQLiteFile_IsOnlyOurs(t *testing.T) {
 	s := start(t, c, cluster).ready(t)
 	canary := "canary-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	r := s.send(t, http.MethodPost, "/kubernetes/ops", fmt.Sprintf(`[{"deployManifest":{"account":%q,"moniker":{"app":"x"},"source":"text","manifests":[{"apiVersion":"v1","kind":"Secret","metadata":{"name":"kept","namespace":"canary"},"stringData":{"a":%q}}]}}]`, cluster.Name, canary))
-	id := r.body[strings.Index(r.body, `"id":"`)+6:]
-	id = id[:strings.Index(id, `"`)]
+	id := taskIDIn(r.body)
 	eventually(t, 20*time.Second, func() error {
 		if r := s.get(t, "/task/"+id); !strings.Contains(r.body, `"completed":true`) || strings.Contains(r.body, canary) {
 			return fmt.Errorf("%d %.300s", r.status, r.body)

@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -30,7 +31,7 @@ func TestCanaries_AreNowhere(t *testing.T) {
 	seen := filepath.Join(dir, "environment-of-the-plugin")
 	plugin := filepath.Join(dir, "plugin")
 	script := "#!/bin/sh\nenv > " + seen + "\necho '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"" + canary("plugin-token") + "\"}}'\n"
-	if err := os.WriteFile(plugin, []byte(script), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(plugin, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	kubeconfig := filepath.Join(dir, "with-plugin")
@@ -52,14 +53,15 @@ func TestCanaries_AreNowhere(t *testing.T) {
 		"CLOUDDRIVER_TOKEN_KEYS=" + keys, "CLOUDDRIVER_ADMIN_TOKEN=" + canary("admin-token"), "SOMETHING=" + canary("foreign"), "VERBOSE_REQUEST_LOGGING=true",
 	}, "--config="+settings, "--log.level=debug", "--services.front50.baseUrl=http://127.0.0.1:1")
 	eventually(t, 30*time.Second, func() error {
-		if r, err := p.tryGet("/readyz"); err != nil || r.status != http.StatusOK {
-			return fmt.Errorf("%v", err)
+		r, err := p.tryGet("/readyz")
+		if err == nil && r.status != http.StatusOK {
+			err = errors.New(r.body)
 		}
-		return nil
+		return err
 	})
 	var answers bytes.Buffer
 	ask := func(method, path, body string) string {
-		req, err := http.NewRequest(method, p.service.URL+path, strings.NewReader(body))
+		req, err := http.NewRequest(method, p.URL+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,11 +92,10 @@ func TestCanaries_AreNowhere(t *testing.T) {
 		`{"deployManifest":{"account":"works","moniker":{"app":"canaries"},"source":"text","manifests":[` + manifest("Secret", `,"type":{"a":"`+canary("wrong-type")+`"}`) + `]}}`,
 	} {
 		answer := ask(http.MethodPost, "/kubernetes/ops", "["+operation+"]")
-		_, rest, ok := strings.Cut(answer, `"id":"`)
-		if !ok {
+		id := taskIDIn(answer)
+		if id == "" {
 			continue // refused
 		}
-		id := rest[:strings.Index(rest, `"`)]
 		eventually(t, 20*time.Second, func() error {
 			if done := ask(http.MethodGet, "/task/"+id, ""); !strings.Contains(done, `"completed":true`) {
 				return fmt.Errorf("%.300s", done)

@@ -59,14 +59,15 @@ func (s *Store) definitions(ctx context.Context, where string, args ...any) ([]D
 	return out, err
 }
 
-// How a definition is saved.
+// Saving is how a definition is saved.
 type Saving int
 
 const (
-	// Creating fails with ErrExists, Changing with ErrNotFound, and Upserting
-	// with neither.
+	// Creating fails with ErrExists where there is one.
 	Creating Saving = iota
+	// Changing fails with ErrNotFound where there is none.
 	Changing
+	// Upserting does either.
 	Upserting
 )
 
