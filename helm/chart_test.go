@@ -164,6 +164,7 @@ func TestValues_ThatContradictThemselvesAreRefusedWithASentence(t *testing.T) {
 		`accounts: {kubeconfig: {secretName: x}}`:           "contexts",
 		`accounts: {kubeconfig: {contexts: [a]}}`:           "accounts.kubeconfig.secretName",
 		`serviceAccount: {create: false}`:                   "serviceAccount.name",
+		`config: {admin: {token: x}}`:                       "CLOUDDRIVER_ADMIN_TOKEN",
 		`tls: {clientCASecret: {name: x}}`:                  "tls.secretName",
 		`tracing: {enabled: true}`:                          "tracing.endpoint",
 		`replicas: 2`:                                       "replicas",

@@ -111,7 +111,7 @@ func TestFallback_AnswersForWhatIsNotOurs(t *testing.T) {
 		{"HEAD", "/manifests/aws-1/ns/deployment%20x", "", true},
 		{"GET", "/manifests/aws-1/eu/image%20a%2Fb/", "", true},
 		{"GET", "/actuator/heapdump", "", false},
-		{"GET", "/unheard/of%2Fpath?a=b", "", true},
+		{"GET", "/aws/of%2Fpath?a=b", "", true}, {"GET", "/unheard/of%2Fpath?a=b", "", false},
 		{"GET", "/applications/web/history", "", false},
 	} {
 		t.Run(c.method+" "+c.path+" "+c.body, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -258,12 +259,15 @@ func TestImage_IsUpgradedFromEachEarlierSchema(t *testing.T) {
 		}
 		return dir + ":/var/lib/clouddriver"
 	}
-	for _, back := range []int{1, 2, 3} {
+	const token = "opens-the-provider-api"
+	for _, back := range []int{1, 2, 3, 4} {
 		for name, database := range map[string]struct {
 			env  map[string]string
 			bind []string
 		}{"SQLite": {nil, []string{folder()}}, "MySQL": {mysqlEnv(t), nil}} {
 			t.Run(name+", "+strconv.Itoa(back)+" releases back", func(t *testing.T) {
+				env := map[string]string{"CLOUDDRIVER_ADMIN_TOKEN": token}
+				maps.Copy(env, database.env)
 				migrate := func(args ...string) string {
 					t.Helper()
 					all := []string{"run", "--rm", "--read-only", "--user", oddUser}
@@ -280,8 +284,12 @@ func TestImage_IsUpgradedFromEachEarlierSchema(t *testing.T) {
 					return string(out)
 				}
 				migrate("up")
-				box := startBox(t, c, "upgraded", database.env, database.bind...).up(t)
-				if r := box.send(t, http.MethodPost, "/v1/kubernetes/providers", `{"name":"kept","host":"https://127.0.0.1:1","tokenProvider":"static","bearerToken":"x"}`); r.status != http.StatusCreated {
+				box := startBox(t, c, "upgraded", env, database.bind...).up(t)
+				kept := `{"name":"kept","host":"https://192.0.2.1","tokenProvider":"static","bearerToken":"x"}`
+				if r := box.send(t, http.MethodPost, providersPath, kept); r.status != http.StatusForbidden {
+					t.Errorf("without the token: %d %s", r.status, r.body)
+				}
+				if r := box.with(t, token, http.MethodPost, providersPath, kept); r.status != http.StatusCreated {
 					t.Fatal(r.status, r.body)
 				}
 				if err := box.container.Terminate(context.Background()); err != nil {
@@ -291,14 +299,14 @@ func TestImage_IsUpgradedFromEachEarlierSchema(t *testing.T) {
 					migrate("down")
 				}
 				before := migrate("status")
-				box = startBox(t, c, "upgraded", database.env, database.bind...).up(t)
+				box = startBox(t, c, "upgraded", env, database.bind...).up(t)
 				if body := box.get(t, "/credentials").body; !strings.Contains(body, `"kept"`) {
 					t.Errorf("from %s: %s", before, body)
 				}
 				if err := box.container.Terminate(context.Background()); err != nil {
 					t.Fatal(err)
 				}
-				if after := migrate("status"); after == before || !strings.Contains(after, "4 of 4") {
+				if after := migrate("status"); after == before || !strings.Contains(after, "5 of 5") {
 					t.Errorf("from %s to %s", before, after)
 				}
 			})

@@ -57,9 +57,18 @@ func startReplica(t testing.TB, o store.Options, arcade config.Arcade) *service 
 
 func (s *service) send(t testing.TB, method, path, body string) response {
 	t.Helper()
+	return s.with(t, "", method, path, body)
+}
+
+// with sends the token that opens the provider API, "" for none.
+func (s *service) with(t testing.TB, token, method, path, body string) response {
+	t.Helper()
 	req, err := http.NewRequest(method, s.URL+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -94,9 +94,10 @@ func serving(c *cobra.Command, std streams) error {
 	// says another.
 	_, _ = memlimit.Set(memlimit.WithRatio(ofMemory)) // there may be none
 	environ := environment()
-	forget(settings.Kubernetes.PluginEnvironment)
 	return service.Serve(c.Context(), settings, service.Options{
 		Log: log, Version: version(), Settings: func() (*config.Config, error) { return config.Load(c.Flags(), environ) },
+		// Libraries have read theirs by then, and no plugin has run.
+		Started: func(*service.Service) { forget(settings.Kubernetes.PluginEnvironment) },
 	})
 }
 

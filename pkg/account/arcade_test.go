@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -158,6 +159,34 @@ func TestKeyring_SealsForOneAccountAndRotates(t *testing.T) {
 		if _, err := NewKeyring(bad); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
+	}
+}
+
+func TestKeyFile_IsMadeOnce(t *testing.T) {
+	path := t.TempDir() + "/c.db.key"
+	first, err := KeyFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := first.Seal(ForTask, "secret", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := KeyFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := second.Open(ForTask, sealed, "1"); err != nil || got != "secret" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := KeyFile(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Error(err)
 	}
 }
 

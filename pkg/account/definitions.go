@@ -41,21 +41,34 @@ type Definitions struct {
 	make     func(config.Account) (*Account, error)
 	resolve  func(context.Context, string) (string, error)
 	fence    *Fence
-	plugins  bool
+	trust    Trust
 	poll     time.Duration
 	log      *slog.Logger
 
 	mu      sync.Mutex
 	version string
 	failed  map[string]string // why a definition is not loaded, as it was logged
+	made    map[string]madeOf
 	loaded  time.Time
 }
 
+// madeOf is an account and the definition that it was made of.
+type madeOf struct {
+	body    string
+	account *Account
+}
+
+// Trust is what definitions may use beside what is in them.
+type Trust struct {
+	// Plugins are programs and files of this machine, and InCluster is its own
+	// identity in the cluster that it runs in.
+	Plugins, InCluster bool
+}
+
 // NewDefinitions makes the source. make is how an account of the settings file is
-// made, and resolve how its secrets are; plugins allows definitions to name
-// programs and files of this machine.
-func NewDefinitions(db DefinitionDatabase, registry *Registry, makeAccount func(config.Account) (*Account, error), resolve func(context.Context, string) (string, error), fence *Fence, plugins bool, poll time.Duration, log *slog.Logger) *Definitions {
-	return &Definitions{DefinitionDatabase: db, registry: registry, make: makeAccount, resolve: resolve, fence: fence, plugins: plugins, poll: poll, log: log, failed: map[string]string{}}
+// made, and resolve how its secrets are.
+func NewDefinitions(db DefinitionDatabase, registry *Registry, makeAccount func(config.Account) (*Account, error), resolve func(context.Context, string) (string, error), fence *Fence, trust Trust, poll time.Duration, log *slog.Logger) *Definitions {
+	return &Definitions{DefinitionDatabase: db, registry: registry, make: makeAccount, resolve: resolve, fence: fence, trust: trust, poll: poll, log: log, failed: map[string]string{}}
 }
 
 const (
@@ -66,6 +79,8 @@ const (
 	// retryEvery is how often all are made again: a secret may be there by then,
 	// or another.
 	retryEvery = 30 * time.Second
+	// loadWithin is the deadline of reading all after a change.
+	loadWithin = 30 * time.Second
 )
 
 // Load reads the definitions and fills the registry. One that cannot be loaded
@@ -82,7 +97,7 @@ func (d *Definitions) Load(ctx context.Context) error {
 
 func (d *Definitions) load(ctx context.Context, version string) error {
 	var accounts []*Account
-	failed := map[string]string{}
+	failed, made := map[string]string{}, map[string]madeOf{}
 	from := ""
 	for len(accounts)+len(failed) < mostDefinitions {
 		page, err := d.Definitions(ctx, KindKubernetes, from, definitionsPage)
@@ -94,11 +109,18 @@ func (d *Definitions) load(ctx context.Context, version string) error {
 				continue // the page begins with the last one of the page before
 			}
 			a, err := d.Account(ctx, row)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if err != nil {
 				failed[row.Name] = err.Error()
+				// A secret that cannot be read for a moment takes no account away.
+				if before, ok := d.made[row.Name]; ok && before.body == row.Body {
+					accounts, made[row.Name] = append(accounts, before.account), before
+				}
 				continue
 			}
-			accounts = append(accounts, a)
+			accounts, made[row.Name] = append(accounts, a), madeOf{row.Body, a}
 		}
 		if len(page) < definitionsPage {
 			break
@@ -110,7 +132,7 @@ func (d *Definitions) load(ctx context.Context, version string) error {
 			d.log.Error("an account definition cannot be loaded; it is tried again", "account", name, "error", why)
 		}
 	}
-	d.version, d.failed, d.loaded = version, failed, time.Now()
+	d.version, d.failed, d.made, d.loaded = version, failed, made, time.Now()
 	d.registry.Replace(SourceDefinitions, accounts)
 	return nil
 }
@@ -151,10 +173,11 @@ func (d *Definitions) Account(ctx context.Context, row store.Definition) (*Accou
 	if err != nil {
 		return nil, err
 	}
-	for field, value := range map[string]*string{"kubeconfigContents": &entry.KubeconfigContents, "kubeconfigFile": &entry.KubeconfigFile, "context": &entry.Context} {
-		if *value, err = d.resolve(ctx, *value); err != nil {
-			return nil, fmt.Errorf("%s: %w", field, err)
-		}
+	if err := d.source(entry); err != nil {
+		return nil, err
+	}
+	if entry.KubeconfigContents, err = d.resolve(ctx, entry.KubeconfigContents); err != nil {
+		return nil, fmt.Errorf("kubeconfigContents: %w", err)
 	}
 	if err := d.contents(entry); err != nil {
 		return nil, err
@@ -163,7 +186,7 @@ func (d *Definitions) Account(ctx context.Context, row store.Definition) (*Accou
 	if err != nil {
 		return nil, err
 	}
-	if entry.KubeconfigFile == "" && entry.KubeconfigContents != "" {
+	if entry.KubeconfigContents != "" {
 		if err := d.fence.Check(a.REST.Host); err != nil {
 			return nil, fmt.Errorf("kubeconfigContents: %w", err)
 		}
@@ -172,10 +195,29 @@ func (d *Definitions) Account(ctx context.Context, row store.Definition) (*Accou
 	return a, nil
 }
 
+// source refuses what would make an account of something that whoever has written
+// the definition need not be allowed to use: files of this machine, its own
+// identity, and its own kubeconfig.
+func (d *Definitions) source(entry config.Account) error {
+	switch {
+	case entry.KubeconfigFile != "" && entry.KubeconfigContents != "":
+		return errors.New("kubeconfigFile: only one of it and kubeconfigContents can be given")
+	case secret.Is(entry.KubeconfigFile), secret.Is(entry.Context):
+		return errors.New("kubeconfigFile, context: they cannot be secrets; put the reference into kubeconfigContents")
+	case entry.KubeconfigFile != "" && !d.trust.Plugins:
+		return errors.New("kubeconfigFile: definitions may not name files of this machine, unless account.storage.allowPlugins is set; put the kubeconfig into kubeconfigContents, as a secret reference for example")
+	case entry.KubeconfigFile == "" && entry.KubeconfigContents == "" && !(entry.ServiceAccount && d.trust.InCluster):
+		return errors.New("kubeconfigContents: must be given, or serviceAccount where accounts.allowInCluster is set")
+	case entry.KubeconfigContents != "" && entry.ServiceAccount:
+		return errors.New("serviceAccount: only one of it and kubeconfigContents can be given")
+	}
+	return nil
+}
+
 // contents refuses what a kubeconfig may not do that came over the network: run
 // programs, and read files.
 func (d *Definitions) contents(entry config.Account) error {
-	if d.plugins || entry.KubeconfigContents == "" || entry.KubeconfigFile != "" {
+	if d.trust.Plugins || entry.KubeconfigContents == "" {
 		return nil
 	}
 	raw, err := clientcmd.Load([]byte(entry.KubeconfigContents))
@@ -191,6 +233,9 @@ func (d *Definitions) contents(entry config.Account) error {
 		}
 	}
 	for name, cluster := range raw.Clusters {
+		if cluster.ProxyURL != "" {
+			return fmt.Errorf("kubeconfigContents: cluster %s names a proxy, which is not allowed, unless account.storage.allowPlugins is set", name)
+		}
 		if cluster.CertificateAuthority != "" {
 			return fmt.Errorf("kubeconfigContents: cluster %s names a file of this machine; put the data in, or set account.storage.allowPlugins", name)
 		}
@@ -227,7 +272,10 @@ func (d *Definitions) Check(row store.Definition) error {
 	if err != nil {
 		return err
 	}
-	return d.contents(config.Account{KubeconfigFile: entry.KubeconfigFile, KubeconfigContents: literal(entry.KubeconfigContents)})
+	if err := d.source(entry); err != nil {
+		return err
+	}
+	return d.contents(config.Account{KubeconfigContents: literal(entry.KubeconfigContents)})
 }
 
 // literal is a text that is no reference to a secret.
@@ -257,6 +305,9 @@ func (d *Definitions) Delete(ctx context.Context, name string) error {
 }
 
 func (d *Definitions) written(ctx context.Context) {
+	// Who has written it may go: what is read then is everybody's.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadWithin)
+	defer cancel()
 	if err := d.Load(ctx); err != nil {
 		d.log.Warn("a definition that was written is seen with the next poll", "error", err)
 	}

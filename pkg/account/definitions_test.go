@@ -47,7 +47,7 @@ func defined(t *testing.T) (*Definitions, *Registry, *store.Store) {
 		}
 		return value, nil
 	}
-	return NewDefinitions(db, registry, files.FromEntry, resolve, fence, false, 1e6, slog.New(slog.DiscardHandler)), registry, db
+	return NewDefinitions(db, registry, files.FromEntry, resolve, fence, Trust{}, 1e6, slog.New(slog.DiscardHandler)), registry, db
 }
 
 // TestDefinitions_OneBadOneHarmsNoOther is row 7 of accounts.md 11.
@@ -61,6 +61,9 @@ func TestDefinitions_OneBadOneHarmsNoOther(t *testing.T) {
 		definition("f-local", kubeconfigOf("https://127.0.0.1:1", "{token: t}"), ""), definition("g-plain", kubeconfigOf("http://api.example", "{token: t}"), ""),
 		definition("h-plugin", kubeconfigOf("https://api.example", "{exec: {apiVersion: client.authentication.k8s.io/v1, command: sh, interactiveMode: Never}}"), ""),
 		definition("i-file", kubeconfigOf("https://api.example", "{tokenFile: /etc/shadow}"), ""),
+		{Name: "i-path", Type: KindKubernetes, Body: `{"name":"i-path","kubeconfigFile":"/etc/kubeconfig"}`}, {Name: "i-secret", Type: KindKubernetes, Body: `{"name":"i-secret","kubeconfigFile":"encryptedFile:noop!v:x"}`},
+		{Name: "i-context", Type: KindKubernetes, Body: `{"name":"i-context","kubeconfigContents":"secret://k8s","context":"secret://k8s"}`}, {Name: "i-nothing", Type: KindKubernetes, Body: `{"name":"i-nothing"}`}, {Name: "i-pod", Type: KindKubernetes, Body: `{"name":"i-pod","serviceAccount":true}`},
+		definition("i-proxy", strings.Replace(good, "server:", "proxy-url: 'http://127.0.0.1:3128', server:", 1), ""),
 		{Name: "j-docker", Type: "dockerRegistry", Body: `{"name":"j-docker"}`}, definition("k-secret", "secret://k8s", ""), definition("z-good", good, ""),
 	} {
 		if err := db.SaveDefinition(t.Context(), row, store.Creating, "me"); err != nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 
@@ -51,6 +52,38 @@ func NewKeyring(text string) (*Keyring, error) {
 		k.order = append(k.order, id)
 	}
 	return k, nil
+}
+
+// KeyFile is a keyring of one key that is kept in a file, which is made if there is
+// none: for what is sealed where no key is configured.
+func KeyFile(path string) (*Keyring, error) {
+	key := make([]byte, keyBytes)
+	if _, err := rand.Read(key); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // beside the operator's database
+	switch {
+	case errors.Is(err, os.ErrExist):
+	case err != nil:
+		return nil, fmt.Errorf("the key of tasks beside the database: %w", err)
+	default:
+		_, err = f.WriteString("file:" + base64.StdEncoding.EncodeToString(key))
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, fmt.Errorf("the key of tasks beside the database: %w", err)
+		}
+	}
+	content, err := os.ReadFile(path) //nolint:gosec // as above
+	if err != nil {
+		return nil, fmt.Errorf("the key of tasks beside the database: %w", err)
+	}
+	keys, err := NewKeyring(string(content))
+	if err == nil && keys.Empty() {
+		err = errors.New("it is empty")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the key of tasks in %s: %w; without it, delete the file: tasks that were under way then fail", path, err)
+	}
+	return keys, nil
 }
 
 // Empty says whether there is no key.

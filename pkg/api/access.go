@@ -129,11 +129,14 @@ func (s *Server) audit(r *request, err error) {
 	if !r.route.may.administers && !r.route.may.manages || r.Method == http.MethodGet {
 		return
 	}
-	outcome := "done"
+	outcome, by := "done", s.admittedBy(r)
 	if err != nil {
 		outcome = "refused: " + problemOf(err).message
+		if problemOf(err).status == http.StatusForbidden {
+			by = "nobody"
+		}
 	}
-	s.Log.Info("audit", "method", r.Method, "path", r.URL.Path, "account", r.about, "by", s.admittedBy(r), "user", auth.Everybody(r.Header).User, "from", r.RemoteAddr, "outcome", outcome)
+	s.Log.Info("audit", "method", r.Method, "path", r.URL.Path, "account", r.about, "by", by, "user", auth.Everybody(r.Header).User, "from", r.RemoteAddr, "outcome", outcome)
 }
 
 // admittedBy says what has let a change in.

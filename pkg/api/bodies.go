@@ -19,6 +19,8 @@ const (
 	// begin, and then so many bytes a second.
 	bodyGrace = 5 * time.Second
 	bodyRate  = 16 << 10
+	// bodyWithin is how long a body may take at all.
+	bodyWithin = time.Minute
 	// answerWithin is what is left for the handler after the body.
 	answerWithin = time.Minute
 )
@@ -63,9 +65,12 @@ func callerAddress(r *http.Request) string {
 }
 
 // readBody reads the body into memory that it takes first; free gives that back.
-// What the fallback answers alone is passed on as it comes.
 func (s *Server) readBody(w http.ResponseWriter, r *request) (free func(), err error) {
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 || r.Method == http.MethodGet || r.Method == http.MethodHead {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		r.Body = http.NoBody // nobody here reads one
+		r.ContentLength = 0
+	}
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return func() {}, nil
 	}
 	done, ok := s.bodies.take(callerAddress(r.Request))
@@ -75,7 +80,8 @@ func (s *Server) readBody(w http.ResponseWriter, r *request) (free func(), err e
 	}
 	connection, begun := http.NewResponseController(w), time.Now()
 	content, free, err := s.Memory.ReadAll(r.Body, bodyLimit, func(soFar int64) {
-		_ = connection.SetReadDeadline(begun.Add(bodyGrace + time.Duration(soFar)*time.Second/bodyRate)) // a recorder has none
+		late := min(bodyGrace+time.Duration(soFar)*time.Second/bodyRate, bodyWithin)
+		_ = connection.SetReadDeadline(begun.Add(late)) // a recorder has none
 	})
 	if err != nil {
 		w.Header().Set("Connection", "close") // the rest is not waited for

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/auth"
@@ -117,13 +118,30 @@ func (s *Server) mayModify(r *request, name string) error {
 	return nil
 }
 
+// spelledOnce refuses a name that another account has in other letters: Fiat, and
+// many databases, take both for one.
+func (s *Server) spelledOnce(name string) error {
+	accounts, _ := s.Accounts.List()
+	for _, a := range accounts {
+		if a.Name != name && strings.EqualFold(a.Name, name) {
+			return bad("name: there is an account %s already, which differs in its letters' case only", a.Name)
+		}
+	}
+	return nil
+}
+
 // ofCallersRoles refuses a definition that its maker could not change any more.
 func ofCallersRoles(r *request, row store.Definition) error {
 	entry, err := account.Parse(row)
 	if err != nil {
 		return bad("%v", err)
 	}
-	roles := entry.Permissions["WRITE"]
+	var roles []string
+	for authorization, of := range entry.Permissions {
+		if strings.EqualFold(authorization, string(auth.Write)) {
+			roles = append(roles, of...)
+		}
+	}
 	if len(roles) > 0 && !r.caller.HasRole(roles) {
 		return bad("permissions.WRITE: none of its roles is yours, so that you could not change the account any more")
 	}
@@ -168,8 +186,21 @@ func (s *Server) saveDefinition(r *request, how store.Saving, may func(row store
 	if err != nil {
 		return reply{}, err
 	}
+	if err := s.spelledOnce(row.Name); err != nil {
+		return reply{}, err
+	}
 	if err := may(row, s.isOurs(row.Name)); err != nil {
 		return reply{}, err
+	}
+	// One that is kept but could not be loaded is not live, and somebody's all the
+	// same.
+	switch _, err := s.Definitions.Definition(r.Context(), row.Name); {
+	case err == nil && how != store.Creating:
+		if err := s.mayModify(r, row.Name); err != nil {
+			return reply{}, err
+		}
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return reply{}, definitionProblem(err)
 	}
 	if err := s.Definitions.Check(row); err != nil {
 		return reply{}, bad("%v", err)

@@ -2,10 +2,12 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/url"
 	"strconv"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
+	"github.com/datapunchorg/go-clouddriver/pkg/task"
 )
 
 // History is the record of what was written; store.Store is one.
@@ -23,8 +25,23 @@ func (s *Server) seenHistory(r *request, all []store.HistoryEntry) []store.Histo
 	out := make([]store.HistoryEntry, 0, len(all))
 	for _, e := range all {
 		if s.sees(r).account(e.Account) {
+			e.Context = asSaid(e.Context)
 			out = append(out, e)
 		}
+	}
+	return out
+}
+
+// asSaid is what the request said of itself, without what was found out of it.
+func asSaid(raw json.RawMessage) json.RawMessage {
+	var said task.Context
+	if json.Unmarshal(raw, &said) != nil {
+		return raw
+	}
+	said.Accounts = nil
+	out, err := json.Marshal(said)
+	if err != nil {
+		return raw
 	}
 	return out
 }

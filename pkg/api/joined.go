@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -125,12 +126,12 @@ func again(r *http.Request, most int64) ([]byte, error) {
 // path.
 func (s *Server) whoseOperations(r *request) (fallback.Whose, error) {
 	provider, single := r.path["provider"], r.path["name"]
-	if provider != "" && provider != kubernetes {
-		return fallback.Theirs, nil
-	}
 	body, err := again(r.Request, bodyLimit)
 	if err != nil {
 		return fallback.Ours, err
+	}
+	if provider != "" && provider != kubernetes {
+		return fallback.Theirs, s.mayHandOver(r, single, body)
 	}
 	requests := []operation.Request{{Name: single, Body: body}}
 	if single == "" {
@@ -155,24 +156,63 @@ func (s *Server) whoseOperations(r *request) (fallback.Whose, error) {
 		return who, bad("%v", err)
 	}
 	if who == fallback.Theirs {
-		return who, s.mayHandOver(r, operations)
+		return who, s.mayHandOver(r, single, body)
 	}
 	return who, nil
 }
 
 // mayHandOver refuses operations on accounts of the other that the caller may
 // not write to: it may trust whoever is let through here.
-func (s *Server) mayHandOver(r *request, operations []fallback.Operation) error {
+func (s *Server) mayHandOver(r *request, single string, body []byte) error {
+	requests := []operation.Request{{Name: single, Body: body}}
+	if single == "" {
+		var err error
+		if requests, err = operation.Split(body); err != nil {
+			return bad("%v", err)
+		}
+	}
+	if err := r.caller.Known(); err != nil {
+		return refusal(err)
+	}
 	var findings []string
-	for _, o := range operations {
-		if finding, ok := s.mayOperate(r, o.Account, o.Name); !ok {
-			findings = append(findings, finding)
+	for _, request := range requests {
+		names, err := accountsOf(request.Body)
+		if err != nil {
+			return bad("%s: %v", request.Name, err)
+		}
+		for _, name := range names {
+			if finding, ok := s.mayOperate(r, name, request.Name); !ok {
+				findings = append(findings, finding)
+			}
 		}
 	}
 	if len(findings) > 0 {
 		return refused(findings)
 	}
 	return nil
+}
+
+// accountsOf are the accounts that a description names, by every member that the
+// other may read: their spelling counts there, and here nothing is read for another.
+func accountsOf(body []byte) ([]string, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		return nil, errors.New("the description must be an object")
+	}
+	var out []string
+	for key, value := range members {
+		if !strings.EqualFold(key, "account") && !strings.EqualFold(key, "credentials") {
+			continue
+		}
+		var name string
+		if err := json.Unmarshal(value, &name); err != nil {
+			return nil, fmt.Errorf("%s: must be a text", key)
+		}
+		if name != "" {
+			out = append(out, name)
+		}
+	}
+	return out, nil
 }
 
 // whoseBody gives the refresh of an object to who has its account.

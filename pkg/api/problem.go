@@ -44,7 +44,7 @@ func problemOf(err error) problem {
 		return problem{status: http.StatusNotFound, message: notFound.Error()}
 	case errors.Is(err, task.ErrNotFound):
 		return problem{status: http.StatusNotFound, message: "Task not found"}
-	case errors.Is(err, task.ErrNotRetryable):
+	case errors.Is(err, task.ErrNotRetryable), errors.Is(err, task.ErrOtherAccounts):
 		return problem{status: http.StatusBadRequest, message: err.Error()}
 	case errors.Is(err, store.ErrTooLarge):
 		return problem{status: http.StatusRequestEntityTooLarge, message: "the request is " + err.Error() + ": raise that, or deploy in parts"}

@@ -230,7 +230,14 @@ func routes() []route {
 		{method: get, pattern: "/cloudMetrics/{provider}/{account}/{region}/{metric}/statistics", fresh: constant, budget: reads, side: byAccount, may: accountReaders, handle: (*Server).noCloudMetrics},
 	}
 	for _, s := range statics {
-		table = append(table, route{method: get, pattern: s.pattern, fresh: constant, budget: reads, side: theirs, may: filtered, handle: s.answer})
+		may := filtered
+		switch {
+		case strings.Contains(s.pattern, "{application}"):
+			may = applicationReaders
+		case strings.Contains(s.pattern, "{account}"):
+			may = accountReaders
+		}
+		table = append(table, route{method: get, pattern: s.pattern, fresh: constant, budget: reads, side: theirs, may: may, handle: s.answer})
 	}
 	for pattern, text := range absences {
 		table = append(table, route{method: get, pattern: pattern, fresh: constant, budget: reads, side: theirs, may: filtered, handle: absent(text)})

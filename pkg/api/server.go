@@ -117,8 +117,9 @@ type Server struct {
 	bodies *shares
 	// failures sample what is logged of them.
 	failures samples
-	// streamers are the places of streams by who holds them.
-	streamers *shares
+	// held are the places of those that last as long as their readers like, by who
+	// holds them.
+	held map[budgeted]*shares
 }
 
 // New makes the handler of all routes. It fails on a route that does not say
@@ -133,7 +134,7 @@ func New(o Options) (http.Handler, error) {
 
 func newRouter(o Options) (chi.Router, error) {
 	s := &Server{
-		Options: o, bodies: newShares(bodiesAtOnce), streamers: newShares(o.Limits.MaxStreams),
+		Options: o, bodies: newShares(bodiesAtOnce), held: map[budgeted]*shares{streams: newShares(o.Limits.MaxStreams), reads: newShares(o.Limits.MaxInFlight)},
 		places: map[budgeted]chan struct{}{
 			reads: make(chan struct{}, o.Limits.MaxInFlight), writes: make(chan struct{}, o.Limits.MaxInFlight),
 			logs: make(chan struct{}, cmp.Or(o.Limits.MaxLogs, o.Limits.MaxInFlight)), streams: make(chan struct{}, o.Limits.MaxStreams),
@@ -231,20 +232,25 @@ func (s *Server) take(b budgeted, r *http.Request) (free func(), err error) {
 	if !bounded {
 		return func() {}, nil
 	}
-	if b == streams {
-		mine, ok := s.streamers.take(callerAddress(r))
-		if !ok {
+	if held := s.held[b]; held != nil {
+		mine, ok := held.take(callerAddress(r))
+		switch {
+		case ok:
+			return mine, nil
+		case b == streams:
 			return mine, tooManyStreams(cap(places))
 		}
-		return mine, nil
+		return mine, errTooMany
 	}
 	select {
 	case places <- struct{}{}:
 		return sync.OnceFunc(func() { <-places }), nil
 	default:
 	}
-	return func() {}, problem{status: http.StatusServiceUnavailable, message: "too many requests at once", retryAfter: 1}
+	return func() {}, errTooMany
 }
+
+var errTooMany error = problem{status: http.StatusServiceUnavailable, message: "too many requests at once", retryAfter: 1}
 
 func tooManyStreams(most int) error {
 	const later = 30

@@ -98,7 +98,7 @@ func (s *Server) refreshCache(r *request) (reply, error) {
 
 // introspection tells of every watch as Java Clouddriver tells of its caching
 // agents.
-func (s *Server) introspection(*request) (reply, error) {
+func (s *Server) introspection(r *request) (reply, error) {
 	type agent struct {
 		ID                      string `json:"id"`
 		Provider                string `json:"provider"`
@@ -111,6 +111,9 @@ func (s *Server) introspection(*request) (reply, error) {
 	}
 	out := []agent{}
 	for _, a := range s.Fleet.Status() {
+		if !s.sees(r).account(a.Account) {
+			continue
+		}
 		for _, k := range a.Kinds {
 			out = append(out, agent{
 				ID: strings.Join([]string{a.Account, k.Kind, k.Namespace}, "/"), Provider: kubernetes, TotalAdditions: k.Events,

@@ -151,6 +151,7 @@ func (e *eventWriter) comment() { e.write(": still here\n\n") }
 func (e *eventWriter) flush() error {
 	if e.err == nil {
 		e.err = e.to.Flush()
+		_ = e.to.SetWriteDeadline(time.Time{}) // nothing is being written; HTTP/2 would end the stream by it
 	}
 	return e.err
 }

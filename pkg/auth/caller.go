@@ -88,7 +88,7 @@ func (c *Caller) Known() error {
 	switch {
 	case c.open, c.view != nil:
 		return nil
-	case errors.Is(c.why, ErrUnknownUser):
+	case c.why == nil, errors.Is(c.why, ErrUnknownUser):
 		return &Denied{"Access is denied"}
 	}
 	return c.why

@@ -17,6 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
 // Field managers of writes, those of kubectl, so that objects can go back and
@@ -91,7 +93,7 @@ func (c *Client) page(ctx context.Context, r Resource, namespace string, q url.V
 }
 
 // Metadata lists the metadata of all objects of a kind in a namespace, in
-// pages: names and annotations, without what the objects hold.
+// pages: names and annotations, without what the objects hold or were applied as.
 func (c *Client) Metadata(ctx context.Context, r Resource, namespace string) ([]*metav1.PartialObjectMetadata, error) {
 	var out []*metav1.PartialObjectMetadata
 	err := c.pages(ctx, r, namespace, url.Values{}, metadataOf("PartialObjectMetadataList"), func(body []byte) (string, error) {
@@ -100,12 +102,22 @@ func (c *Client) Metadata(ctx context.Context, r Resource, namespace string) ([]
 			return "", err
 		}
 		for i := range list.Items {
-			out = append(out, &list.Items[i])
+			// Both say again what the object holds: kept for all of a namespace, they
+			// would be as large as that. Only versions are compared by it.
+			item := &list.Items[i]
+			item.ManagedFields = nil
+			if item.Annotations[spinnaker.AnnotationArtifactType] == "" {
+				delete(item.Annotations, lastApplied)
+			}
+			out = append(out, item)
 		}
 		return list.Continue, nil
 	})
 	return out, err
 }
+
+// lastApplied is where kubectl keeps what was applied.
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
 func (c *Client) list(ctx context.Context, r Resource, namespace string, q url.Values) ([]*unstructured.Unstructured, error) {
 	var out []*unstructured.Unstructured

@@ -67,7 +67,7 @@ type Server struct {
 	Port              int           `koanf:"port" default:"7002" doc:"TCP port of the API"`
 	Address           string        `koanf:"address" doc:"address to listen on; all of the machine's when empty"`
 	MaxInFlight       int           `koanf:"maxInFlight" default:"2000" doc:"requests served at once; one more is answered 503 with Retry-After"`
-	MaxLogs           int           `koanf:"maxLogs" default:"100" doc:"readers of logs, for the console and for property files, served at once"`
+	MaxLogs           int           `koanf:"maxLogs" default:"32" doc:"readers of logs, for the console and for property files, served at once"`
 	Memory            int64         `koanf:"memory" default:"134217728" doc:"bytes that bodies, what is decoded of them, logs and the fallback's answers take together; a request for which there is no room is answered 503"`
 	MaxStreams        int           `koanf:"maxStreams" default:"1000" doc:"streams of changes served at once"`
 	NotSyncedDeadline time.Duration `koanf:"notSyncedDeadline" default:"5s" doc:"how long a read waits for an account whose first list is still running"`
@@ -339,6 +339,7 @@ type Accounts struct {
 // Tasks is how operations run.
 type Tasks struct {
 	MaxWaiting    int           `koanf:"maxWaiting" default:"1000" doc:"tasks under way at once on this replica; one more is answered 503 with Retry-After"`
+	MaxBytes      int64         `koanf:"maxBytes" default:"67108864" doc:"bytes of the requests of tasks under way on this replica together; one more is answered 503 with Retry-After, and tasks of other replicas wait"`
 	PerAccount    int           `koanf:"perAccount" default:"16" doc:"operations that act on one account at once; the others of the account wait"`
 	Lease         time.Duration `koanf:"lease" default:"15s" doc:"how long a task stays with a replica that does not answer, before another goes on with it"`
 	DeleteTimeout time.Duration `koanf:"deleteTimeout" default:"10m" doc:"how long a deleted object may take to be gone"`
@@ -465,7 +466,7 @@ func (c *Config) Validate() error {
 		"database.maxOpen": int64(c.Database.MaxOpen), "database.connectTimeout": int64(c.Database.ConnectTimeout),
 		"database.timeout": int64(c.Database.Timeout), "database.migrationTimeout": int64(c.Database.MigrationTimeout),
 		"database.pollEvery": int64(c.Database.PollEvery), "database.cleanUp.olderThan": int64(c.Database.CleanUp.OlderThan),
-		"tasks.maxWaiting": int64(c.Tasks.MaxWaiting), "tasks.perAccount": int64(c.Tasks.PerAccount), "tasks.lease": int64(c.Tasks.Lease),
+		"tasks.maxWaiting": int64(c.Tasks.MaxWaiting), "tasks.maxBytes": c.Tasks.MaxBytes, "tasks.perAccount": int64(c.Tasks.PerAccount), "tasks.lease": int64(c.Tasks.Lease),
 		"tasks.deleteTimeout": int64(c.Tasks.DeleteTimeout), "tasks.keepFor": int64(c.Tasks.KeepFor), "tasks.keepWrites": int64(c.Tasks.KeepWrites),
 		"tasks.followEvery":      int64(c.Tasks.FollowEvery),
 		"database.cleanUp.batch": int64(c.Database.CleanUp.Batch), "database.port": int64(c.Database.Port),

@@ -30,16 +30,18 @@ func settingsFiles(path string, profiles []string) ([]map[string]any, []string, 
 	}
 	l := &springLoader{profiles: profiles}
 	if !info.IsDir() {
-		if err := l.withProfiles(path, true); err != nil {
+		if err := l.base(path, true); err != nil {
 			return nil, nil, err
 		}
-		return l.all, l.files, nil
+		return l.all, l.files, l.variants()
 	}
-	names := []string{"spinnaker.yml", "clouddriver.yml"}
-	for _, name := range names {
-		if err := l.withProfiles(filepath.Join(path, name), false); err != nil {
+	for _, name := range []string{"spinnaker.yml", "clouddriver.yml"} {
+		if err := l.base(filepath.Join(path, name), false); err != nil {
 			return nil, nil, err
 		}
+	}
+	if err := l.variants(); err != nil {
+		return nil, nil, err
 	}
 	if len(l.all) == 0 {
 		return nil, nil, fmt.Errorf("read settings folder %s: it has no clouddriver.yml and no spinnaker.yml", path)
@@ -53,18 +55,25 @@ type springLoader struct {
 	// files are those that were read, and folders those that were looked
 	// through: a change of one is a change of the settings.
 	files []string
+	// bases are the files whose variants for the profiles come after all of them.
+	bases []string
 	depth int
 }
 
-// withProfiles reads a file, what it imports, and its variants for the profiles.
-func (l *springLoader) withProfiles(path string, needed bool) error {
-	if err := l.read(path, needed); err != nil {
-		return err
-	}
-	extension := filepath.Ext(path)
+// base reads a file that may have variants, and what it imports.
+func (l *springLoader) base(path string, needed bool) error {
+	l.bases = append(l.bases, path)
+	return l.read(path, needed)
+}
+
+// variants reads those for the profiles, one profile after the other.
+func (l *springLoader) variants() error {
 	for _, profile := range l.profiles {
-		if err := l.read(strings.TrimSuffix(path, extension)+"-"+profile+extension, false); err != nil {
-			return err
+		for _, path := range slices.Clone(l.bases) {
+			extension := filepath.Ext(path)
+			if err := l.read(strings.TrimSuffix(path, extension)+"-"+profile+extension, false); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -118,7 +127,7 @@ func (l *springLoader) include(location, beside string) error {
 		location = filepath.Join(beside, location) + trailing(location)
 	}
 	if !strings.HasSuffix(location, "/") {
-		return l.withProfiles(location, !optional)
+		return l.base(location, !optional)
 	}
 	folders := []string{location}
 	if parent, wild := strings.CutSuffix(location, "*/"); wild {
@@ -128,13 +137,14 @@ func (l *springLoader) include(location, beside string) error {
 		}
 		folders = slices.DeleteFunc(folders, func(path string) bool {
 			info, err := os.Stat(path)
-			return err != nil || !info.IsDir()
+			// A mounted volume has its generations there, too, as ..data and others.
+			return err != nil || !info.IsDir() || strings.HasPrefix(filepath.Base(path), "..")
 		})
 		slices.Sort(folders)
 	}
 	for _, folder := range folders {
 		for _, name := range []string{"spinnaker.yml", "clouddriver.yml"} {
-			if err := l.withProfiles(filepath.Join(folder, name), false); err != nil {
+			if err := l.base(filepath.Join(folder, name), false); err != nil {
 				return err
 			}
 		}

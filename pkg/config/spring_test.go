@@ -52,6 +52,7 @@ func TestSpring_KustomizeLayout(t *testing.T) {
 		"database/unrelated.yml":       "server.port: 11\n",
 		"zz/clouddriver-local.yml":     "log.level: debug\n",
 		"optional/readme.md":           "no settings",
+		"..data/spinnaker.yml":         "spring.config.import: 'optional:file:FOLDER/*/'\nserver.port: 12\n",
 		"database/spinnaker-local.yml": "log.format: json\n",
 	}, "", map[string]string{"SPRING_PROFILES_ACTIVE": "local", "HOME_OF": "/secret", "DB": "mariadb"})
 	if err != nil {

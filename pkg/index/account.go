@@ -94,13 +94,20 @@ func Wants(a *account.Account, r cluster.Resource) bool {
 
 // Open implements watch.AccountSink.
 func (a *Account) Open(r cluster.Resource, from *watch.Stream) (watch.Decode, watch.Receiver) {
-	if r.Group == "" && r.Kind == "Namespace" {
-		return decodeNamespace, &namespaceReceiver{a: a}
-	}
 	kind, ok := kindOf(a.account, r)
-	if !ok {
+	switch {
+	case r.Group == "" && r.Kind == "Namespace" && !ok:
+		return decodeNamespace, &namespaceReceiver{a: a}
+	case r.Group == "" && r.Kind == "Namespace":
+		decode, objects := a.open(kind, from)
+		return decodeTwice(decode), twoReceivers{&namespaceReceiver{a: a}, objects}
+	case !ok:
 		panic("watching a kind that was not wanted: " + r.KindText()) // a mistake in the watcher
 	}
+	return a.open(kind, from)
+}
+
+func (a *Account) open(kind *Kind, from *watch.Stream) (watch.Decode, watch.Receiver) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := a.kinds[kind.Text]

@@ -330,7 +330,8 @@ func kindOf(a *account.Account, r cluster.Resource) (*Kind, bool) {
 	case spinnaker.Configs, spinnaker.Unclassified:
 		// Events are many and no part of an application, and namespaces are
 		// followed by themselves.
-		if !a.AllRelationships && !a.Held.Asks(text) || text == "event" || text == "namespace" {
+		related := a.AllRelationships && text != "namespace"
+		if text == "event" || !related && !a.Held.Asks(text) {
 			return nil, false
 		}
 	default:

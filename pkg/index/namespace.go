@@ -60,3 +60,66 @@ func (s *namespaceReceiver) Delete(o watch.Object) {
 }
 
 func (s *namespaceReceiver) Passed(string) {}
+
+// named is a namespace twice over: in the account's list, and as an object, nil
+// where that is not shown.
+type named struct {
+	namespaceObject
+	object watch.Object
+}
+
+// decodeTwice decodes namespaces that are objects, too.
+func decodeTwice(decode watch.Decode) watch.Decode {
+	return func(raw []byte) (watch.Object, error) {
+		listed, err := decodeNamespace(raw)
+		if err != nil {
+			return nil, err
+		}
+		object, odd := decode(raw)
+		return named{listed.(namespaceObject), object}, odd
+	}
+}
+
+// twoReceivers pass a namespace on to the account's list and to the objects.
+type twoReceivers struct {
+	list    *namespaceReceiver
+	objects watch.Receiver
+}
+
+// Replace implements watch.Receiver.
+func (t twoReceivers) Replace(all []watch.Object, version string, reset bool) {
+	var list, objects []watch.Object
+	for _, o := range all {
+		one := o.(named)
+		list = append(list, one.namespaceObject)
+		if one.object != nil {
+			objects = append(objects, one.object)
+		}
+	}
+	t.list.Replace(list, version, reset)
+	t.objects.Replace(objects, version, reset)
+}
+
+// Upsert implements watch.Receiver.
+func (t twoReceivers) Upsert(o watch.Object) {
+	one := o.(named)
+	t.list.Upsert(one.namespaceObject)
+	if one.object != nil {
+		t.objects.Upsert(one.object)
+	}
+}
+
+// Delete implements watch.Receiver.
+func (t twoReceivers) Delete(o watch.Object) {
+	one := o.(named)
+	t.list.Delete(one.namespaceObject)
+	if one.object != nil {
+		t.objects.Delete(one.object)
+	}
+}
+
+// Passed implements watch.Receiver.
+func (t twoReceivers) Passed(version string) {
+	t.list.Passed(version)
+	t.objects.Passed(version)
+}

@@ -4,6 +4,8 @@ package secret
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -123,10 +125,16 @@ func NewResolver(engines map[string]Engine) *Resolver {
 }
 
 // OfDefinitions resolves what account definitions may refer to: Secrets of the
-// cluster, and no file of this machine, which whoever writes a definition need not
-// be allowed to read.
+// service's own namespace. Whoever writes a definition need not be allowed to read
+// other namespaces, or files of this machine.
 func OfDefinitions(cluster func() (*rest.Config, error)) *Resolver {
-	return &Resolver{engines: map[string]Engine{"noop": EngineFunc(noop), "k8s": Kubernetes(cluster)}}
+	read := Kubernetes(cluster)
+	return &Resolver{engines: map[string]Engine{"k8s": EngineFunc(func(ctx context.Context, of map[string]string) (string, error) {
+		if ns := of["ns"]; ns != "" && ns != ownNamespace() {
+			return "", errors.New("ns: definitions may refer to Secrets of the service's own namespace only")
+		}
+		return read.Read(ctx, of)
+	})}}
 }
 
 func noop(_ context.Context, of map[string]string) (string, error) { return of["v"], nil }
@@ -186,15 +194,16 @@ func (r *Resolver) file(content string) (string, error) {
 		}
 		r.folder = folder
 	}
-	f, err := os.CreateTemp(r.folder, "secret-") // 0600
-	if err != nil {
+	// The same secret has the same file, however often it is resolved.
+	sum := sha256.Sum256([]byte(content))
+	path := filepath.Join(r.folder, hex.EncodeToString(sum[:]))
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		return "", fmt.Errorf("a file for a secret: %w", err)
 	}
-	_, err = f.WriteString(content)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return "", fmt.Errorf("a file for a secret: %w", err)
-	}
-	return filepath.Clean(f.Name()), nil
+	return path, nil
 }
 
 // Close removes the files.

@@ -48,7 +48,7 @@ func definedAccounts(ctx context.Context, c *config.Config, db *store.Store, reg
 	if !s.Enabled || !s.Kubernetes.Enabled {
 		return nil, nil //nolint:nilnil // there are none
 	}
-	definitions := account.NewDefinitions(db, registry, kubeconfig.FromEntry, secret.OfDefinitions(rest.InClusterConfig).Resolve, fence, s.Plugins, c.Database.PollEvery, log)
+	definitions := account.NewDefinitions(db, registry, kubeconfig.FromEntry, secret.OfDefinitions(rest.InClusterConfig).Resolve, fence, account.Trust{Plugins: s.Plugins, InCluster: c.Accounts.AllowInCluster}, c.Database.PollEvery, log)
 	if err := definitions.Load(ctx); err != nil {
 		return nil, fmt.Errorf("read the account definitions: %w", err)
 	}

@@ -238,8 +238,14 @@ func (s *Service) newTasks(c *config.Config) (*task.Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the name of this host, which owns tasks: %w", err)
 	}
-	return task.NewRunner(s.Store, s.Accounts, operation.ClientFunc(s.Fleet.Client), s.providers.Keys(), s.ledger, task.Options{
-		Host: host, MaxWaiting: c.Tasks.MaxWaiting, PerAccount: c.Tasks.PerAccount, Lease: c.Tasks.Lease,
+	keys := s.providers.Keys()
+	if keys.Empty() && !c.Database.MySQL() { // replicas of one MySQL would each have another
+		if keys, err = account.KeyFile(c.Database.Path + ".key"); err != nil {
+			return nil, err
+		}
+	}
+	return task.NewRunner(s.Store, s.Accounts, operation.ClientFunc(s.Fleet.Client), keys, s.ledger, task.Options{
+		Host: host, MaxWaiting: c.Tasks.MaxWaiting, MaxBytes: c.Tasks.MaxBytes, PerAccount: c.Tasks.PerAccount, Lease: c.Tasks.Lease,
 		Observe: func(operation string, failed bool, took time.Duration) {
 			s.metrics.ObserveOperation(operation, failed, took)
 		},

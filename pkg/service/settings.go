@@ -22,7 +22,7 @@ func (s *Service) followSettings(ctx context.Context) error {
 	}
 	tick := time.NewTicker(settingsEvery)
 	defer tick.Stop()
-	seen, current := contentOf(s.settings.Files), s.settings
+	seen, current, failed := contentOf(s.settings.Files), s.settings, ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,12 +33,15 @@ func (s *Service) followSettings(ctx context.Context) error {
 		if now == seen {
 			continue
 		}
-		seen = now
 		changed, err := s.again()
 		if err != nil {
-			s.log.Error("accounts stay as they were: the settings cannot be used", "error", err)
+			if failed != now { // it is tried again: a secret may be there by then
+				s.log.Error("accounts stay as they were: the settings cannot be used", "error", err)
+			}
+			failed = now
 			continue
 		}
+		seen, failed = now, ""
 		if !reflect.DeepEqual(current.Kubernetes.Accounts, changed.Kubernetes.Accounts) {
 			s.kubeconfig.SetAccounts(changed.Kubernetes)
 		}

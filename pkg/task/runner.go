@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,9 @@ type Options struct {
 	// MaxWaiting is how many tasks may be under way before new ones are
 	// refused; PerAccount is how many of them act on one account at once.
 	MaxWaiting, PerAccount int
+	// MaxBytes is how large the requests of tasks under way may be together before
+	// new ones are refused; 0 for no bound. One always runs.
+	MaxBytes int64
 	// Lease is how long a task stays with a silent owner.
 	Lease time.Duration
 	// Drain is how long running tasks may go on after a stop.
@@ -84,6 +88,7 @@ type Runner struct {
 	mu       sync.Mutex
 	running  map[string]*execution
 	slots    map[string]chan struct{}
+	bytes    int64 // of the requests of those that run
 	draining bool
 	tasks    sync.WaitGroup
 	base     context.Context
@@ -135,7 +140,10 @@ func (r *Runner) beat(ctx context.Context) {
 		return
 	}
 	r.mu.Lock()
-	room := min(r.options.MaxWaiting-len(r.running), 100)
+	room := min(r.options.MaxWaiting-len(r.running), takenAtOnce)
+	if r.full(0) {
+		room = 0
+	}
 	r.mu.Unlock()
 	if room <= 0 {
 		return
@@ -148,6 +156,16 @@ func (r *Runner) beat(ctx context.Context) {
 		r.log.Info("taking a task over", "task", t.ID)
 		r.start(t)
 	}
+}
+
+// takenAtOnce is how many tasks of lost replicas are taken over at a time: what they
+// are is known only then.
+const takenAtOnce = 20
+
+// full says whether a request of a size has no room beside those that run. The lock
+// is held.
+func (r *Runner) full(size int) bool {
+	return r.options.MaxBytes > 0 && len(r.running) > 0 && r.bytes+int64(size) > r.options.MaxBytes
 }
 
 // renew keeps the leases of what runs here. A task that was left is not among
@@ -223,7 +241,7 @@ func (r *Runner) Submit(ctx context.Context, c Context, requests []operation.Req
 	if c.ClientRequestID == "" {
 		c.ClientRequestID = uuid.NewString()
 	} else if known, err := r.db.TaskOfRequest(ctx, c.ClientRequestID); err == nil {
-		return r.repeat(ctx, known, requests)
+		return r.repeat(ctx, c, known, requests)
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return "", err
 	}
@@ -246,12 +264,18 @@ func (r *Runner) Submit(ctx context.Context, c Context, requests []operation.Req
 	if t.Request, err = r.seal(t.ID, requests); err != nil {
 		return "", err
 	}
+	r.mu.Lock()
+	crowded := r.full(len(t.Request.Text))
+	r.mu.Unlock()
+	if crowded {
+		return "", ErrQueueFull
+	}
 	recorded, created, err := r.db.CreateTask(ctx, t, r.options.Lease)
 	if err != nil {
 		return "", err
 	}
 	if !created {
-		return r.repeat(ctx, recorded, requests)
+		return r.repeat(ctx, c, recorded, requests)
 	}
 	r.start(recorded)
 	return recorded.ID, nil
@@ -259,8 +283,15 @@ func (r *Runner) Submit(ctx context.Context, c Context, requests []operation.Req
 
 // repeat answers a request whose task is known: only one that has failed and
 // may be retried runs again, with the operations of this request.
-func (r *Runner) repeat(ctx context.Context, t store.Task, requests []operation.Request) (string, error) {
+func (r *Runner) repeat(ctx context.Context, c Context, t store.Task, requests []operation.Request) (string, error) {
 	if t.State == store.TaskRetryable {
+		// Who may look at a task and go on with it goes by its accounts.
+		_, before := Asked(t)
+		for _, name := range c.Accounts {
+			if !slices.Contains(before, name) && len(before) > 0 {
+				return "", ErrOtherAccounts
+			}
+		}
 		var err error
 		if t.Request, err = r.seal(t.ID, requests); err != nil {
 			return "", err
@@ -416,6 +447,8 @@ func (r *Runner) start(t store.Task) {
 	r.mu.Lock()
 	before := r.running[t.ID]
 	r.running[t.ID] = e
+	size := int64(len(t.Request.Text))
+	r.bytes += size
 	r.tasks.Add(1)
 	r.mu.Unlock()
 	go func() {
@@ -431,6 +464,7 @@ func (r *Runner) start(t store.Task) {
 		if r.running[t.ID] == e { // and not of a later owner, who is us again
 			delete(r.running, t.ID)
 		}
+		r.bytes -= size
 		r.mu.Unlock()
 	}()
 }

@@ -213,6 +213,9 @@ var (
 	ErrNotRetryable = errors.New("the task cannot be retried")
 	ErrRunning      = errors.New("the task has completed, or its owner is alive and running it")
 	ErrQueueFull    = errors.New("too many tasks are waiting; try again later")
+	// ErrOtherAccounts is returned for a request whose id is that of a task on other
+	// accounts.
+	ErrOtherAccounts = errors.New("clientRequestId: the task of that id acts on other accounts")
 	ErrDraining     = errors.New("the server is shutting down; try again")
 )
 

@@ -87,7 +87,7 @@ fleet:  {cpu: "4", memory: 4Gi, limit: "3865470566"}
 {{- $_ := set $names .name "accounts.list" -}}
 {{- if .kubeconfigContents -}}{{- fail (printf "accounts.list: kubeconfigContents of %s would stand in a ConfigMap; put the kubeconfig into a Secret and name it with accounts.kubeconfig." .name) -}}{{- end -}}
 {{- end -}}
-{{- range $path, $instead := dict "server.port" "service.port" "server.ssl" "tls" "server.healthPort" "tls.clientCASecret" "admin.port" "adminPort" "admin.tasks" "stopping.tasksSeconds" "kubernetes.accounts" "accounts.list" "kubernetes.kubeconfig" "accounts.kubeconfig" "database.host" "database" "database.password" "database.mysql.passwordSecret" "database.path" "database" "accounts.tokenKeys" "accounts.providers.tokenKeysSecret" "services.arcade" "accounts.providers.arcade" "services.fiat" "fiat" -}}
+{{- range $path, $instead := dict "server.port" "service.port" "server.ssl" "tls" "server.healthPort" "tls.clientCASecret" "admin.port" "adminPort" "admin.tasks" "stopping.tasksSeconds" "kubernetes.accounts" "accounts.list" "kubernetes.kubeconfig" "accounts.kubeconfig" "database.host" "database" "database.password" "database.mysql.passwordSecret" "database.path" "database" "accounts.tokenKeys" "accounts.providers.tokenKeysSecret" "services.arcade" "accounts.providers.arcade" "admin.token" "env, with CLOUDDRIVER_ADMIN_TOKEN from a Secret" -}}
 {{- $parts := splitList "." $path -}}
 {{- if hasKey (default (dict) (get $v.config (index $parts 0))) (index $parts 1) -}}
 {{- fail (printf "config.%s: the chart decides it, or keeps it in a Secret; use the value %s." $path $instead) -}}
