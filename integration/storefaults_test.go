@@ -160,7 +160,7 @@ func TestMySQLKilledUnderLoad_LeavesNothingHalfDone(t *testing.T) {
 			t.Fatal(r.status, r.body)
 		}
 		var n int
-		if _, err := fmt.Sscanf(p.Host, "h%d", &n); err != nil || n < last[w] {
+		if _, err := fmt.Sscanf(p.Host, "https://h%d", &n); err != nil || n < last[w] {
 			t.Errorf("provider %d is at %s, %d was answered", w, p.Host, last[w])
 		}
 		whole := fmt.Sprintf("[a%d b%d] [r%d w%d] [w%d]", n, n, n, n, n)

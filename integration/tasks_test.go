@@ -441,7 +441,7 @@ func TestChecklist_Namespaces(t *testing.T) {
 		{"only", "resizeServerGroup", "serverGroupName: replicaSet x\nregion: other\ncapacity: {desired: 1}", "deployKubernetesManifest.deployKubernetesManifest.other.wrongNamespace"},
 		{"omits", "scaleManifest", "manifestName: deployment x\nlocation: kube-system\nreplicas: 1", "scaleKubernetesManifest.scaleKubernetesManifest.kube-system.omittedNamespace"},
 		{"omits", "runJob", "application: x\nmanifest: {apiVersion: batch/v1, kind: Job, metadata: {name: x}}", "default.omittedNamespace"},
-		{"restricted", "deployManifest", manifest(", namespace: other"), "Access denied to account restricted"},
+		{"restricted", "deployManifest", manifest(", namespace: other"), "is not authorized (account: restricted, description: deployManifest)"},
 	} {
 		r := s.send(t, http.MethodPost, "/kubernetes/ops", s.body(t, c.operation, "account: "+c.account+"\n"+c.fields))
 		var body struct {
