@@ -85,7 +85,7 @@ var podResource = cluster.Resource{Version: "v1", Plural: "pods", Kind: "Pod", N
 // is shown of all of a pod's.
 const (
 	consoleMost = 5 << 20
-	podMost     = 8 << 20
+	podMost     = 16 << 20
 )
 
 type containerLog struct {

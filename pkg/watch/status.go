@@ -102,6 +102,9 @@ func (s *supervisor) update(change func()) {
 // announce tells the log of an account that is out of touch for longer than a
 // moment, and when it is back. The lock is held.
 func (s *supervisor) announce() {
+	if s.over {
+		return
+	}
 	if s.stale && s.state != Starting {
 		if !s.logged && s.notice == nil {
 			s.notice = time.AfterFunc(noticeAfter, s.complain)
@@ -118,11 +121,22 @@ func (s *supervisor) announce() {
 	}
 }
 
+// hush ends what would be told after the end.
+func (s *supervisor) hush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	if s.notice != nil {
+		s.notice.Stop()
+		s.notice = nil
+	}
+}
+
 func (s *supervisor) complain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.notice = nil
-	if !s.stale {
+	if !s.stale || s.over {
 		return
 	}
 	s.logged = true

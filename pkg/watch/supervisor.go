@@ -78,6 +78,7 @@ type supervisor struct {
 	version   string // as it says, "" if not known
 	logged    bool   // that the account is out of touch
 	notice    *time.Timer
+	over      bool // nothing is told any more
 }
 
 // watcherKey names a watcher. The version that a kind is served in may change
@@ -131,6 +132,7 @@ func (s *supervisor) rotate(a *account.Account) {
 
 // run watches until the context is over.
 func (s *supervisor) run(ctx context.Context) {
+	defer s.hush()
 	defer s.slots.calm(s.account.Name)
 	late := time.AfterFunc(s.options.StartWithin, func() { s.update(nil) })
 	defer late.Stop()
