@@ -199,6 +199,7 @@ func (d *Definitions) Account(ctx context.Context, row store.Definition) (*Accou
 // the definition need not be allowed to use: files of this machine, its own
 // identity, and its own kubeconfig.
 func (d *Definitions) source(entry config.Account) error {
+	pods := entry.ServiceAccount && d.trust.InCluster
 	switch {
 	case entry.KubeconfigFile != "" && entry.KubeconfigContents != "":
 		return errors.New("kubeconfigFile: only one of it and kubeconfigContents can be given")
@@ -206,7 +207,7 @@ func (d *Definitions) source(entry config.Account) error {
 		return errors.New("kubeconfigFile, context: they cannot be secrets; put the reference into kubeconfigContents")
 	case entry.KubeconfigFile != "" && !d.trust.Plugins:
 		return errors.New("kubeconfigFile: definitions may not name files of this machine, unless account.storage.allowPlugins is set; put the kubeconfig into kubeconfigContents, as a secret reference for example")
-	case entry.KubeconfigFile == "" && entry.KubeconfigContents == "" && !(entry.ServiceAccount && d.trust.InCluster):
+	case entry.KubeconfigFile == "" && entry.KubeconfigContents == "" && !pods:
 		return errors.New("kubeconfigContents: must be given, or serviceAccount where accounts.allowInCluster is set")
 	case entry.KubeconfigContents != "" && entry.ServiceAccount:
 		return errors.New("serviceAccount: only one of it and kubeconfigContents can be given")

@@ -37,7 +37,7 @@ func TestDoor(t *testing.T) {
 		"from elsewhere":                   {door, "10.1.2.3:5", "clouddriver:7002", nil, nil, false},
 		"elsewhere, says it is localhost":  {door, "10.1.2.3:5", "localhost:7002", nil, nil, false},
 		"a proxy here passes on":           {door, "127.0.0.1:5", "localhost:7002", []string{"X-Forwarded-For", "10.1.2.3"}, nil, false},
-		"a mesh here passes on":           {door, "127.0.0.6:5", "localhost:7002", []string{"X-Envoy-Attempt-Count", "1"}, nil, false},
+		"a mesh here passes on":            {door, "127.0.0.6:5", "localhost:7002", []string{"X-Envoy-Attempt-Count", "1"}, nil, false},
 		"a name of another site":           {door, "127.0.0.1:5", "evil.example:7002", nil, nil, false},
 		"a page of another site":           {door, "127.0.0.1:5", "localhost:7002", []string{"Sec-Fetch-Site", "cross-site"}, nil, false},
 		"token":                            {door, "10.1.2.3:5", "clouddriver:7002", []string{"Authorization", "Bearer secret"}, nil, true},

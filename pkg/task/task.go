@@ -216,7 +216,7 @@ var (
 	// ErrOtherAccounts is returned for a request whose id is that of a task on other
 	// accounts.
 	ErrOtherAccounts = errors.New("clientRequestId: the task of that id acts on other accounts")
-	ErrDraining     = errors.New("the server is shutting down; try again")
+	ErrDraining      = errors.New("the server is shutting down; try again")
 )
 
 // Observer is told what operations did, to bring it to the readers.
