@@ -60,7 +60,7 @@ func write(from, to string) error {
 	var all []vulnerability
 	latest := time.Time{}
 	for _, path := range files {
-		content, err := os.ReadFile(path)
+		content, err := os.ReadFile(path) //nolint:gosec // of the folder that is named
 		if err != nil {
 			return err
 		}
@@ -114,8 +114,8 @@ func (r *report) modules() map[string]string {
 
 func save(content []byte, to, folder, name string) error {
 	path := filepath.Join(to, folder, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil { //nolint:gosec // in the folder that is named
 		return err
 	}
-	return os.WriteFile(path, content, 0o600)
+	return os.WriteFile(path, content, 0o600) //nolint:gosec // as above
 }
