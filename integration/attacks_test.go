@@ -190,7 +190,7 @@ func TestAttacks_TheServiceStandsWithin512MiB(t *testing.T) {
 	if resident > most {
 		t.Errorf("resident memory: %d MiB are more than %d", resident>>20, most>>20)
 	}
-	if p99 > time.Second { // the attackers have the same processors
+	if p99 > 2*time.Second { // the attackers have the same processors
 		t.Errorf("/health: p99 %s", p99)
 	}
 	if reads == 0 || refused > reads/10 {
