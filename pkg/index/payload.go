@@ -18,7 +18,7 @@ func (a *Account) keep(o *Object, raw []byte) {
 		o.Group.packed = packed
 	}
 	key := payloadKey(a.Name, o)
-	a.index.payloads.entries.Set(key, packed, int64(len(packed)+len(key)))
+	a.index.payloads.put(key, packed, int64(len(packed)+len(key)))
 }
 
 // Manifest is the whole object of that name in the version that the readers
