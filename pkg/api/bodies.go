@@ -1,9 +1,7 @@
 package api
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -64,7 +62,7 @@ func callerAddress(r *http.Request) string {
 	return host
 }
 
-// readBody reads the body into memory that it takes first; free gives that back.
+// readBody reads the body once, into memory that it takes first; free gives that back.
 func (s *Server) readBody(w http.ResponseWriter, r *request) (free func(), err error) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		r.Body = http.NoBody // nobody here reads one
@@ -88,7 +86,8 @@ func (s *Server) readBody(w http.ResponseWriter, r *request) (free func(), err e
 		return free, bodyProblem(err)
 	}
 	_ = connection.SetReadDeadline(time.Now().Add(answerWithin))
-	r.Body = io.NopCloser(bytes.NewReader(content))
+	r.body = content
+	r.rewind()
 	return free, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 
@@ -78,9 +77,9 @@ func withoutNulls(body []byte) (json.RawMessage, error) {
 
 // definitionOf reads a definition from a body.
 func definitionOf(r *request) (store.Definition, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxDefinition))
+	body, err := r.within(maxDefinition)
 	if err != nil {
-		return store.Definition{}, bad("read the body: %v", err)
+		return store.Definition{}, err
 	}
 	shown, err := withoutNulls(body)
 	if err != nil {

@@ -1,12 +1,10 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -112,32 +110,18 @@ func (s *Server) otherMethods(matches chi.Routes, wrong http.HandlerFunc) http.H
 	}
 }
 
-// again reads a body and puts it back.
-func again(r *http.Request, most int64) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
-	if err != nil {
-		return nil, bad("read the body: %v", err)
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return body, nil
-}
-
-// whoseOperations reads a request of operations. A single one is named in the
-// path.
+// whoseOperations reads a request of operations.
 func (s *Server) whoseOperations(r *request) (fallback.Whose, error) {
-	provider, single := r.path["provider"], r.path["name"]
-	body, err := again(r.Request, bodyLimit)
-	if err != nil {
-		return fallback.Ours, err
-	}
-	if provider != "" && provider != kubernetes {
-		return fallback.Theirs, s.mayHandOver(r, single, body)
-	}
-	requests := []operation.Request{{Name: single, Body: body}}
-	if single == "" {
-		if requests, err = operation.Split(body); err != nil {
-			return fallback.Ours, nil //nolint:nilerr // the handler says what is wrong
+	provider := r.path["provider"]
+	requests, err := operationsOf(r)
+	switch {
+	case provider != "" && provider != kubernetes:
+		if err == nil {
+			err = s.mayHandOver(r, requests)
 		}
+		return fallback.Theirs, err
+	case err != nil:
+		return fallback.Ours, nil //nolint:nilerr // the handler says what is wrong
 	}
 	var operations []fallback.Operation
 	for _, request := range requests {
@@ -156,21 +140,14 @@ func (s *Server) whoseOperations(r *request) (fallback.Whose, error) {
 		return who, bad("%v", err)
 	}
 	if who == fallback.Theirs {
-		return who, s.mayHandOver(r, single, body)
+		return who, s.mayHandOver(r, requests)
 	}
 	return who, nil
 }
 
 // mayHandOver refuses operations on accounts of the other that the caller may
 // not write to: it may trust whoever is let through here.
-func (s *Server) mayHandOver(r *request, single string, body []byte) error {
-	requests := []operation.Request{{Name: single, Body: body}}
-	if single == "" {
-		var err error
-		if requests, err = operation.Split(body); err != nil {
-			return bad("%v", err)
-		}
-	}
+func (s *Server) mayHandOver(r *request, requests []operation.Request) error {
 	if err := r.caller.Known(); err != nil {
 		return refusal(err)
 	}
@@ -221,7 +198,7 @@ func (s *Server) whoseBody(r *request) (fallback.Whose, error) {
 		return fallback.Theirs, nil
 	}
 	const most = 1 << 20
-	body, err := again(r.Request, most)
+	body, err := r.within(most)
 	if err != nil {
 		return fallback.Ours, err
 	}
@@ -238,6 +215,7 @@ func (s *Server) whoseBody(r *request) (fallback.Whose, error) {
 // handOver takes no place of ours: one that does not answer must not use them up.
 func (s *Server) handOver(w http.ResponseWriter, r *request) {
 	r.done()
+	r.rewind()
 	s.Fallback.HandOver(w, r.Request, func(err error) {
 		status := http.StatusServiceUnavailable
 		if errors.Is(err, fallback.ErrMethod) {
@@ -249,17 +227,11 @@ func (s *Server) handOver(w http.ResponseWriter, r *request) {
 
 // oursFirst asks the fallback where we answer 404.
 func (s *Server) oursFirst(w http.ResponseWriter, r *request) {
-	body, err := again(r.Request, bodyLimit)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
 	rep, err := s.answer(r)
 	switch {
 	case err == nil:
 		s.send(w, r, rep)
 	case problemOf(err).status == http.StatusNotFound:
-		r.Body = io.NopCloser(bytes.NewReader(body))
 		s.handOver(w, r)
 	default:
 		s.fail(w, r, err)

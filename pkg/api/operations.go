@@ -101,20 +101,11 @@ func answerTask(id string) (reply, error) {
 
 // requested takes the operations of a request apart and validates them.
 func (s *Server) requested(r *request) ([]operation.Request, []operation.Operation, error) {
-	p := r.segments("provider", "name")
-	provider, name := p[0], p[1]
+	provider := r.path["provider"]
 	if provider != "" && provider != kubernetes {
 		return nil, nil, bad("cloudProvider: %q is not supported, only kubernetes", provider)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, bodyLimit))
-	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return nil, nil, bad("the body has more than %d bytes", large.Limit)
-		}
-		return nil, nil, bad("read the body: %v", err)
-	}
-	values, err := withinLimits(body)
+	values, err := withinLimits(r.body)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -123,11 +114,9 @@ func (s *Server) requested(r *request) ([]operation.Request, []operation.Operati
 	if err != nil {
 		return nil, nil, memoryProblem(err)
 	}
-	requests := []operation.Request{{Name: name, Body: body}}
-	if name == "" {
-		if requests, err = operation.Split(body); err != nil {
-			return nil, nil, bad("%v", err)
-		}
+	requests, err := operationsOf(r)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := manifestsWithinLimit(requests); err != nil {
 		return nil, nil, err
@@ -137,6 +126,19 @@ func (s *Server) requested(r *request) ([]operation.Request, []operation.Operati
 		requests[i] = operation.Trimmed(requests[i])
 	}
 	return requests, ops, err
+}
+
+// operationsOf takes the operations of a request apart: a single one is named in
+// the path.
+func operationsOf(r *request) ([]operation.Request, error) {
+	if name := r.path["name"]; name != "" {
+		return []operation.Request{{Name: name, Body: r.body}}, nil
+	}
+	requests, err := operation.Split(r.body)
+	if err != nil {
+		return nil, bad("%v", err)
+	}
+	return requests, nil
 }
 
 // The limits that the Java services have since 2025.4 (operations.md 1.1).

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -27,6 +29,9 @@ type request struct {
 	partial bool
 	// about is the account that a change is of, for the audit log.
 	about string
+	// body is the request's, read whole; handlers that decode it as it comes have
+	// r.Body.
+	body []byte
 	// done gives back the place that the request takes.
 	done func()
 }
@@ -45,14 +50,17 @@ func decoded(rt *route, r *http.Request) (*request, error) {
 		}
 		out.path[name] = text
 	}
-	return out, withinQuery(r.URL.Query())
+	return out, withinQuery(r.URL)
 }
 
 // mostValues bounds a list in a query.
 const mostValues = 1000
 
-func withinQuery(q url.Values) error {
-	for name, values := range q {
+func withinQuery(u *url.URL) error {
+	if len(u.RawQuery) < mostValues { // as nearly all are: each value takes a byte at least
+		return nil
+	}
+	for name, values := range u.Query() {
 		n := len(values)
 		for _, joined := range values {
 			n += strings.Count(joined, ",")
@@ -62,6 +70,21 @@ func withinQuery(q url.Values) error {
 		}
 	}
 	return nil
+}
+
+// rewind lets the body be read from its begin.
+func (r *request) rewind() {
+	if r.body != nil {
+		r.Body = io.NopCloser(bytes.NewReader(r.body))
+	}
+}
+
+// within is the body, if it has no more than so many bytes.
+func (r *request) within(most int) ([]byte, error) {
+	if len(r.body) > most {
+		return nil, bad("the body has more than %d bytes", most)
+	}
+	return r.body, nil
 }
 
 // boolean reads a query parameter: the text true in any case, or the default
