@@ -23,9 +23,9 @@ const (
 	answerWithin = time.Minute
 )
 
-// shares are places of which nobody takes more than three quarters, by the address
-// that requests come from.
-type shares struct {
+// places bound how many requests do something at once, and how many of them come
+// from one address.
+type places struct {
 	all, each int
 
 	mu    sync.Mutex
@@ -33,10 +33,14 @@ type shares struct {
 	by    map[string]int
 }
 
-func newShares(all int) *shares { return &shares{all: all, each: all - all/4, by: map[string]int{}} }
+// newPlaces are places that anybody may take all of, newShares those of which
+// nobody takes more than three quarters.
+func newPlaces(all int) *places { return &places{all: all, each: all, by: map[string]int{}} }
+
+func newShares(all int) *places { return &places{all: all, each: all - all/4, by: map[string]int{}} }
 
 // take takes a place for a caller; false when there is none.
-func (s *shares) take(caller string) (free func(), ok bool) {
+func (s *places) take(caller string) (free func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.taken >= s.all || s.by[caller] >= s.each {

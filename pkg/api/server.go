@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -113,13 +112,10 @@ type Jobs struct {
 // Server answers the API.
 type Server struct {
 	Options
-	places map[budgeted]chan struct{}
-	bodies *shares
+	places map[budgeted]*places
+	bodies *places
 	// failures sample what is logged of them.
 	failures samples
-	// held are the places of those that last as long as their readers like, by who
-	// holds them.
-	held map[budgeted]*shares
 }
 
 // New makes the handler of all routes. It fails on a route that does not say
@@ -134,10 +130,10 @@ func New(o Options) (http.Handler, error) {
 
 func newRouter(o Options) (chi.Router, error) {
 	s := &Server{
-		Options: o, bodies: newShares(bodiesAtOnce), held: map[budgeted]*shares{streams: newShares(o.Limits.MaxStreams), reads: newShares(o.Limits.MaxInFlight)},
-		places: map[budgeted]chan struct{}{
-			reads: make(chan struct{}, o.Limits.MaxInFlight), writes: make(chan struct{}, o.Limits.MaxInFlight),
-			logs: make(chan struct{}, cmp.Or(o.Limits.MaxLogs, o.Limits.MaxInFlight)), streams: make(chan struct{}, o.Limits.MaxStreams),
+		Options: o, bodies: newShares(bodiesAtOnce),
+		places: map[budgeted]*places{
+			reads: newShares(o.Limits.MaxInFlight), writes: newPlaces(o.Limits.MaxInFlight),
+			logs: newPlaces(cmp.Or(o.Limits.MaxLogs, o.Limits.MaxInFlight)), streams: newShares(o.Limits.MaxStreams),
 		},
 	}
 	r := chi.NewRouter()
@@ -228,26 +224,18 @@ func (s *Server) answer(r *request) (reply, error) {
 // take takes a place. Requests beyond the limit are refused at once instead of
 // slowing all down.
 func (s *Server) take(b budgeted, r *http.Request) (free func(), err error) {
-	places, bounded := s.places[b]
+	of, bounded := s.places[b]
 	if !bounded {
 		return func() {}, nil
 	}
-	if held := s.held[b]; held != nil {
-		mine, ok := held.take(callerAddress(r))
-		switch {
-		case ok:
-			return mine, nil
-		case b == streams:
-			return mine, tooManyStreams(cap(places))
-		}
-		return mine, errTooMany
+	free, ok := of.take(callerAddress(r))
+	switch {
+	case ok:
+		return free, nil
+	case b == streams:
+		return free, tooManyStreams(of.all)
 	}
-	select {
-	case places <- struct{}{}:
-		return sync.OnceFunc(func() { <-places }), nil
-	default:
-	}
-	return func() {}, errTooMany
+	return free, errTooMany
 }
 
 var errTooMany error = problem{status: http.StatusServiceUnavailable, message: "too many requests at once", retryAfter: 1}
