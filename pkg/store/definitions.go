@@ -34,14 +34,7 @@ func (s *Store) Definitions(ctx context.Context, kind, from string, most int) ([
 
 // Definition finds one by its name; ErrNotFound.
 func (s *Store) Definition(ctx context.Context, name string) (Definition, error) {
-	found, err := s.definitions(ctx, "id = ?", name)
-	switch {
-	case err != nil:
-		return Definition{}, err
-	case len(found) == 0:
-		return Definition{}, ErrNotFound
-	}
-	return found[0], nil
+	return oneOf(s.definitions(ctx, "id = ?", name))
 }
 
 func (s *Store) definitions(ctx context.Context, where string, args ...any) ([]Definition, error) {
@@ -74,7 +67,7 @@ const (
 // SaveDefinition writes a definition and its history.
 func (s *Store) SaveDefinition(ctx context.Context, d Definition, how Saving, by string) error {
 	return s.inTx(ctx, func(ctx context.Context, q queryer) error {
-		there, err := defined(ctx, q, d.Name, s.dialect.forUpdate())
+		there, err := exists(ctx, q, oneDefinition+s.dialect.forUpdate(), d.Name)
 		if err != nil {
 			return err
 		}
@@ -96,14 +89,7 @@ func (s *Store) SaveDefinition(ctx context.Context, d Definition, how Saving, by
 	})
 }
 
-func defined(ctx context.Context, q queryer, name, forUpdate string) (bool, error) {
-	there := false
-	err := each(ctx, q, func(*sql.Rows) error {
-		there = true
-		return nil
-	}, "SELECT id FROM accounts WHERE id = ?"+forUpdate, name)
-	return there, err
-}
+const oneDefinition = "SELECT 1 FROM accounts WHERE id = ?"
 
 // addDefinitionVersion adds to the history, whose versions are counted as Java
 // counts them: one more than there are rows.
@@ -122,7 +108,7 @@ func (s *Store) addDefinitionVersion(ctx context.Context, q queryer, d Definitio
 // DeleteDefinition removes one and keeps its history; ErrNotFound.
 func (s *Store) DeleteDefinition(ctx context.Context, name string) error {
 	return s.inTx(ctx, func(ctx context.Context, q queryer) error {
-		there, err := defined(ctx, q, name, s.dialect.forUpdate())
+		there, err := exists(ctx, q, oneDefinition+s.dialect.forUpdate(), name)
 		if err != nil {
 			return err
 		}

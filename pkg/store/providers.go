@@ -59,13 +59,7 @@ func (s *Store) Provider(ctx context.Context, name string) (Provider, error) {
 		found, err = providers(ctx, q, " = ?", []any{name})
 		return err
 	})
-	switch {
-	case err != nil:
-		return Provider{}, err
-	case len(found) == 0:
-		return Provider{}, ErrNotFound
-	}
-	return found[0], nil
+	return oneOf(found, err)
 }
 
 // providers reads the tables one by one: a join would repeat every namespace

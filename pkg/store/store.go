@@ -289,6 +289,18 @@ func exec(ctx context.Context, q queryer, query string, args ...any) error {
 	return err
 }
 
+// oneOf is the one that was looked for; ErrNotFound where there is none.
+func oneOf[T any](found []T, err error) (T, error) {
+	var none T
+	switch {
+	case err != nil:
+		return none, err
+	case len(found) == 0:
+		return none, ErrNotFound
+	}
+	return found[0], nil
+}
+
 // exists says whether a query has a row.
 func exists(ctx context.Context, q queryer, query string, args ...any) (bool, error) {
 	found := false

@@ -95,12 +95,12 @@ func insertHistory(ctx context.Context, q queryer, id string, next int64, lines 
 
 // TaskOfRequest finds a task by the id of its request; ErrNotFound.
 func (s *Store) TaskOfRequest(ctx context.Context, requestID string) (Task, error) {
-	return oneTask(s.tasks(ctx, false, "request_id = ?", requestID))
+	return oneOf(s.tasks(ctx, false, "request_id = ?", requestID))
 }
 
 // Task finds a task with its history; ErrNotFound.
 func (s *Store) Task(ctx context.Context, id string) (Task, error) {
-	t, err := oneTask(s.tasks(ctx, false, "id = ?", id))
+	t, err := oneOf(s.tasks(ctx, false, "id = ?", id))
 	if err != nil {
 		return t, err
 	}
@@ -111,17 +111,7 @@ func (s *Store) Task(ctx context.Context, id string) (Task, error) {
 // TaskWithRequest finds a task with what is left to do, without its history;
 // ErrNotFound.
 func (s *Store) TaskWithRequest(ctx context.Context, id string) (Task, error) {
-	return oneTask(s.tasks(ctx, true, "id = ?", id))
-}
-
-func oneTask(found []Task, err error) (Task, error) {
-	switch {
-	case err != nil:
-		return Task{}, err
-	case len(found) == 0:
-		return Task{}, ErrNotFound
-	}
-	return found[0], nil
+	return oneOf(s.tasks(ctx, true, "id = ?", id))
 }
 
 // RunningTasks lists those of all replicas, oldest first, with histories.
