@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
-	"sync"
 	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -42,14 +41,13 @@ type Definitions struct {
 	resolve  func(context.Context, string) (string, error)
 	fence    *Fence
 	trust    Trust
-	poll     time.Duration
 	log      *slog.Logger
 
-	mu      sync.Mutex
-	version string
-	failed  map[string]string // why a definition is not loaded, as it was logged
-	made    map[string]madeOf
-	loaded  time.Time
+	follower
+	// Guarded by the follower's lock:
+	failed map[string]string // why a definition is not loaded, as it was logged
+	made   map[string]madeOf
+	loaded time.Time
 }
 
 // madeOf is an account and the definition that it was made of.
@@ -68,7 +66,9 @@ type Trust struct {
 // NewDefinitions makes the source. make is how an account of the settings file is
 // made, and resolve how its secrets are.
 func NewDefinitions(db DefinitionDatabase, registry *Registry, makeAccount func(config.Account) (*Account, error), resolve func(context.Context, string) (string, error), fence *Fence, trust Trust, poll time.Duration, log *slog.Logger) *Definitions {
-	return &Definitions{DefinitionDatabase: db, registry: registry, make: makeAccount, resolve: resolve, fence: fence, trust: trust, poll: poll, log: log, failed: map[string]string{}}
+	d := &Definitions{DefinitionDatabase: db, registry: registry, make: makeAccount, resolve: resolve, fence: fence, trust: trust, log: log}
+	d.follower = follower{asked: db.DefinitionsVersion, read: d.read, due: d.due, poll: poll, log: log}
+	return d
 }
 
 const (
@@ -79,23 +79,11 @@ const (
 	// retryEvery is how often all are made again: a secret may be there by then,
 	// or another.
 	retryEvery = 30 * time.Second
-	// loadWithin is the deadline of reading all after a change.
-	loadWithin = 30 * time.Second
 )
 
-// Load reads the definitions and fills the registry. One that cannot be loaded
-// harms no other: it is named in the log, and tried again.
-func (d *Definitions) Load(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	version, err := d.DefinitionsVersion(ctx)
-	if err != nil {
-		return err
-	}
-	return d.load(ctx, version)
-}
-
-func (d *Definitions) load(ctx context.Context, version string) error {
+// read takes all definitions over. One that cannot be loaded harms no other: it is
+// named in the log, and tried again.
+func (d *Definitions) read(ctx context.Context) error {
 	var accounts []*Account
 	failed, made := map[string]string{}, map[string]madeOf{}
 	from := ""
@@ -132,39 +120,14 @@ func (d *Definitions) load(ctx context.Context, version string) error {
 			d.log.Error("an account definition cannot be loaded; it is tried again", "account", name, "error", why)
 		}
 	}
-	d.version, d.failed, d.made, d.loaded = version, failed, made, time.Now()
+	d.failed, d.made, d.loaded = failed, made, time.Now()
 	d.registry.Replace(SourceDefinitions, accounts)
 	return nil
 }
 
-// Run follows the database until the context is over.
-func (d *Definitions) Run(ctx context.Context) error {
-	tick := time.NewTicker(d.poll)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if err := d.follow(ctx); err != nil && ctx.Err() == nil {
-			d.log.Warn("accounts stay as they were: their definitions cannot be read", "error", err)
-		}
-	}
-}
-
-func (d *Definitions) follow(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	version, err := d.DefinitionsVersion(ctx)
-	if err != nil {
-		return err
-	}
-	again := len(d.failed) > 0 && time.Since(d.loaded) >= retryEvery
-	if version == d.version && !again {
-		return nil
-	}
-	return d.load(ctx, version)
+// due says that it is time to try those again that could not be loaded.
+func (d *Definitions) due() bool {
+	return len(d.failed) > 0 && time.Since(d.loaded) >= retryEvery
 }
 
 // Account makes the account of a definition.
@@ -303,13 +266,4 @@ func (d *Definitions) Delete(ctx context.Context, name string) error {
 	}
 	d.written(ctx)
 	return nil
-}
-
-func (d *Definitions) written(ctx context.Context) {
-	// Who has written it may go: what is read then is everybody's.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadWithin)
-	defer cancel()
-	if err := d.Load(ctx); err != nil {
-		d.log.Warn("a definition that was written is seen with the next poll", "error", err)
-	}
 }

@@ -92,7 +92,7 @@ func (k *Keyring) Empty() bool { return len(k.order) == 0 }
 // Current says whether a token is sealed with the key that seals now,
 // and bound to its purpose.
 func (k *Keyring) Current(s store.Sealed) bool {
-	return !k.Empty() && s.KeyID == k.order[0] && Bound(s)
+	return !k.Empty() && s.KeyID == k.order[0] && strings.HasPrefix(s.Text, second)
 }
 
 // Purpose is what a sealed text is for. One that was sealed for another does not
@@ -101,17 +101,13 @@ type Purpose string
 
 // The purposes.
 const (
-	ForTask       Purpose = "task"
-	ForToken      Purpose = "token"
-	ForDefinition Purpose = "definition"
+	ForTask  Purpose = "task"
+	ForToken Purpose = "token"
 )
 
 // second begins texts that are bound to their purpose. Those without it are of
 // before, bound to a name alone.
 const second = "v2:"
-
-// Bound says whether a text is bound to its purpose.
-func Bound(s store.Sealed) bool { return strings.HasPrefix(s.Text, second) }
 
 // taskID is how tasks are called.
 var taskID = regexp.MustCompile(`^[0-9A-Z]{26}$`)

@@ -145,7 +145,7 @@ func (k *Kubeconfig) accounts() ([]*Account, error) {
 	var errs []error
 	if len(k.settings.Accounts) > 0 {
 		for _, entry := range k.settings.Accounts {
-			a, err := k.fromEntry(entry)
+			a, err := k.FromEntry(entry)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("account %s: %w", entry.Name, err))
 				continue
@@ -181,22 +181,18 @@ func heldOf(c config.KubernetesCache) Held {
 	return Held{All: c.CacheAll, Kinds: c.CacheKinds, Omit: c.CacheOmitKinds}
 }
 
-// FromEntry makes the account of one entry that comes from elsewhere than the
-// settings.
-func (k *Kubeconfig) FromEntry(e config.Account) (*Account, error) { return k.fromEntry(e) }
-
 // SetAccounts goes on with other entries of the settings file.
-func (k *Kubeconfig) SetAccounts(settings config.Kubernetes) {
+func (k *Kubeconfig) SetAccounts(entries []config.Account) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.settings.Accounts = settings.Accounts
+	k.settings.Accounts = entries
 	k.reload(true)
 }
 
-// fromEntry makes the account of one entry. Entries come from Java
+// FromEntry makes the account of one entry. Entries come from Java
 // Clouddriver's file and keep its default: without onlySpinnakerManaged they
 // watch everything.
-func (k *Kubeconfig) fromEntry(e config.Account) (*Account, error) {
+func (k *Kubeconfig) FromEntry(e config.Account) (*Account, error) {
 	c, namespace, err := k.restFor(e)
 	if err != nil {
 		return nil, err

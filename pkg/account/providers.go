@@ -14,7 +14,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -61,12 +60,10 @@ type Providers struct {
 	fence    *Fence
 	keys     *Keyring
 	settings config.Accounts
-	poll     time.Duration
 	log      *slog.Logger
 
-	mu      sync.Mutex // one load at a time
-	version string
-	last    []store.Provider
+	follower
+	last []store.Provider // guarded by the follower's lock
 }
 
 // Fence is what keeps accounts from where they must not lead.
@@ -93,27 +90,17 @@ func NewProviders(db Database, registry *Registry, arcade *Arcade, settings conf
 	if err != nil {
 		return nil, err
 	}
-	return &Providers{db: db, registry: registry, arcade: arcade, fence: fence, keys: keys, settings: settings, poll: poll, log: log}, nil
+	p := &Providers{db: db, registry: registry, arcade: arcade, fence: fence, keys: keys, settings: settings, log: log}
+	p.follower = follower{asked: db.ProvidersVersion, read: p.read, poll: poll, log: log}
+	return p, nil
 }
 
-// Load reads the database and fills the registry.
-func (p *Providers) Load(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	// The version is read first: a change in between is seen as one more.
-	version, err := p.db.ProvidersVersion(ctx)
-	if err != nil {
-		return err
-	}
-	return p.load(ctx, version)
-}
-
-func (p *Providers) load(ctx context.Context, version string) error {
+func (p *Providers) read(ctx context.Context) error {
 	all, err := p.db.Providers(ctx)
 	if err != nil {
 		return err
 	}
-	p.version, p.last = version, all
+	p.last = all
 	accounts := make([]*Account, 0, len(all))
 	for _, stored := range all {
 		accounts = append(accounts, p.account(stored))
@@ -122,39 +109,10 @@ func (p *Providers) load(ctx context.Context, version string) error {
 	return nil
 }
 
-// Run follows the database until the context is over. While it is away, the
-// accounts stay as they were.
+// Run seals what is not sealed, and follows the database until the context is over.
 func (p *Providers) Run(ctx context.Context) error {
 	p.seal(ctx)
-	tick := time.NewTicker(p.poll)
-	defer tick.Stop()
-	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		err := p.follow(ctx)
-		switch {
-		case ctx.Err() != nil:
-		case err != nil && !failing:
-			p.log.Error("accounts stay as they were: the database cannot be read", "error", err)
-		case err == nil && failing:
-			p.log.Info("the database can be read again")
-		}
-		failing = err != nil
-	}
-}
-
-func (p *Providers) follow(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	version, err := p.db.ProvidersVersion(ctx)
-	if err != nil || version == p.version {
-		return err
-	}
-	return p.load(ctx, version)
+	return p.follower.Run(ctx)
 }
 
 // seal brings every stored token under the current key.
@@ -444,12 +402,4 @@ func (p *Providers) Delete(ctx context.Context, name string) error {
 	}
 	p.written(ctx)
 	return nil
-}
-
-// written takes our own change over at once. If that fails, the next poll
-// does it.
-func (p *Providers) written(ctx context.Context) {
-	if err := p.Load(ctx); err != nil {
-		p.log.Warn("a written account is seen with the next poll", "error", err)
-	}
 }

@@ -43,7 +43,7 @@ func (s *Service) followSettings(ctx context.Context) error {
 		}
 		seen, failed = now, ""
 		if !reflect.DeepEqual(current.Kubernetes.Accounts, changed.Kubernetes.Accounts) {
-			s.kubeconfig.SetAccounts(changed.Kubernetes)
+			s.kubeconfig.SetAccounts(changed.Kubernetes.Accounts)
 		}
 		if !reflect.DeepEqual(others(current), others(changed)) {
 			s.log.Warn("settings have changed that take effect at the next start only; accounts are taken over at once")
