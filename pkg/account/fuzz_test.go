@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 
@@ -19,10 +20,15 @@ func FuzzKubeconfig(f *testing.F) {
 	})
 }
 
+// nothing is a database that nobody asks.
+type nothing struct{ Database }
+
+func (nothing) ProvidersVersion(context.Context) (string, error) { return "", nil }
+
 func FuzzProvider(f *testing.F) {
 	f.Add("a", "https://api.example", "", "static", "token", "ns")
 	f.Fuzz(func(t *testing.T, name, host, ca, provider, token, namespace string) {
-		p, err := NewProviders(nil, NewRegistry(SourceProviders), NewArcade(config.Arcade{}), config.Accounts{MaxNamespaces: 10}, 1, slog.New(slog.DiscardHandler))
+		p, err := NewProviders(nothing{}, NewRegistry(SourceProviders), NewArcade(config.Arcade{}), config.Accounts{MaxNamespaces: 10}, 1, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
