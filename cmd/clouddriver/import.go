@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/checkup"
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
 )
 
 func accountImportCommand(std streams) *cobra.Command {
@@ -21,11 +24,19 @@ func accountImportCommand(std streams) *cobra.Command {
 the database of a running service, by its provider API. The table tells of each
 what becomes of it. An account that the database cannot hold as it is (client
 certificates, credential plugins, lists of kinds) stays where it is, and is named.
-Accounts of a file win over those of the database: take them out of it afterwards.`,
+Accounts of a file win over those of the database: take them out of it afterwards.
+A service on another machine wants its admin.token (CLOUDDRIVER_ADMIN_TOKEN).`,
 		Example: `  clouddriver account import --dry-run
   clouddriver account import prod-1 prod-2 --to http://spin-clouddriver:7002`,
 		RunE: func(c *cobra.Command, names []string) error {
-			accounts, err := accountsOf(c, std, names)
+			settings, _, err := settingsOf(c, std)
+			if err != nil {
+				return err
+			}
+			if o.Token, err = adminToken(settings.Admin); err != nil {
+				return err
+			}
+			accounts, err := withAccounts(c.Context(), settings, std, names)
 			if err != nil {
 				return err
 			}
@@ -40,6 +51,18 @@ Accounts of a file win over those of the database: take them out of it afterward
 	f.BoolVar(&o.Replace, "replace", false, "replace accounts that are there")
 	f.DurationVar(&o.Timeout, "timeout", 30*time.Second, "deadline of one account")
 	return c
+}
+
+// adminToken is the token of the provider API that the settings have, "" for none.
+func adminToken(c config.Admin) (string, error) {
+	if c.Token != "" || c.TokenFile == "" {
+		return c.Token, nil
+	}
+	content, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("admin.tokenFile: %w", err)
+	}
+	return strings.TrimSpace(string(content)), nil
 }
 
 func importAll(ctx context.Context, accounts []*account.Account, o checkup.ImportOptions, std streams) error {

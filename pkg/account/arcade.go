@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
 )
 
 // Arcade gives bearer tokens by the name of a token provider
@@ -52,11 +53,8 @@ const (
 
 // NewArcade makes the client.
 func NewArcade(settings config.Arcade) *Arcade {
-	return &Arcade{settings: settings, client: &http.Client{Timeout: settings.Timeout, CheckRedirect: asItIs}, tokens: map[string]*arcadeToken{}}
+	return &Arcade{settings: settings, client: outgoing.Client(nil, settings.Timeout), tokens: map[string]*arcadeToken{}}
 }
-
-// asItIs follows no redirect: the key is Arcade's alone.
-func asItIs(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Configured says whether there is an Arcade to ask.
 func (a *Arcade) Configured() bool { return a.settings.Configured() }

@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/sync/singleflight"
 	utilcache "k8s.io/apimachinery/pkg/util/cache"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
 )
 
 // Options are how Fiat is asked.
@@ -74,11 +76,7 @@ func New(o Options) *Authority {
 	return &Authority{
 		Options: o, kept: utilcache.NewLRUExpireCache(max(1, o.MostUsers)),
 		calls: make(chan struct{}, callsAtOnce), waiting: make(chan struct{}, waitingAtOnce),
-		http: &http.Client{
-			Timeout: o.Connect + o.Read, Transport: transport,
-			// What is sent along is for Fiat alone.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		http: outgoing.Client(transport, o.Connect+o.Read),
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
 )
 
 // Verdict is how a check ended.
@@ -54,13 +56,11 @@ func Address(ctx context.Context, check, base, path string, within time.Duration
 }
 
 func reaches(ctx context.Context, address string, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := outgoing.Client(nil, within).Do(req)
 	if err != nil {
 		return err
 	}

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
 // ImportOptions say where accounts go.
 type ImportOptions struct {
-	// To is the address of the running service.
-	To              string
+	// To is the address of the running service, and Token opens its provider API
+	// from another machine; "" for none.
+	To, Token       string
 	DryRun, Replace bool
 	// Timeout is the deadline of one account.
 	Timeout time.Duration
@@ -72,7 +74,7 @@ func Import(ctx context.Context, a *account.Account, o ImportOptions) Imports {
 	if o.Replace {
 		method = http.MethodPut
 	}
-	if err := sendProvider(ctx, method, strings.TrimSuffix(o.To, "/")+"/v1/kubernetes/providers", body); err != nil {
+	if err := sendProvider(ctx, method, strings.TrimSuffix(o.To, "/")+"/v1/kubernetes/providers", o.Token, body); err != nil {
 		return Imports{Failed, err.Error()}
 	}
 	return Imports{Imported, ""}
@@ -129,7 +131,7 @@ func otherRoles(permissions map[string][]string) bool {
 	return false
 }
 
-func sendProvider(ctx context.Context, method, address string, body provider) error {
+func sendProvider(ctx context.Context, method, address, token string, body provider) error {
 	text, err := json.Marshal(body) //nolint:gosec // the token goes to the operator's own service, which asks for it
 	if err != nil {
 		return err
@@ -139,7 +141,10 @@ func sendProvider(ctx context.Context, method, address string, body provider) er
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := outgoing.Client(nil, 0).Do(req)
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,9 @@ func TestImport_SendsTheAccountAndSaysWhatTheServiceSays(t *testing.T) {
 	status := http.StatusCreated
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		method = r.Method + " " + r.URL.Path
+		if got := r.Header.Get("Authorization"); got != "Bearer opens" {
+			t.Errorf("the token of the provider API: %q", got)
+		}
 		if err := json.NewDecoder(r.Body).Decode(&sent); err != nil {
 			t.Error(err)
 		}
@@ -69,7 +72,7 @@ func TestImport_SendsTheAccountAndSaysWhatTheServiceSays(t *testing.T) {
 	}))
 	defer service.Close()
 	a := &account.Account{Name: "a", LabelSelector: spinnaker.ManagedSelector, Namespaces: []string{"n"}, Permissions: map[string][]string{"READ": {"r"}, "WRITE": {"w"}}, REST: &rest.Config{Host: "https://x", BearerToken: "t", TLSClientConfig: rest.TLSClientConfig{CAFile: ca}}}
-	o := ImportOptions{To: service.URL + "/", Timeout: 5 * time.Second, DryRun: true}
+	o := ImportOptions{To: service.URL + "/", Token: "opens", Timeout: 5 * time.Second, DryRun: true}
 	if got := Import(context.Background(), a, o); got.Outcome != Would || method != "" {
 		t.Errorf("%+v %s", got, method)
 	}

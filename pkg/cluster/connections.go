@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
 	"k8s.io/client-go/util/connrotation"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
 )
 
 const (
@@ -39,14 +41,10 @@ func newConnections(c *rest.Config, o Options) (*connections, error) {
 		return nil, err
 	}
 	return &connections{
-		requests: &http.Client{Transport: requests, CheckRedirect: asItIs}, watches: &http.Client{Transport: watches, CheckRedirect: asItIs},
+		requests: outgoing.Client(requests, 0), watches: outgoing.Client(watches, 0),
 		close: func() { closeRequests(); closeWatches() },
 	}, nil
 }
-
-// asItIs follows no redirect: our credentials are for the account's own server,
-// and what another one answers is not the cluster's.
-func asItIs(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // PingTimeout is how long the answer to a ping may take.
 func (o Options) PingTimeout() time.Duration { return max(o.PingAfter/2, time.Second) }

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
 )
 
 // side is one of the two.
@@ -37,9 +39,7 @@ func newSide(name, address string, o Options) (*side, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = o.Concurrency
-	return &side{name: name, base: base, header: header, within: o.Timeout, client: &http.Client{
-		Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	return &side{name: name, base: base, header: header, within: o.Timeout, client: outgoing.Client(transport, 0)}, nil
 }
 
 // refusals say nothing of what is asked for.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/budget"
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
 )
 
 // Options say how patient a Fallback is.
@@ -91,10 +92,7 @@ func New(base string, o Options) (*Fallback, error) {
 	}
 	f := &Fallback{
 		Options: o, base: to, over: make(chan struct{}, o.MaxInFlight), lists: make(chan struct{}, o.MaxInFlight), routes: map[string]*route{}, parts: map[string]keptPart{},
-		http: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		http: outgoing.Client(transport, 0),
 	}
 	f.proxy = &httputil.ReverseProxy{
 		Transport: transport,

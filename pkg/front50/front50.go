@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
 )
 
 // ErrNotFound is returned for a name that Front50 does not know.
@@ -69,11 +71,8 @@ const answerMost = 64 << 20
 
 // New makes a client. headers, which may be nil, are sent along: who asks.
 func New(base string, timeout time.Duration, headers func(context.Context) http.Header) *Client {
-	return &Client{base: strings.TrimSuffix(base, "/"), http: &http.Client{Timeout: timeout, CheckRedirect: asItIs}, headers: headers, kept: map[string]kept{}}
+	return &Client{base: strings.TrimSuffix(base, "/"), http: outgoing.Client(nil, timeout), headers: headers, kept: map[string]kept{}}
 }
-
-// asItIs follows no redirect: who asks is told to Front50 alone.
-func asItIs(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Project reads one by name; ErrNotFound.
 func (c *Client) Project(ctx context.Context, name string) (Project, error) {

@@ -3,17 +3,16 @@ package secret
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 )
 
 // namespaceFile is where a pod finds its namespace.
@@ -30,11 +29,6 @@ func Kubernetes(config func() (*rest.Config, error)) Engine {
 		namespace := of["ns"]
 		if namespace == "" {
 			namespace = ownNamespace()
-		}
-		for _, segment := range []string{name, namespace} {
-			if strings.ContainsAny(segment, "/%?#") || segment == "." || segment == ".." {
-				return "", errors.New("n and ns must be names")
-			}
 		}
 		c, err := config()
 		if err != nil {
@@ -56,37 +50,16 @@ func ownNamespace() string {
 const secretWithin = 10 * time.Second
 
 func readSecret(ctx context.Context, c *rest.Config, namespace, name, key string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, secretWithin)
-	defer cancel()
-	client, err := rest.HTTPClientFor(c)
+	client, err := cluster.New(c, cluster.Options{RequestTimeout: secretWithin})
 	if err != nil {
-		return "", errors.New("the credentials of the pod cannot be used")
+		return "", fmt.Errorf("the cluster that this runs in: %w", err)
 	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	defer client.CloseIdleConnections()
-	base, _, err := rest.DefaultServerUrlFor(c)
+	defer client.Close()
+	found, err := client.Get(ctx, secrets, namespace, name)
 	if err != nil {
-		return "", errors.New("the address of the cluster cannot be used")
+		return "", fmt.Errorf("the Secret %s/%s cannot be read: %w", namespace, name, err)
 	}
-	at := base.JoinPath("api/v1/namespaces", url.PathEscape(namespace), "secrets", url.PathEscape(name))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
-	if err != nil {
-		return "", errors.New("the address of the cluster cannot be used")
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return "", fmt.Errorf("ask the cluster: %w", err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("the Secret %s/%s cannot be read: the cluster answers %d", namespace, name, res.StatusCode)
-	}
-	var found struct{ Data map[string]string }
-	const most = 4 << 20
-	if err := json.NewDecoder(io.LimitReader(res.Body, most)).Decode(&found); err != nil {
-		return "", errors.New("the cluster's answer is no Secret")
-	}
-	encoded, ok := found.Data[key]
+	encoded, ok, _ := unstructured.NestedString(found.Object, "data", key)
 	if !ok {
 		return "", fmt.Errorf("the Secret %s/%s has no key %s", namespace, name, key)
 	}
@@ -96,3 +69,5 @@ func readSecret(ctx context.Context, c *rest.Config, namespace, name, key string
 	}
 	return string(text), nil
 }
+
+var secrets = cluster.Resource{Version: "v1", Plural: "secrets", Kind: "Secret", Namespaced: true}
