@@ -75,7 +75,7 @@ func (s *Server) permit(r *request) error {
 		return nil
 	}
 	r.caller = s.Auth.Caller(r.Context(), r.Header)
-	if err := r.allowed(); err != nil {
+	if err := may.allowed(r.caller, r.path); err != nil {
 		return refusal(err)
 	}
 	if may.writes && may.account != "" {
@@ -90,24 +90,23 @@ func (s *Server) permit(r *request) error {
 }
 
 // allowed looks at what the path names.
-func (r *request) allowed() error {
-	may := r.route.may
+func (may *access) allowed(caller *auth.Caller, path map[string]string) error {
 	if may.operations {
 		return nil // an operation is refused by the validation, even where nothing is known of the caller
 	}
-	if err := r.caller.Known(); err != nil {
+	if err := caller.Known(); err != nil {
 		return err
 	}
-	if may.manages && !r.caller.Manages() {
+	if may.manages && !caller.Manages() {
 		return auth.NotManager
 	}
 	if may.account != "" {
-		if err := r.caller.Account(r.path["account"], may.account); err != nil {
+		if err := caller.Account(path["account"], may.account); err != nil {
 			return err
 		}
 	}
 	if may.application != "" {
-		return r.caller.Application(r.path["application"], may.application)
+		return caller.Application(path["application"], may.application)
 	}
 	return nil
 }
@@ -334,6 +333,6 @@ func (v sight) Search(q index.Search) ([]index.Hit, int) {
 
 // callerAgain is what the caller may by now, for answers that go on.
 func (s *Server) callerAgain(ctx context.Context, r *request) (*auth.Caller, error) {
-	again := &request{Request: r.Request, route: r.route, path: r.path, caller: s.Auth.Caller(ctx, r.Header)}
-	return again.caller, again.allowed()
+	caller := s.Auth.Caller(ctx, r.Header)
+	return caller, r.route.may.allowed(caller, r.path)
 }

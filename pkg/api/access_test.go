@@ -301,10 +301,10 @@ func TestTask_IsShownToWhoeverHasAskedForIt(t *testing.T) {
 			t.Errorf("%s: %d", user, rec.Code)
 		}
 	}
-	if !seesTask(auth.Nobody(), "anonymous", nil) {
+	if !seesTask(&auth.Caller{User: auth.Anonymous}, "anonymous", nil) {
 		t.Error("a task is hidden from who has asked for it")
 	}
-	if seesTask(auth.Nobody(), "", nil) || seesTask(auth.Nobody(), "other", []string{"prod"}) {
+	if seesTask(&auth.Caller{User: auth.Anonymous}, "", nil) || seesTask(&auth.Caller{User: auth.Anonymous}, "other", []string{"prod"}) {
 		t.Error("a task is shown to anybody")
 	}
 }

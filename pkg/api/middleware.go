@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/auth"
 )
 
 // oneSlash makes the router see the path as it was sent, so that an escaped
@@ -28,16 +30,7 @@ type callerKey struct{}
 // identify lets calls to other services of Spinnaker say who asks.
 func identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var caller http.Header
-		for name, values := range r.Header {
-			if strings.HasPrefix(name, "X-Spinnaker-") {
-				if caller == nil {
-					caller = http.Header{}
-				}
-				caller[name] = values
-			}
-		}
-		if caller != nil {
+		if caller := auth.Headers(r.Header); caller != nil {
 			r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
 		}
 		next.ServeHTTP(w, r)

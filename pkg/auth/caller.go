@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -19,8 +20,9 @@ type Caller struct {
 	// view is nil for one of whom nothing is known; why says so.
 	view *view
 	why  error
-	// listed are the accounts that Gate lets the caller write to, in lower case.
-	listed map[string]bool
+	// listed are the accounts that Gate lets the caller write to, as its header has
+	// them.
+	listed string
 }
 
 // Denied is a refusal. Its text is what Java says (accounts.md 8.3).
@@ -50,12 +52,9 @@ var NotManager error = &Denied{"Access is denied: only account managers and admi
 // never logged in.
 var ErrUnknownUser = errors.New("fiat does not know the user")
 
-// Nobody may nothing: what is asked before it is known who asks.
-func Nobody() *Caller { return &Caller{User: Anonymous, why: ErrUnknownUser} }
-
 // Everybody is the caller of a service without Fiat.
 func Everybody(header http.Header) *Caller {
-	return &Caller{User: userOf(header), open: true, listed: listedIn(header)}
+	return &Caller{User: userOf(header), open: true, listed: header.Get(accountsHeader)}
 }
 
 func userOf(header http.Header) string {
@@ -65,17 +64,12 @@ func userOf(header http.Header) string {
 	return Anonymous
 }
 
-func listedIn(header http.Header) map[string]bool {
-	out := map[string]bool{}
-	for _, name := range accountsIn(header) {
-		out[strings.ToLower(name)] = true
-	}
-	return out
-}
+const accountsHeader = "X-Spinnaker-Accounts"
 
-func accountsIn(header http.Header) []string {
+// accountsIn are the names in that header.
+func accountsIn(listed string) []string {
 	var out []string
-	for name := range strings.SplitSeq(header.Get("X-Spinnaker-Accounts"), ",") {
+	for name := range strings.SplitSeq(listed, ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			out = append(out, name)
 		}
@@ -97,24 +91,31 @@ func (c *Caller) Known() error {
 // Account is nil when the caller may do that with an account. Without Fiat
 // everybody may read everything; who may write is Operate's to say.
 func (c *Caller) Account(name string, wanted Authorization) error {
-	if c.open || c.view != nil && c.view.account(name, wanted) {
+	return c.decided(c.mayAccount(name, wanted), "account", name, wanted)
+}
+
+func (c *Caller) mayAccount(name string, wanted Authorization) bool {
+	return c.open || c.view != nil && c.view.account(name, wanted)
+}
+
+func (c *Caller) mayApplication(name string, wanted Authorization) bool {
+	return c.open || c.view != nil && c.view.application(name, wanted)
+}
+
+// decided is nil for what is allowed, else the refusal.
+func (c *Caller) decided(allowed bool, resource, name string, wanted Authorization) error {
+	switch {
+	case allowed:
 		return nil
-	}
-	if c.view == nil {
+	case c.view == nil:
 		return c.Known()
 	}
-	return denied("account", name, wanted)
+	return denied(resource, name, wanted)
 }
 
 // Application is nil when the caller may do that with an application.
 func (c *Caller) Application(name string, wanted Authorization) error {
-	if c.open || c.view != nil && c.view.application(name, wanted) {
-		return nil
-	}
-	if c.view == nil {
-		return c.Known()
-	}
-	return denied("application", name, wanted)
+	return c.decided(c.mayApplication(name, wanted), "application", name, wanted)
 }
 
 // Operate says whether the caller may run an operation on an account, and the
@@ -122,12 +123,13 @@ func (c *Caller) Application(name string, wanted Authorization) error {
 // says who may use an account that is restricted.
 func (c *Caller) Operate(account string, restricted bool, operation string) (finding string, ok bool) {
 	if c.open {
-		if !restricted || c.listed[strings.ToLower(account)] {
+		same := func(name string) bool { return strings.EqualFold(name, account) }
+		if !restricted || slices.ContainsFunc(accountsIn(c.listed), same) {
 			return "", true
 		}
 		return fmt.Sprintf("%s is not authorized (account: %s, description: %s)", c.User, account, operation), false
 	}
-	if c.Account(account, Write) == nil {
+	if c.mayAccount(account, Write) {
 		return "", true
 	}
 	return "Access denied to account " + account, false
@@ -135,14 +137,10 @@ func (c *Caller) Operate(account string, restricted bool, operation string) (fin
 
 // SeesAccount and SeesApplication are the same as Account and Application for
 // reading, for filters.
-func (c *Caller) SeesAccount(name string) bool {
-	return c.open || c.view != nil && c.view.account(name, Read)
-}
+func (c *Caller) SeesAccount(name string) bool { return c.mayAccount(name, Read) }
 
 // SeesApplication says whether the caller may read an application.
-func (c *Caller) SeesApplication(name string) bool {
-	return c.open || c.view != nil && c.view.application(name, Read)
-}
+func (c *Caller) SeesApplication(name string) bool { return c.mayApplication(name, Read) }
 
 // SeesEverything says that nothing is to be filtered.
 func (c *Caller) SeesEverything() bool { return c.open || c.view != nil && c.view.admin }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -96,7 +97,7 @@ func (a *Authority) Caller(ctx context.Context, header http.Header) *Caller {
 	out.view, out.why = a.view(ctx, out.User, header)
 	var failed *Unreachable
 	if errors.As(out.why, &failed) && a.LegacyFallback {
-		out.view, out.why = fallbackView(accountsIn(header)), nil
+		out.view, out.why = fallbackView(accountsIn(header.Get(accountsHeader))), nil
 	}
 	return out
 }
@@ -123,7 +124,7 @@ func (a *Authority) view(ctx context.Context, user string, header http.Header) (
 	default:
 		return nil, &Unreachable{errBusy}
 	}
-	header = spinnakers(header)
+	header = Headers(header)
 	asked := a.asking.DoChan(user, func() (any, error) {
 		if found, ok := a.kept.Get(user); ok { // it came between
 			return found, nil
@@ -147,14 +148,18 @@ func (a *Authority) view(ctx context.Context, user string, header http.Header) (
 	}
 }
 
-// spinnakers are the headers that go along to other services of Spinnaker
-// (accounts.md 8.7).
-func spinnakers(header http.Header) http.Header {
-	out := http.Header{}
+// Headers are those of a request that go along to other services of Spinnaker, nil
+// for none (accounts.md 8.7).
+func Headers(header http.Header) http.Header {
+	var out http.Header
 	for name, values := range header {
-		if strings.HasPrefix(name, "X-Spinnaker-") {
-			out[name] = values
+		if !strings.HasPrefix(name, "X-Spinnaker-") {
+			continue
 		}
+		if out == nil {
+			out = http.Header{}
+		}
+		out[name] = values
 	}
 	return out
 }
@@ -194,7 +199,7 @@ func (a *Authority) call(ctx context.Context, user string, header http.Header) (
 	if err != nil {
 		return nil, false, err
 	}
-	req.Header = header.Clone()
+	maps.Copy(req.Header, header)
 	// Fiat's own fallbacks go by this one (accounts.md 8.1).
 	req.Header.Set("X-Spinnaker-User", user)
 	req.Header.Set("Accept", "application/json")
