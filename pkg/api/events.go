@@ -25,8 +25,7 @@ const (
 // events lists an object's events, oldest first; none when they cannot be read
 // (read-rest.md 1.4). All who look at an object share one reading.
 func (s *Server) events(client Cluster, accountName string, object *unstructured.Unstructured) []map[string]any {
-	turn := strconv.FormatInt(time.Now().UnixNano()/int64(eventsFor), 36)
-	k := strings.Join([]string{"events", accountName, string(object.GetUID()), object.GetKind(), turn}, "\x00")
+	k := strings.Join([]string{"events", accountName, string(object.GetUID()), object.GetKind(), turn(eventsFor)}, "\x00")
 	return index.Cached(s.Cache, k, func() ([]map[string]any, int) {
 		// The first who asks may go, the others want the answer.
 		ctx, cancel := context.WithTimeout(context.Background(), eventsTimeout)
@@ -35,6 +34,12 @@ func (s *Server) events(client Cluster, accountName string, object *unstructured
 		found := readEvents(ctx, client, object)
 		return found, typical * (1 + len(found))
 	})
+}
+
+// turn is part of the key of what is read from a cluster anew once in a while, for
+// all who ask.
+func turn(every time.Duration) string {
+	return strconv.FormatInt(time.Now().UnixNano()/int64(every), 36)
 }
 
 func readEvents(ctx context.Context, client Cluster, object *unstructured.Unstructured) []map[string]any {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -165,8 +164,7 @@ func (s *Server) sharedLogs(client Cluster, key podKey, containers []string) ([]
 		logs []containerLog
 		err  error
 	}
-	turn := strconv.FormatInt(time.Now().UnixNano()/int64(logsFor), 36)
-	k := strings.Join([]string{"logs", key.account, key.namespace, key.pod, key.uid, turn}, "\x00")
+	k := strings.Join([]string{"logs", key.account, key.namespace, key.pod, key.uid, turn(logsFor)}, "\x00")
 	found := index.Cached(s.Cache, k, func() (reading, int) {
 		logs, err := s.readLogs(client, key, containers)
 		bytes := 0

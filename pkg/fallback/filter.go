@@ -44,12 +44,20 @@ func (q Question) seesObject(raw json.RawMessage) bool {
 	return q.sees(cmp.Or(o.Account, o.AccountName), cmp.Or(o.Moniker.App, o.App, o.Application))
 }
 
-func filterElements(q Question, other []byte) ([]byte, error) {
-	var list []json.RawMessage
-	if err := decode(other, &list); err != nil {
+// edited decodes a part, changes it, and encodes it again.
+func edited[T any](other []byte, change func(*T)) ([]byte, error) {
+	var part T
+	if err := decode(other, &part); err != nil {
 		return nil, err
 	}
-	return view.Encode(slices.DeleteFunc(list, func(raw json.RawMessage) bool { return !q.seesObject(raw) })), nil
+	change(&part)
+	return view.Encode(part), nil
+}
+
+func filterElements(q Question, other []byte) ([]byte, error) {
+	return edited(other, func(list *[]json.RawMessage) {
+		*list = slices.DeleteFunc(*list, func(raw json.RawMessage) bool { return !q.seesObject(raw) })
+	})
 }
 
 // withoutHidden takes the accounts that are hidden out of a map by account.
@@ -62,21 +70,11 @@ func (q Question) withoutHidden(byAccount map[string]any) {
 }
 
 func filterByAccount(q Question, other []byte) ([]byte, error) {
-	var accounts map[string]any
-	if err := decode(other, &accounts); err != nil {
-		return nil, err
-	}
-	q.withoutHidden(accounts)
-	return view.Encode(accounts), nil
+	return edited(other, func(accounts *map[string]any) { q.withoutHidden(*accounts) })
 }
 
 func filterApplication(q Question, other []byte) ([]byte, error) {
-	var application map[string]any
-	if err := decode(other, &application); err != nil {
-		return nil, err
-	}
-	q.withoutHiddenClusters(application)
-	return view.Encode(application), nil
+	return edited(other, func(application *map[string]any) { q.withoutHiddenClusters(*application) })
 }
 
 func (q Question) withoutHiddenClusters(application map[string]any) {
@@ -88,62 +86,47 @@ func (q Question) withoutHiddenClusters(application map[string]any) {
 }
 
 func filterApplications(q Question, other []byte) ([]byte, error) {
-	var list []map[string]any
-	if err := decode(other, &list); err != nil {
-		return nil, err
-	}
-	list = slices.DeleteFunc(list, func(application map[string]any) bool {
-		name, _ := application["name"].(string)
-		return name == "" || !q.SeesApplication(name)
+	return edited(other, func(list *[]map[string]any) {
+		*list = slices.DeleteFunc(*list, func(application map[string]any) bool {
+			name := text(application, "name")
+			return name == "" || !q.SeesApplication(name)
+		})
+		for _, application := range *list {
+			q.withoutHiddenClusters(application)
+		}
 	})
-	for _, application := range list {
-		q.withoutHiddenClusters(application)
-	}
-	return view.Encode(list), nil
 }
 
 // filterProjects empties the clusters that are hidden: they stay where they are,
 // since both parts have as many.
 func filterProjects(q Question, other []byte) ([]byte, error) {
-	var list []map[string]any
-	if err := decode(other, &list); err != nil {
-		return nil, err
-	}
-	for _, cluster := range list {
-		applications, _ := cluster["applications"].([]any)
-		account, _ := cluster["account"].(string)
-		kept := slices.DeleteFunc(applications, func(one any) bool {
-			application, _ := one.(map[string]any)
-			name, _ := application["application"].(string)
-			return !q.sees(account, name)
-		})
-		if len(kept) < len(applications) {
-			cluster["applications"] = kept
-			delete(cluster, "instanceCounts") // of all of them together
+	return edited(other, func(list *[]map[string]any) {
+		for _, cluster := range *list {
+			applications, _ := cluster["applications"].([]any)
+			kept := slices.DeleteFunc(applications, func(one any) bool {
+				return !q.sees(text(cluster, "account"), text(one, "application"))
+			})
+			if len(kept) < len(applications) {
+				cluster["applications"] = kept
+				delete(cluster, "instanceCounts") // of all of them together
+			}
 		}
-	}
-	return view.Encode(list), nil
+	})
 }
 
 func filterSearch(q Question, other []byte) ([]byte, error) {
-	var sets []view.SearchResults
-	if err := decode(other, &sets); err != nil {
-		return nil, err
-	}
-	for i := range sets {
-		sets[i].Results = slices.DeleteFunc(sets[i].Results, func(hit any) bool {
-			object, _ := hit.(map[string]any)
-			text := func(key string) string {
-				s, _ := object[key].(string)
-				return s
-			}
-			application := text("application")
-			if text("type") == "applications" {
-				application = cmp.Or(application, text("name"))
-			}
-			return object == nil || !q.sees(text("account"), application)
-		})
-		sets[i].TotalMatches = len(sets[i].Results) // how many more are hidden is not told
-	}
-	return view.Encode(sets), nil
+	return edited(other, func(sets *[]view.SearchResults) {
+		for i := range *sets {
+			set := &(*sets)[i]
+			set.Results = slices.DeleteFunc(set.Results, func(hit any) bool {
+				application := text(hit, "application")
+				if text(hit, "type") == "applications" {
+					application = cmp.Or(application, text(hit, "name"))
+				}
+				_, object := hit.(map[string]any)
+				return !object || !q.sees(text(hit, "account"), application)
+			})
+			set.TotalMatches = len(set.Results) // how many more are hidden is not told
+		}
+	})
 }

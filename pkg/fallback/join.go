@@ -253,6 +253,13 @@ func mergeApplications(j Question, mine, other []byte) ([]byte, error) {
 	return view.Encode(out), nil
 }
 
+// text is a member of an object that is a text, "" for none.
+func text(object any, key string) string {
+	members, _ := object.(map[string]any)
+	s, _ := members[key].(string)
+	return s
+}
+
 // mergeSearch joins the one result set of each: the fallback's hits come after
 // all of ours, and a page has what falls on it. It is asked for all of them.
 func mergeSearch(j Question, mine, other []byte) ([]byte, error) {
@@ -264,11 +271,6 @@ func mergeSearch(j Question, mine, other []byte) ([]byte, error) {
 		return nil, errShape
 	}
 	set, theirs := &out[0], &more[0]
-	text := func(hit any, key string) string {
-		object, _ := hit.(map[string]any)
-		s, _ := object[key].(string)
-		return s
-	}
 	// Those of applications and projects are in both, too.
 	logical := func(hit any) string {
 		if text(hit, "account") != "" {

@@ -24,7 +24,7 @@ func newTLS(c config.SSL, log *slog.Logger) (*tls.Config, error) {
 	if !c.Enabled {
 		return nil, nil
 	}
-	pair := &keyPair{settings: c, log: log}
+	pair := &keyPair{settings: c, fresh: fresh{what: "the certificate", log: log}}
 	if err := pair.load(); err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func newTLS(c config.SSL, log *slog.Logger) (*tls.Config, error) {
 	if c.TrustCertificate == "" {
 		return out, nil
 	}
-	trust := &authorities{path: c.TrustCertificate, log: log, base: out.Clone()}
+	trust := &authorities{path: c.TrustCertificate, base: out.Clone(), fresh: fresh{what: "the authorities of callers", log: log}}
 	if err := trust.load(); err != nil {
 		return nil, err
 	}
@@ -47,16 +47,35 @@ func newTLS(c config.SSL, log *slog.Logger) (*tls.Config, error) {
 	return out, nil
 }
 
-// authorities are those of callers' certificates, as the file has them.
-type authorities struct {
-	path string
+// fresh keeps what a file says, and looks at it now and then.
+type fresh struct {
+	what string // for the log
 	log  *slog.Logger
-	base *tls.Config
 
 	mu     sync.Mutex
 	looked time.Time
-	text   []byte
-	held   *tls.Config
+}
+
+// look takes the lock, which the caller gives back, and loads anew when it is time.
+func (f *fresh) look(load func() error) (unlock func()) {
+	f.mu.Lock()
+	if time.Since(f.looked) > certificateLooks {
+		f.looked = time.Now()
+		if err := load(); err != nil {
+			f.log.Warn(f.what+" could not be read anew and stay as they were", "error", err)
+		}
+	}
+	return f.mu.Unlock
+}
+
+// authorities are those of callers' certificates, as the file has them.
+type authorities struct {
+	path string
+	base *tls.Config
+
+	fresh
+	text []byte
+	held *tls.Config
 }
 
 func (a *authorities) load() error {
@@ -80,26 +99,17 @@ func (a *authorities) load() error {
 // get is the configuration with the authorities of now; those that were stay when
 // newer ones cannot be read.
 func (a *authorities) get(*tls.ClientHelloInfo) (*tls.Config, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if time.Since(a.looked) > certificateLooks {
-		a.looked = time.Now()
-		if err := a.load(); err != nil {
-			a.log.Warn("the authorities of callers stay as they were", "error", err)
-		}
-	}
+	defer a.look(a.load)()
 	return a.held, nil
 }
 
 // keyPair is the certificate, as the files have it.
 type keyPair struct {
 	settings config.SSL
-	log      *slog.Logger
 
-	mu     sync.Mutex
-	looked time.Time
-	of     time.Time // when the file was written
-	held   *tls.Certificate
+	fresh
+	of   time.Time // when the file was written
+	held *tls.Certificate
 }
 
 func (p *keyPair) load() error {
@@ -121,13 +131,6 @@ func (p *keyPair) load() error {
 // get keeps the certificate that was, when a newer one cannot be read: files are
 // replaced one after the other.
 func (p *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if time.Since(p.looked) > certificateLooks {
-		p.looked = time.Now()
-		if err := p.load(); err != nil {
-			p.log.Warn("the certificate stays as it was", "error", err)
-		}
-	}
+	defer p.look(p.load)()
 	return p.held, nil
 }

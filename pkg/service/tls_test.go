@@ -58,7 +58,7 @@ func nameOf(t *testing.T, c *tls.Certificate) string {
 
 func TestTLS_UsesANewerCertificateAndKeepsTheOldOneWhileThatIsBroken(t *testing.T) {
 	dir, at := t.TempDir(), time.Now().Add(-time.Hour)
-	pair := &keyPair{settings: writePair(t, dir, "first", at), log: slog.New(slog.DiscardHandler)}
+	pair := &keyPair{settings: writePair(t, dir, "first", at), fresh: fresh{what: "the certificate", log: slog.New(slog.DiscardHandler)}}
 	got := func() string {
 		t.Helper()
 		pair.looked = time.Time{}
