@@ -31,6 +31,8 @@ func Serve(ctx context.Context, c *config.Config, o Options) error {
 			return fmt.Errorf("listen on server.address and server.port: %w", err)
 		}
 	}
+	// From the first moment of the stop, a successor has the new connections.
+	defer context.AfterFunc(ctx, func() { handOver(listener) })()
 	door := newFront()
 	server := &http.Server{
 		Handler:           door,
