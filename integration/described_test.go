@@ -117,7 +117,9 @@ func (c *copied) WriteHeader(status int) {
 }
 
 func (c *copied) Write(p []byte) (int, error) {
-	c.body.Write(p)
+	if c.Header().Get("Content-Type") != "application/octet-stream" { // any bytes are right
+		c.body.Write(p)
+	}
 	return c.ResponseWriter.Write(p)
 }
 

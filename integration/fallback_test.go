@@ -89,7 +89,7 @@ func TestFallback_AnswersForWhatIsNotOurs(t *testing.T) {
 		{"POST", "/cache/kubernetes/manifest", `{"account":"` + mine + `"}`, false},
 		{"GET", "/task/of-the-fallback", "", true},
 		{"PATCH", "/kubernetes/task/of-the-fallback", `{"retry":true}`, true},
-		{"PUT", "/artifacts/fetch/", `{"type":"embedded/base64"}`, true},
+		{"PUT", "/artifacts/fetch/", `{"type":"http/file","artifactAccount":"theirs"}`, true},
 		{"GET", "/artifacts/account/helm/names?type=helm%2Fchart", "", true},
 		{"POST", "/v1/kubernetes/providers", "no JSON", false},
 		{"GET", "/health", "", false},

@@ -1,59 +1,197 @@
 package api
 
 import (
-	"encoding/base64"
+	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"strconv"
+	"time"
 
+	"github.com/datapunchorg/go-clouddriver/pkg/artifact"
+	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
 
-// The artifact routes answer as a Clouddriver without artifact accounts does
-// (artifacts.md 2).
-
-// builtIn are the artifact accounts that are there without configuration, by
-// their names (artifacts.md 4; java-run.md).
-var builtIn = []map[string]any{
-	{"name": "custom-artifact", "types": []string{"custom/object"}, "type": "artifacts-custom"},
-	{"name": "docker-registry", "types": []string{"docker/image"}, "type": "artifacts-docker"},
-	{"name": embeddedAccount, "types": []string{"embedded/base64", "remote/base64"}, "type": "artifacts-embedded"},
-	{"name": "front50ArtifactCredentials", "types": []string{"front50/pipelineTemplate"}, "type": "artifacts-front50"},
+// Artifacts are the artifact accounts; artifact.Accounts are.
+type Artifacts interface {
+	List() []*artifact.Account
+	Has(account, kind string) bool
+	Fetch(ctx context.Context, a spinnaker.Artifact) (artifact.Content, error)
+	Names(ctx context.Context, account, kind string) ([]string, error)
+	Versions(ctx context.Context, account, kind, name string) ([]string, error)
 }
 
-const embeddedAccount = "embedded-artifact"
+// artifactAccount is an artifact account in the list (artifacts.md 2.1): nothing
+// but its names.
+type artifactAccount struct {
+	Name  string   `json:"name"`
+	Types []string `json:"types"`
+	Type  string   `json:"type,omitempty"`
+}
 
-func (s *Server) artifactAccounts(*request) (reply, error) { return model(builtIn) }
+func (s *Server) artifactAccounts(*request) (reply, error) {
+	out := []artifactAccount{}
+	for _, a := range s.Artifacts.List() {
+		out = append(out, artifactAccount{a.Name, a.Types, a.Type})
+	}
+	return model(out)
+}
 
 func (s *Server) noStoredArtifact(*request) (reply, error) {
 	return reply{}, view.NotFoundError("there is no artifact store")
 }
 
+// artifactOf reads the artifact that a body names. Gate sends metadata that may be
+// a text, since it makes texts of everything.
+func artifactOf(body []byte) (spinnaker.Artifact, error) {
+	var a spinnaker.Artifact
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return a, bad("the body must be an artifact: %v", err)
+	}
+	for name, into := range map[string]*string{"type": &a.Type, "name": &a.Name, "version": &a.Version, "location": &a.Location, "reference": &a.Reference, "artifactAccount": &a.ArtifactAccount} {
+		if text, there := fields[name]; there {
+			if err := json.Unmarshal(text, into); err != nil {
+				return a, bad("%s must be a text", name)
+			}
+		}
+	}
+	if text, there := fields["metadata"]; there {
+		if err := json.Unmarshal(text, &a.Metadata); err != nil {
+			a.Metadata = nil
+		}
+	}
+	return a, nil
+}
+
 // fetchArtifact is sent by Orca with a trailing slash, which the router takes
 // off.
 func (s *Server) fetchArtifact(r *request) (reply, error) {
-	const most = 16 << 20 // an embedded artifact is in its reference
-	var artifact struct{ Type, Name, Reference, ArtifactAccount string }
-	if err := json.NewDecoder(io.LimitReader(r.Body, most)).Decode(&artifact); err != nil {
-		return reply{}, bad("the body must be an artifact: %v", err)
+	a, err := artifactOf(r.body)
+	if err != nil {
+		return reply{}, err
 	}
-	if artifact.Type == "embedded/base64" && (artifact.ArtifactAccount == "" || artifact.ArtifactAccount == embeddedAccount) {
-		content, err := base64.StdEncoding.DecodeString(artifact.Reference)
-		if err != nil {
-			return reply{}, bad("reference: %v", err)
-		}
-		return reply{answer: &answer{body: content}, mediaType: "application/octet-stream"}, nil
+	content, err := s.Artifacts.Fetch(r.Context(), a)
+	if err != nil {
+		return reply{}, artifactProblem(err)
 	}
-	if artifact.ArtifactAccount == "" {
-		return reply{}, bad("An artifact account must be supplied to download this artifact: %s", artifact.Name)
+	// What fails before the first byte has a status that says so.
+	begun := bufio.NewReaderSize(content, fetchChunk)
+	if _, err := begun.Peek(1); err != nil && !errors.Is(err, io.EOF) {
+		_ = content.Close()
+		return reply{}, artifactProblem(err)
 	}
-	return reply{}, view.NotFoundError("Credentials '" + artifact.ArtifactAccount + "' supporting artifact type '" + artifact.Type + "' cannot be found")
+	return reply{open: func(w http.ResponseWriter) { s.sendContent(w, r, a, content, begun) }}, nil
 }
 
-// noArtifacts answers as for an unknown account: 404 without a body.
-func (s *Server) noArtifacts(r *request) (reply, error) {
-	if !r.URL.Query().Has("type") {
+const (
+	fetchChunk = 64 << 10
+	// eachChunk is how long a chunk may take, from its server and to the caller.
+	eachChunk = time.Minute
+	// fetchBegins is how long a fetch may take to begin: a repository is cloned
+	// first.
+	fetchBegins = 10 * time.Minute
+)
+
+// lasts gives a connection so much more time, in both directions: a caller counts
+// as gone when the time to read from it is over.
+func lasts(w http.ResponseWriter, more time.Duration) {
+	connection, until := http.NewResponseController(w), time.Now().Add(more)
+	_ = connection.SetReadDeadline(until) // a recorder has none
+	_ = connection.SetWriteDeadline(until)
+}
+
+// sendContent sends what was fetched as it comes. A caller who goes, or who does
+// not read, ends the fetch; what breaks off half way breaks the connection, so that
+// nobody takes a part for the whole.
+func (s *Server) sendContent(w http.ResponseWriter, r *request, a spinnaker.Artifact, content artifact.Content, from io.Reader) {
+	defer func() { _ = content.Close() }()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if content.Size >= 0 {
+		w.Header().Set("Content-Length", strconv.FormatInt(content.Size, 10))
+	}
+	w.WriteHeader(http.StatusOK)
+	chunk, sent := make([]byte, fetchChunk), int64(0)
+	for {
+		lasts(w, eachChunk)
+		n, err := from.Read(chunk)
+		if n > 0 {
+			if _, gone := w.Write(chunk[:n]); gone != nil {
+				return
+			}
+			sent += int64(n)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return
+		case err != nil:
+			s.Log.Warn("an artifact broke off half way", "account", a.ArtifactAccount, "type", a.Type, "bytes", sent, "error", err, "execution", r.Header.Get("X-SPINNAKER-EXECUTION-ID"))
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// artifactProblem is the answer to a fetch that failed. Orca asks again after each;
+// the status says whether that can help.
+func artifactProblem(err error) error {
+	switch {
+	case errors.Is(err, artifact.ErrRefused):
+		return problem{status: http.StatusBadRequest, message: err.Error()}
+	case errors.Is(err, artifact.ErrMissing):
+		return problem{status: http.StatusNotFound, message: err.Error()}
+	case errors.Is(err, artifact.ErrUnsupported):
+		return problem{status: http.StatusNotImplemented, message: err.Error()}
+	}
+	return problem{status: http.StatusInternalServerError, message: err.Error()}
+}
+
+func (s *Server) artifactNames(r *request) (reply, error) {
+	return s.listed(r, func(account, kind string) ([]string, error) { return s.Artifacts.Names(r.Context(), account, kind) })
+}
+
+func (s *Server) artifactVersions(r *request) (reply, error) {
+	q := r.URL.Query()
+	if !q.Has("artifactName") {
+		return reply{}, bad("Required request parameter 'artifactName' is not present")
+	}
+	return s.listed(r, func(account, kind string) ([]string, error) {
+		return s.Artifacts.Versions(r.Context(), account, kind, q.Get("artifactName"))
+	})
+}
+
+// listed answers with names. An account that is not there is a 404 without a body.
+func (s *Server) listed(r *request, ask func(account, kind string) ([]string, error)) (reply, error) {
+	q := r.URL.Query()
+	if !q.Has("type") {
 		return reply{}, bad("Required request parameter 'type' is not present")
 	}
-	return reply{status: http.StatusNotFound}, nil
+	if !s.Artifacts.Has(r.path["account"], q.Get("type")) {
+		return reply{status: http.StatusNotFound}, nil
+	}
+	names, err := ask(r.path["account"], q.Get("type"))
+	if err != nil {
+		return reply{}, artifactProblem(err)
+	}
+	return model(names)
+}
+
+// whoseArtifact goes by the artifact account: what none of ours has is the
+// other's.
+func (s *Server) whoseArtifact(r *request) fallback.Whose {
+	account, kind := r.path["account"], r.URL.Query().Get("type")
+	if r.Method == put {
+		a, err := artifactOf(r.body)
+		if err != nil {
+			return fallback.Ours
+		}
+		account, kind = a.ArtifactAccount, a.Type
+	}
+	if s.Artifacts.Has(account, kind) {
+		return fallback.Ours
+	}
+	return fallback.Theirs
 }

@@ -77,6 +77,8 @@ func (s *Server) whose(r *request) (fallback.Whose, error) {
 		return s.whoseOperations(r)
 	case byBody:
 		return s.whoseBody(r)
+	case byArtifact:
+		return s.whoseArtifact(r), nil
 	case joined:
 		return fallback.Joined, nil
 	case ours:

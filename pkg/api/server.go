@@ -56,7 +56,10 @@ type Options struct {
 	Clients Clients
 	Live    Live
 	Ledger  Ledger
-	Limits  config.Server
+	// Artifacts are fetched, so many at once.
+	Artifacts  Artifacts
+	MaxFetches int
+	Limits     config.Server
 	// Memory is what requests take together.
 	Memory *budget.Budget
 	// GiveUpAfter is how long a cluster may say nothing before whoever waits for
@@ -133,7 +136,7 @@ func newRouter(o Options) (chi.Router, error) {
 		Options: o, bodies: newShares(bodiesAtOnce),
 		places: map[budgeted]*places{
 			reads: newShares(o.Limits.MaxInFlight), writes: newPlaces(o.Limits.MaxInFlight),
-			logs: newPlaces(cmp.Or(o.Limits.MaxLogs, o.Limits.MaxInFlight)), streams: newShares(o.Limits.MaxStreams),
+			logs: newPlaces(cmp.Or(o.Limits.MaxLogs, o.Limits.MaxInFlight)), streams: newShares(o.Limits.MaxStreams), fetches: newShares(cmp.Or(o.MaxFetches, o.Limits.MaxInFlight)),
 		},
 	}
 	r := chi.NewRouter()
@@ -194,6 +197,9 @@ func (s *Server) serve(row *route) http.Handler {
 			ctx, cancel := context.WithTimeout(plain.Context(), within)
 			defer cancel()
 			r.Request = plain.WithContext(ctx)
+		}
+		if row.budget == fetches {
+			lasts(w, fetchBegins)
 		}
 		r.done = done
 		if s.Fallback != nil && !fallback.Passed(plain) && s.elsewhere(w, r) {

@@ -30,6 +30,7 @@ type Config struct {
 	Jobs        Jobs        `koanf:"jobs"`
 	Admin       Admin       `koanf:"admin"`
 	Artifacts   Artifacts   `koanf:"artifacts"`
+	Jenkins     Jenkins     `koanf:"jenkins"`
 	Page        Page        `koanf:"page"`
 	Tracing     Tracing     `koanf:"tracing"`
 	Log         Log         `koanf:"log"`
@@ -381,21 +382,6 @@ type Tracing struct {
 // AdminTasks is how long running tasks may go on.
 type AdminTasks struct {
 	ShutdownWaitSeconds int `koanf:"shutdownWaitSeconds" default:"600" doc:"seconds that running tasks may take after a stop signal; what is left then goes to another replica or the next start"`
-}
-
-// Artifacts is where artifact accounts are kept.
-type Artifacts struct {
-	CredentialsDir string `koanf:"credentialsDir" env:"ARTIFACTS_CREDENTIALS_CONFIG_DIR" doc:"folder with artifact accounts, as the older rewrite has it; not used yet, the service says so at the start"`
-}
-
-// Unused are the settings that are set and that nothing uses yet, each with
-// what that means.
-func (c *Config) Unused() []string {
-	var out []string
-	if c.Artifacts.CredentialsDir != "" {
-		out = append(out, "artifacts.credentialsDir (ARTIFACTS_CREDENTIALS_CONFIG_DIR): there are no artifact accounts; artifacts have to be fetched by another Clouddriver, which fallback.baseUrl can name")
-	}
-	return out
 }
 
 // Fiat is Spinnaker's authorization service, by Java Clouddriver's keys

@@ -92,11 +92,3 @@ func TestLoad_MistakesNameTheirKey(t *testing.T) {
 		})
 	}
 }
-
-func TestUnused_NamesTheVariablesOfTheOlderRewriteThatDoNothingYet(t *testing.T) {
-	c := &Config{Artifacts: Artifacts{CredentialsDir: "/x"}}
-	got := strings.Join(c.Unused(), "\n")
-	if !strings.Contains(got, "ARTIFACTS_CREDENTIALS_CONFIG_DIR") || len((&Config{}).Unused()) != 0 {
-		t.Error(got)
-	}
-}

@@ -37,6 +37,8 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 		switch {
 		case f.Tag.Get("koanf") == "-":
 			// no setting
+		case f.Tag.Get("koanf") == squashed:
+			out = append(out, settingsOf(f.Type, prefix)...)
 		case f.Type.Kind() == reflect.Struct:
 			out = append(out, settingsOf(f.Type, key+".")...)
 		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
@@ -47,6 +49,28 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 				env = strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 			}
 			out = append(out, Setting{Key: key, Env: env, Default: f.Tag.Get("default"), Doc: f.Tag.Get("doc")})
+		}
+	}
+	return out
+}
+
+// squashed is the tag of a struct whose keys are those of the one it is in.
+const squashed = ",squash"
+
+// objectLists are the keys whose values are lists of objects, which can be said in
+// the file only.
+func objectLists(t reflect.Type, prefix string) []string {
+	var out []string
+	for f := range t.Fields() {
+		tag := f.Tag.Get("koanf")
+		switch {
+		case tag == squashed:
+			out = append(out, objectLists(f.Type, prefix)...)
+		case tag == "-":
+		case f.Type.Kind() == reflect.Struct:
+			out = append(out, objectLists(f.Type, prefix+tag+".")...)
+		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
+			out = append(out, prefix+tag)
 		}
 	}
 	return out
@@ -118,13 +142,17 @@ func LoadWith(flags *pflag.FlagSet, environ func(string) string, resolve func(co
 			return nil, fmt.Errorf("%s: %w", s.Key, err)
 		}
 	}
-	if accounts := k.Get(accountsKey); accounts != nil {
-		revealed, err := r.reveal(accountsKey, accounts)
+	for _, key := range objectLists(reflect.TypeFor[Config](), "") {
+		objects := k.Get(key)
+		if objects == nil {
+			continue
+		}
+		revealed, err := r.reveal(key, objects)
 		if err != nil {
 			return nil, err
 		}
-		if err := k.Set(accountsKey, revealed); err != nil {
-			return nil, fmt.Errorf("%s: %w", accountsKey, err)
+		if err := k.Set(key, revealed); err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	c := &Config{Files: files, Ignored: ignored}
@@ -200,14 +228,18 @@ func loadFiles(k *koanf.Koanf, path string, known map[string]string, environ fun
 		}
 	}
 	expand := expander{values: merged, environ: environ}
+	lists := map[string]string{}
+	for _, key := range objectLists(reflect.TypeFor[Config](), "") {
+		lists[relaxed(key)] = key
+	}
 	spelled := map[string]any{}
 	for key, value := range merged {
 		ours, is := known[key]
 		switch {
 		case value == nil:
 			continue // an empty key in YAML means "as if not there"
-		case key == accountsKey:
-			ours, value = accountsKey, withoutHyphens(value)
+		case lists[key] != "":
+			ours, value = lists[key], withoutHyphens(value)
 		case !is:
 			if javasOwn(key) {
 				ignored = append(ignored, spelling[key])
@@ -284,6 +316,10 @@ var listKeys = func() map[string]bool {
 	walk = func(t reflect.Type, prefix string) {
 		for f := range t.Fields() {
 			key := prefix + f.Tag.Get("koanf")
+			if f.Tag.Get("koanf") == squashed {
+				walk(f.Type, prefix)
+				continue
+			}
 			if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[time.Duration]() {
 				walk(f.Type, key+".")
 			}

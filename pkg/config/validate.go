@@ -20,7 +20,7 @@ func (c *Config) Validate() error {
 	}
 	for key, n := range map[string]int64{
 		"server.maxInFlight": int64(c.Server.MaxInFlight), "server.maxStreams": int64(c.Server.MaxStreams), "server.maxLogs": int64(c.Server.MaxLogs), "server.memory": c.Server.Memory, "server.notSyncedDeadline": int64(c.Server.NotSyncedDeadline),
-		"server.logTimeout":      int64(c.Server.LogTimeout),
+		"server.logTimeout": int64(c.Server.LogTimeout), "artifacts.maxBytes": c.Artifacts.MaxBytes, "artifacts.maxFetches": int64(c.Artifacts.MaxFetches),
 		"server.shutdownTimeout": int64(c.Server.ShutdownTimeout), "watch.startConcurrency": int64(c.Watch.StartConcurrency),
 		"watch.requestTimeout": int64(c.Watch.RequestTimeout), "watch.stuckAfter": int64(c.Watch.StuckAfter),
 		"watch.pingAfter": int64(c.Watch.PingAfter), "watch.maxListBytes": c.Watch.MaxListBytes, "watch.maxListObjects": int64(c.Watch.MaxListObjects),

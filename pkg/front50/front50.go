@@ -96,6 +96,19 @@ func (c *Client) Applications(ctx context.Context) ([]map[string]any, error) {
 	return c.list(ctx, "/v2/applications?restricted=false")
 }
 
+// Templates lists all pipeline templates, as they are, at most a minute old. The
+// list is shared: callers must not change it.
+func (c *Client) Templates(ctx context.Context) ([]map[string]any, error) {
+	return c.list(ctx, "/v2/pipelineTemplates")
+}
+
+// Template is a pipeline template, of a tag or a digest where one is named.
+func (c *Client) Template(ctx context.Context, id, tag, digest string) (json.RawMessage, error) {
+	var out json.RawMessage
+	err := c.get(ctx, "/v2/pipelineTemplates/"+url.PathEscape(id)+"?"+url.Values{"tag": {tag}, "digest": {digest}}.Encode(), &out)
+	return out, err
+}
+
 func (c *Client) list(ctx context.Context, path string) ([]map[string]any, error) {
 	c.mu.Lock()
 	have := c.kept[path]

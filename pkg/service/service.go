@@ -12,6 +12,7 @@ import (
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/api"
+	"github.com/datapunchorg/go-clouddriver/pkg/artifact"
 	"github.com/datapunchorg/go-clouddriver/pkg/auth"
 	"github.com/datapunchorg/go-clouddriver/pkg/budget"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
@@ -87,9 +88,6 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	for _, key := range c.Ignored {
 		log.Info("a key of the settings file has no effect here", "key", key)
 	}
-	for _, setting := range c.Unused() {
-		log.Warn("a setting is not used yet", "setting", setting)
-	}
 	s := &Service{settings: c, again: o.Settings, log: log, closing: make(chan struct{}), ending: make(chan struct{})}
 	if s.Accounts, s.kubeconfig, err = fileAccounts(c, log); err != nil {
 		return nil, err
@@ -161,13 +159,19 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	if s.definitions != nil {
 		definitions = s.definitions
 	}
+	asked := front50Of(c.Services.Front50)
+	artifacts, err := artifactsOf(c, asked, log)
+	if err != nil {
+		return nil, err
+	}
 	s.Handler, err = api.New(api.Options{
+		Artifacts: artifacts, MaxFetches: c.Artifacts.MaxFetches,
 		Definitions: definitions, OpenDefinitions: c.Definitions.Storage.Open,
 		Pages: pages, Figures: s.figures.Last, Journal: s.Store,
 		Auth: s.auth, Admin: &auth.Door{Token: c.Admin.Token, TokenFile: c.Admin.TokenFile, Clients: c.Admin.Clients},
 		Index: s.Index, Cache: s.cache, Fleet: s.Fleet, Accounts: s.Accounts, Providers: s.providers, Resources: s.Store, History: s.Store,
 		Tasks: s.Tasks, Clients: api.ClientFunc(s.Fleet.Client), Live: live, Ledger: others,
-		Version: o.Version, Down: s.down, Front50: front50Of(c.Services.Front50), Fallback: other,
+		Version: o.Version, Down: s.down, Front50: asked, Fallback: other,
 		Jobs: api.Jobs{HidePodStatus: !c.Kubernetes.Jobs.DetailedPodStatus, OnCancel: c.Jobs.CancelDeletes}, CustomKinds: customKinds, VerboseRequests: c.Log.VerboseRequests,
 		Limits: c.Server, Memory: memory, GiveUpAfter: c.Watch.GiveUpAfter, Credentials: c.Credentials, Closing: s.closing, Ending: s.ending,
 		Metrics: s.metrics.Handler(), Observe: s.metrics.Observe, Log: log,
@@ -271,6 +275,13 @@ func customKindsOf(path string) (view.CustomKinds, error) {
 		return nil, fmt.Errorf("kubernetes.customKinds: %w", err)
 	}
 	return kinds, nil
+}
+
+// artifactsOf are the artifact accounts. Templates are read as nobody in
+// particular, as by Java Clouddriver.
+func artifactsOf(c *config.Config, asked api.Front50, log *slog.Logger) (*artifact.Accounts, error) {
+	templates, _ := asked.(artifact.Templates)
+	return artifact.New(c.Artifacts, c.Jenkins, templates, log)
 }
 
 func front50Of(c config.Front50) api.Front50 {

@@ -1,0 +1,167 @@
+package artifact
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+const (
+	// mostFiles bounds an archive.
+	mostFiles = 500_000
+	fileMode  = 0o664
+	runMode   = 0o775
+)
+
+// has says whether there is a file or folder at a path, before anything is sent.
+func has(tree *object.Tree, subPath string) error {
+	if _, err := tree.FindEntry(subPath); err != nil {
+		return fmt.Errorf("pathspec '%s' did not match any files", subPath)
+	}
+	return nil
+}
+
+// survey looks at everything that an archive would have, before anything is sent.
+func survey(ctx context.Context, tree *object.Tree, subPath string, most int64) error {
+	files, left := 0, most
+	return walk(ctx, tree, "", subPath, func(in *object.Tree, entry object.TreeEntry, name string) error {
+		if files++; files > mostFiles {
+			return refused("the repository has more than %d files", mostFiles)
+		}
+		if entry.Name == "" || entry.Name == "." || entry.Name == ".." || strings.ContainsAny(entry.Name, "/\\\x00") {
+			return refused("the repository has a file whose name leads elsewhere, in %s", path.Dir(name))
+		}
+		switch entry.Mode {
+		case filemode.Dir, filemode.Submodule:
+			return nil
+		case filemode.Symlink:
+			_, err := linkOf(in, entry, name)
+			return err
+		case filemode.Regular, filemode.Deprecated, filemode.Executable:
+			file, err := in.TreeEntryFile(&entry)
+			if err != nil {
+				return err
+			}
+			if left -= file.Size; left < 0 {
+				return refused("the repository has more than %d bytes (artifacts.maxBytes)", most)
+			}
+			return nil
+		}
+		return refused("%s has a mode that is none of git's", name)
+	})
+}
+
+// linkOf reads a symbolic link. One that leads out of the tree is refused: whoever
+// unpacks the archive would follow it.
+func linkOf(in *object.Tree, entry object.TreeEntry, name string) (string, error) {
+	file, err := in.TreeEntryFile(&entry)
+	if err != nil {
+		return "", err
+	}
+	content, err := file.Reader()
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = content.Close() }()
+	const most = 4096
+	text, err := io.ReadAll(io.LimitReader(content, most))
+	if err != nil {
+		return "", err
+	}
+	target := string(text)
+	to := path.Join(path.Dir(name), target)
+	if path.IsAbs(target) || to == ".." || strings.HasPrefix(to, "../") {
+		return "", refused("%s is a link that leads out of the repository", name)
+	}
+	return target, nil
+}
+
+// walk visits what is in a folder; below are the segments of the sub path that are
+// still to be followed, "" for everything.
+func walk(ctx context.Context, tree *object.Tree, at, below string, visit func(in *object.Tree, entry object.TreeEntry, name string) error) error {
+	next, rest, _ := strings.Cut(below, "/")
+	for _, entry := range tree.Entries {
+		if next != "" && entry.Name != next {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		name := path.Join(at, entry.Name)
+		if err := visit(tree, entry, name); err != nil {
+			return err
+		}
+		if entry.Mode != filemode.Dir {
+			continue
+		}
+		folder, err := tree.Tree(entry.Name)
+		if err != nil {
+			return err
+		}
+		if err := walk(ctx, folder, name, rest, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// archive writes a tree as git archive does: names from the root of the repository
+// without a folder before them, folders with a slash, the commit in front; of a sub
+// path the folders above it, too.
+func archive(ctx context.Context, to io.Writer, tree *object.Tree, commit plumbing.Hash, subPath string) error {
+	zip := gzip.NewWriter(to)
+	out := tar.NewWriter(zip)
+	err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": commit.String()}})
+	if err != nil {
+		return err
+	}
+	err = walk(ctx, tree, "", subPath, func(in *object.Tree, entry object.TreeEntry, name string) error { return write(out, in, entry, name) })
+	if err != nil {
+		return err
+	}
+	if err := out.Close(); err != nil {
+		return err
+	}
+	return zip.Close()
+}
+
+func write(out *tar.Writer, in *object.Tree, entry object.TreeEntry, name string) error {
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: fileMode, Uname: "root", Gname: "root"}
+	switch entry.Mode {
+	case filemode.Dir, filemode.Submodule:
+		header.Typeflag, header.Name, header.Mode = tar.TypeDir, name+"/", runMode
+		return out.WriteHeader(header)
+	case filemode.Symlink:
+		target, err := linkOf(in, entry, name)
+		if err != nil {
+			return err
+		}
+		header.Typeflag, header.Linkname = tar.TypeSymlink, target
+		return out.WriteHeader(header)
+	case filemode.Executable:
+		header.Mode = runMode
+	}
+	file, err := in.TreeEntryFile(&entry)
+	if err != nil {
+		return err
+	}
+	content, err := file.Reader()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = content.Close() }()
+	header.Size = file.Size
+	if err := out.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err = io.Copy(out, content)
+	return err
+}

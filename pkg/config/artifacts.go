@@ -1,0 +1,94 @@
+package config
+
+// Artifacts are the artifact accounts, by Java Clouddriver's keys (artifacts.md 4
+// and 8.3), and bounds of what is fetched.
+type Artifacts struct {
+	CredentialsDir string           `koanf:"credentialsDir" env:"ARTIFACTS_CREDENTIALS_CONFIG_DIR" doc:"folder with artifact accounts, a JSON file for each, as the older rewrite has them"`
+	MaxBytes       int64            `koanf:"maxBytes" default:"10737418240" doc:"bytes of an artifact; a larger one is broken off"`
+	MaxFetches     int              `koanf:"maxFetches" default:"64" doc:"artifacts that are fetched at once; one more is answered 503 with Retry-After"`
+	GitHub         ArtifactAccounts `koanf:"github"`
+	GitLab         ArtifactAccounts `koanf:"gitlab"`
+	Bitbucket      ArtifactAccounts `koanf:"bitbucket"`
+	HTTP           ArtifactAccounts `koanf:"http"`
+	Helm           ArtifactAccounts `koanf:"helm"`
+	S3             ArtifactAccounts `koanf:"s3"`
+	GCS            ArtifactAccounts `koanf:"gcs"`
+	GitRepo        GitArtifacts     `koanf:"gitRepo"`
+}
+
+// ArtifactAccounts are the accounts of one type.
+type ArtifactAccounts struct {
+	Enabled  bool              `koanf:"enabled" default:"false" doc:"use the accounts of this type"`
+	Accounts []ArtifactAccount `koanf:"accounts"`
+}
+
+// GitArtifacts are the accounts of git/repo.
+type GitArtifacts struct {
+	ArtifactAccounts `koanf:",squash"`
+	ValidGitURLRegex string `koanf:"validGitUrlRegex" doc:"regular expression that references of repositories must match as a whole; by default http, https, git, ssh or git@host:, and then letters, digits and _ . @ : / - ~"`
+}
+
+// Jenkins are the masters whose builds keep artifacts.
+type Jenkins struct {
+	Enabled bool              `koanf:"enabled" default:"false" doc:"fetch what builds of jenkins.masters have kept (jenkins/file)"`
+	Masters []ArtifactAccount `koanf:"masters"`
+}
+
+// ArtifactAccount is one artifact account. Each type reads its own keys.
+type ArtifactAccount struct {
+	Name                 string          `koanf:"name"`
+	Username             string          `koanf:"username"`
+	Password             string          `koanf:"password"`
+	UsernamePasswordFile string          `koanf:"usernamePasswordFile"`
+	Token                string          `koanf:"token"`
+	TokenFile            string          `koanf:"tokenFile"`
+	URLRestrictions      URLRestrictions `koanf:"urlRestrictions"`
+
+	// GitHub.
+	GithubApp        *GitHubApp `koanf:"githubApp"`
+	GithubAPIVersion string     `koanf:"githubAPIVersion"`
+	UseContentAPI    bool       `koanf:"useContentAPI"`
+
+	// Git repositories.
+	AllowedHosts            []string `koanf:"allowedHosts"`
+	SSHPrivateKeyFilePath   string   `koanf:"sshPrivateKeyFilePath"`
+	SSHPrivateKeyPassphrase string   `koanf:"sshPrivateKeyPassphrase"`
+	SSHKnownHostsFilePath   string   `koanf:"sshKnownHostsFilePath"`
+	SSHTrustUnknownHosts    bool     `koanf:"sshTrustUnknownHosts"`
+
+	// Helm, and Jenkins.
+	Repository string `koanf:"repository"`
+	Address    string `koanf:"address"`
+
+	// Object stores. APIEndpoint of GCS is ours.
+	APIEndpoint        string `koanf:"apiEndpoint"`
+	APIRegion          string `koanf:"apiRegion"`
+	Region             string `koanf:"region"`
+	AWSAccessKeyID     string `koanf:"awsAccessKeyId"`
+	AWSSecretAccessKey string `koanf:"awsSecretAccessKey"`
+	JSONPath           string `koanf:"jsonPath"`
+}
+
+// GitHubApp is an app that has tokens for its installations.
+type GitHubApp struct {
+	AppID                string   `koanf:"appId"`
+	PrivateKeyPath       string   `koanf:"appPrivateKeyPath"`
+	InstallationID       string   `koanf:"appInstallationId"`
+	APIBaseURL           string   `koanf:"apiBaseUrl"`
+	AllowedOrganizations []string `koanf:"allowedOrganizations"`
+}
+
+// URLRestrictions say where references may lead (artifacts.md 7.2). What is not
+// said has Java Clouddriver's default, key by key.
+type URLRestrictions struct {
+	AllowedSchemes                 []string `koanf:"allowedSchemes"`
+	AllowedHostnamesRegex          *string  `koanf:"allowedHostnamesRegex"`
+	AllowedDomains                 []string `koanf:"allowedDomains"`
+	ExcludedDomains                []string `koanf:"excludedDomains"`
+	ExcludedDomainsFromEnvironment []string `koanf:"excludedDomainsFromEnvironment"`
+	ExtraExcludedPatterns          []string `koanf:"extraExcludedPatterns"`
+	RejectVerbatimIPs              *bool    `koanf:"rejectVerbatimIps"`
+	RejectLocalhost                *bool    `koanf:"rejectLocalhost"`
+	RejectLinkLocal                *bool    `koanf:"rejectLinkLocal"`
+	RejectedIPs                    []string `koanf:"rejectedIps"`
+}
