@@ -118,6 +118,13 @@ func (c *Client) list(ctx context.Context, path string) ([]map[string]any, error
 		return have.list, nil
 	}
 	asked := c.flight.DoChan(path, func() (any, error) {
+		// Another call may have ended since we looked.
+		c.mu.Lock()
+		have := c.kept[path]
+		c.mu.Unlock()
+		if time.Since(have.at) < fresh {
+			return have.list, nil
+		}
 		var list []map[string]any
 		// Whoever asked first may go; the others still wait.
 		if err := c.get(context.WithoutCancel(ctx), path, &list); err != nil {
