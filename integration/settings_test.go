@@ -50,6 +50,14 @@ func TestSettings_AccountsChangeWithoutARestart(t *testing.T) {
 	write("clouddriver-local.yml", "kubernetes.accounts: [") // of a profile that is not active
 	write("clouddriver.yml", "kubernetes:\n  accounts:\n"+fmt.Sprintf(account, "first")+fmt.Sprintf(account, "second"))
 	has("second", http.StatusOK)
+	write("clouddriver.yml", "kubernetes:\n  accounts:\n"+fmt.Sprintf(account, "first")+fmt.Sprintf(account, "second")+"artifacts: {helm: {enabled: true, accounts: [{name: charts, repository: 'https://charts.example.org'}]}}\n")
+	eventually(t, 30*time.Second, func() error {
+		r, err := p.tryGet("/artifacts/credentials")
+		if err == nil && !strings.Contains(r.body, `"name":"charts"`) {
+			err = fmt.Errorf("the artifact account is not there: %s", r.body)
+		}
+		return err
+	})
 	write("clouddriver.yml", "kubernetes:\n  accounts: [")
 	eventually(t, 30*time.Second, func() error {
 		if !strings.Contains(p.log(), "the settings cannot be used") {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
@@ -86,24 +87,27 @@ func (a *Account) handles(kind string) bool {
 	return slices.ContainsFunc(a.any, func(prefix string) bool { return strings.HasPrefix(kind, prefix) })
 }
 
-// Accounts are all artifact accounts of an installation.
+// Accounts are all artifact accounts of an installation. They may be set anew at
+// any time; what is being fetched goes on as it began.
 type Accounts struct {
-	all []*Account
+	templates Templates
+	log       *slog.Logger
+	all       atomic.Pointer[[]*Account]
 }
 
-// newAccounts keeps the first of those that have a name and a type in common.
-func newAccounts(all []*Account, log *slog.Logger) *Accounts {
-	out := &Accounts{}
+// distinct keeps the first of those that have a name and a type in common.
+func distinct(all []*Account, log *slog.Logger) []*Account {
+	var out []*Account
 	for _, a := range all {
 		a.Types = slices.DeleteFunc(a.Types, func(kind string) bool {
-			if _, taken := out.find(a.Name, kind); taken {
+			if _, taken := find(out, a.Name, kind); taken {
 				log.Warn("an artifact account is there already; the first one counts", "account", a.Name, "type", kind)
 				return true
 			}
 			return false
 		})
 		if len(a.Types) > 0 { // Deck shows an account by its first type
-			out.all = append(out.all, a)
+			out = append(out, a)
 		}
 	}
 	return out
@@ -111,10 +115,10 @@ func newAccounts(all []*Account, log *slog.Logger) *Accounts {
 
 // List are the accounts, in the order of their configuration; callers must not
 // change them.
-func (as *Accounts) List() []*Account { return as.all }
+func (as *Accounts) List() []*Account { return *as.all.Load() }
 
-func (as *Accounts) find(name, kind string) (*Account, bool) {
-	for _, a := range as.all {
+func find(all []*Account, name, kind string) (*Account, bool) {
+	for _, a := range all {
 		if a.Name == name && a.handles(kind) {
 			return a, true
 		}
@@ -125,7 +129,7 @@ func (as *Accounts) find(name, kind string) (*Account, bool) {
 // Has says whether an artifact is one of an account here. The embedded account
 // need not be named.
 func (as *Accounts) Has(name, kind string) bool {
-	_, ok := as.find(accountOf(name, kind), kind)
+	_, ok := find(as.List(), accountOf(name, kind), kind)
 	return ok
 }
 
@@ -145,7 +149,7 @@ func (as *Accounts) Fetch(ctx context.Context, a spinnaker.Artifact) (Content, e
 	if name == "" {
 		return Content{}, refused("An artifact account must be supplied to download this artifact: %s", a.Name)
 	}
-	account, ok := as.find(name, a.Type)
+	account, ok := find(as.List(), name, a.Type)
 	if !ok {
 		return Content{}, missing("Credentials '%s' supporting artifact type '%s' cannot be found", name, a.Type)
 	}
@@ -198,7 +202,7 @@ func (as *Accounts) Versions(ctx context.Context, account, kind, name string) ([
 
 // fetcher is what an account fetches with, nil for one that is only listed.
 func (as *Accounts) fetcher(name, kind string) (fetcher, error) {
-	account, ok := as.find(name, kind)
+	account, ok := find(as.List(), name, kind)
 	if !ok {
 		return nil, missing("Credentials '%s' supporting artifact type '%s' cannot be found", name, kind)
 	}

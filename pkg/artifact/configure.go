@@ -16,7 +16,14 @@ import (
 // New makes the accounts of the settings, of the older rewrite's folder, and those
 // that are built in. One that cannot be used is left out, with a line in the log.
 func New(c config.Artifacts, masters config.Jenkins, templates Templates, log *slog.Logger) (*Accounts, error) {
-	b := builder{settings: c, log: log}
+	out := &Accounts{templates: templates, log: log}
+	return out, out.Set(c, masters)
+}
+
+// Set makes the accounts anew, of other settings. After an error they are as they
+// were.
+func (as *Accounts) Set(c config.Artifacts, masters config.Jenkins) error {
+	b := builder{settings: c, log: as.log}
 	b.add("artifacts.github", c.GitHub, "artifacts-github", b.github, "github/file")
 	b.add("artifacts.gitlab", c.GitLab, "artifacts-gitlab", b.file("artifacts.gitlab", gitlabToken, true), "gitlab/file")
 	b.add("artifacts.bitbucket", c.Bitbucket, "artifacts-bitbucket", b.file("artifacts.bitbucket", bitbucketToken, false), "bitbucket/file")
@@ -31,15 +38,17 @@ func New(c config.Artifacts, masters config.Jenkins, templates Templates, log *s
 	}
 	if c.CredentialsDir != "" {
 		if err := b.folder(c.CredentialsDir); err != nil {
-			return nil, fmt.Errorf("artifacts.credentialsDir: %w", err)
+			return fmt.Errorf("artifacts.credentialsDir: %w", err)
 		}
 	}
-	for _, a := range builtIn(templates) {
+	for _, a := range builtIn(as.templates) {
 		if !b.named(a.Name) {
 			b.accounts = append(b.accounts, a)
 		}
 	}
-	return newAccounts(b.accounts, log), nil
+	all := distinct(b.accounts, as.log)
+	as.all.Store(&all)
+	return nil
 }
 
 type builder struct {

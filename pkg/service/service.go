@@ -70,6 +70,7 @@ type Service struct {
 	providers  *account.Providers
 	// definitions are nil where they are switched off.
 	definitions *account.Definitions
+	artifacts   *artifact.Accounts
 	metrics     *telemetry.Metrics
 	figures     *telemetry.Figures
 	tracing     *telemetry.Tracing
@@ -160,12 +161,11 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		definitions = s.definitions
 	}
 	asked := front50Of(c.Services.Front50)
-	artifacts, err := artifactsOf(c, asked, log)
-	if err != nil {
+	if s.artifacts, err = artifactsOf(c, asked, log); err != nil {
 		return nil, err
 	}
 	s.Handler, err = api.New(api.Options{
-		Artifacts: artifacts, MaxFetches: c.Artifacts.MaxFetches,
+		Artifacts: s.artifacts, MaxFetches: c.Artifacts.MaxFetches,
 		Definitions: definitions, OpenDefinitions: c.Definitions.Storage.Open,
 		Pages: pages, Figures: s.figures.Last, Journal: s.Store,
 		Auth: s.auth, Admin: &auth.Door{Token: c.Admin.Token, TokenFile: c.Admin.TokenFile, Clients: c.Admin.Clients},

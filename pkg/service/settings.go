@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
@@ -17,19 +19,19 @@ const settingsEvery = 5 * time.Second
 // followSettings takes over accounts of the settings files that have changed.
 // Files that cannot be read, or hold a mistake, change nothing.
 func (s *Service) followSettings(ctx context.Context) error {
-	if s.again == nil || len(s.settings.Files) == 0 {
+	if s.again == nil || len(watched(s.settings)) == 0 {
 		return nil
 	}
 	tick := time.NewTicker(settingsEvery)
 	defer tick.Stop()
-	seen, current, failed := contentOf(s.settings.Files), s.settings, ""
+	seen, current, failed := contentOf(watched(s.settings)), s.settings, ""
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		now := contentOf(current.Files)
+		now := contentOf(watched(current))
 		if now == seen {
 			continue
 		}
@@ -45,6 +47,11 @@ func (s *Service) followSettings(ctx context.Context) error {
 		if !reflect.DeepEqual(current.Kubernetes.Accounts, changed.Kubernetes.Accounts) {
 			s.kubeconfig.SetAccounts(changed.Kubernetes.Accounts)
 		}
+		if changed.Artifacts.CredentialsDir != "" || !reflect.DeepEqual(current.Artifacts, changed.Artifacts) || !reflect.DeepEqual(current.Jenkins, changed.Jenkins) {
+			if err := s.artifacts.Set(changed.Artifacts, changed.Jenkins); err != nil {
+				s.log.Error("artifact accounts stay as they were", "error", err)
+			}
+		}
 		if !reflect.DeepEqual(others(current), others(changed)) {
 			s.log.Warn("settings have changed that take effect at the next start only; accounts are taken over at once")
 		}
@@ -52,10 +59,24 @@ func (s *Service) followSettings(ctx context.Context) error {
 	}
 }
 
+// watched are the files whose change is one of accounts.
+func watched(c *config.Config) []string {
+	out := slices.Clone(c.Files)
+	entries, err := os.ReadDir(c.Artifacts.CredentialsDir)
+	if c.Artifacts.CredentialsDir == "" || err != nil {
+		return out
+	}
+	for _, entry := range entries {
+		out = append(out, filepath.Join(c.Artifacts.CredentialsDir, entry.Name()))
+	}
+	return out
+}
+
 // others are the settings but for their accounts.
 func others(c *config.Config) config.Config {
 	out := *c
 	out.Kubernetes.Accounts, out.Files, out.Ignored = nil, nil, nil
+	out.Artifacts, out.Jenkins = config.Artifacts{MaxFetches: c.Artifacts.MaxFetches}, config.Jenkins{}
 	return out
 }
 
