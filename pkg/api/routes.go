@@ -220,9 +220,9 @@ func routes() []route {
 		{method: del, pattern: providersPath + "/{name}/resources", fresh: live, budget: writes, side: ours, may: administrators, errors: providerAPI, handle: (*Server).deleteResources},
 
 		{method: get, pattern: "/artifacts/credentials", fresh: constant, budget: reads, side: joined, may: anyone, join: fallback.Unique, handle: (*Server).artifactAccounts},
-		{method: put, pattern: "/artifacts/fetch", fresh: live, budget: fetches, side: byArtifact, may: filtered, handle: (*Server).fetchArtifact},
-		{method: get, pattern: "/artifacts/account/{account}/names", fresh: live, budget: fetches, side: byArtifact, may: filtered, handle: (*Server).artifactNames},
-		{method: get, pattern: "/artifacts/account/{account}/versions", fresh: live, budget: fetches, side: byArtifact, may: filtered, handle: (*Server).artifactVersions},
+		{method: put, pattern: "/artifacts/fetch", fresh: live, budget: fetches, side: byArtifact, may: anyone, handle: (*Server).fetchArtifact},
+		{method: get, pattern: "/artifacts/account/{account}/names", fresh: live, budget: fetches, side: byArtifact, may: anyone, handle: (*Server).artifactNames},
+		{method: get, pattern: "/artifacts/account/{account}/versions", fresh: live, budget: fetches, side: byArtifact, may: anyone, handle: (*Server).artifactVersions},
 		{method: get, pattern: "/artifacts/content-address/{application}/{hash}", fresh: live, budget: reads, side: theirs, may: filtered, handle: (*Server).noStoredArtifact},
 
 		{method: get, pattern: "/installedPlugins", fresh: constant, budget: reads, side: ours, may: anyone, handle: constantly([]any{})},

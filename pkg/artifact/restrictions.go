@@ -245,12 +245,35 @@ func number(part string) (uint64, bool) {
 	return n, digits != "" || base == 16
 }
 
+// meant is the address that is reached in the end: one of IPv4 may be written into
+// one of IPv6, for translators (RFC 6052), 6to4 (RFC 3056), or as mapped.
+func meant(ip netip.Addr) netip.Addr {
+	ip = ip.Unmap().WithZone("")
+	bytes := ip.As16()
+	const tail, sixToFour = 12, 2
+	switch {
+	case !ip.Is6():
+		return ip
+	case translated.Contains(ip):
+		return netip.AddrFrom4([4]byte(bytes[tail:]))
+	case sixToFourNet.Contains(ip):
+		return netip.AddrFrom4([4]byte(bytes[sixToFour : sixToFour+4]))
+	}
+	return ip
+}
+
+// The networks of translators and of 6to4.
+var (
+	translated   = netip.MustParsePrefix("64:ff9b::/96")
+	sixToFourNet = netip.MustParsePrefix("2002::/16")
+)
+
 func (r *restrictions) rejects(ip netip.Addr) bool {
-	return slices.ContainsFunc(r.rejected, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) })
+	return slices.ContainsFunc(r.rejected, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) || p.Contains(meant(ip)) })
 }
 
 func linkLocal(ip netip.Addr) bool {
-	ip = ip.Unmap()
+	ip = meant(ip)
 	return ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip == awsMetadata
 }
 
@@ -258,7 +281,7 @@ func linkLocal(ip netip.Addr) bool {
 var awsMetadata = netip.MustParseAddr("fd00:ec2::254")
 
 func (r *restrictions) isLocal(ip netip.Addr) bool {
-	ip = ip.Unmap()
+	ip = meant(ip)
 	if ip.IsLoopback() || ip.IsUnspecified() {
 		return true
 	}

@@ -176,6 +176,18 @@ func TestRestrictions_EachKeyAlone(t *testing.T) {
 	}
 }
 
+func TestConnection_AnAddressWithinAnAddressIsWhatItMeans(t *testing.T) {
+	r := rules(t, config.URLRestrictions{RejectVerbatimIPs: ptr(false), RejectedIPs: []string{"10.0.0.0/8"}})
+	for _, address := range []string{"169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fe80::1%lo", "127.0.0.1", "::1", "64:ff9b::7f00:1", "0.0.0.0", "::", "10.1.1.1", "64:ff9b::a01:101", "fd00:ec2::254"} {
+		if err := r.connects(netip.MustParseAddr(address)); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if err := r.connects(netip.MustParseAddr("64:ff9b::5db8:d822")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRestrictions_AMistakeNamesItsKey(t *testing.T) {
 	for key, c := range map[string]config.URLRestrictions{
 		"allowedHostnamesRegex": {AllowedHostnamesRegex: ptr("(")}, "extraExcludedPatterns": {ExtraExcludedPatterns: []string{"("}},
