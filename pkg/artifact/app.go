@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -137,10 +138,13 @@ func (a *app) installationOf(ctx context.Context, owner, repo string) (string, e
 	if known != "" {
 		return known, nil
 	}
-	found, err, _ := a.flight.Do("owner "+name, func() (any, error) {
+	found, err, _ := a.flight.Do("owner "+name+"/"+repo, func() (any, error) {
 		var answer struct{ ID json.Number }
 		if err := a.ask(context.WithoutCancel(ctx), http.MethodGet, "/repos/"+url.PathEscape(owner)+"/"+url.PathEscape(repo)+"/installation", &answer); err != nil {
 			return "", err
+		}
+		if answer.ID == "" {
+			return "", errors.New("GitHub's answer has no installation")
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -167,6 +171,7 @@ func (a *app) tokenOf(ctx context.Context, installation string) (string, error) 
 			ExpiresAt time.Time `json:"expires_at"`
 		}
 		if err := a.ask(context.WithoutCancel(ctx), http.MethodPost, "/app/installations/"+url.PathEscape(installation)+"/access_tokens", &answer); err != nil {
+			a.forget(installation) // the app may have been installed anew
 			return "", err
 		}
 		if answer.Token == "" {
@@ -182,6 +187,25 @@ func (a *app) tokenOf(ctx context.Context, installation string) (string, error) 
 	})
 	text, _ := made.(string)
 	return text, err
+}
+
+// forget drops whose installation it was.
+func (a *app) forget(installation string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.owners, func(_, of string) bool { return of == installation })
+}
+
+// serves says whether a host is of the installation of GitHub that the app is
+// of.
+func (a *app) serves(host string) bool {
+	base, err := url.Parse(a.base)
+	if err != nil {
+		return false
+	}
+	own := strings.ToLower(base.Hostname())
+	host = strings.ToLower(host)
+	return host == own || "api."+host == own
 }
 
 // ask calls GitHub's API as the app.

@@ -31,7 +31,7 @@ func has(tree *object.Tree, subPath string) error {
 
 // survey looks at everything that an archive would have, before anything is sent.
 func survey(ctx context.Context, tree *object.Tree, subPath string, most int64) error {
-	files, left := 0, most
+	files, left, seen := 0, most, map[string]bool{}
 	return walk(ctx, tree, "", subPath, func(in *object.Tree, entry object.TreeEntry, name string) error {
 		if files++; files > mostFiles {
 			return refused("the repository has more than %d files", mostFiles)
@@ -39,6 +39,10 @@ func survey(ctx context.Context, tree *object.Tree, subPath string, most int64) 
 		if entry.Name == "" || entry.Name == "." || entry.Name == ".." || strings.ContainsAny(entry.Name, "/\\\x00") {
 			return refused("the repository has a file whose name leads elsewhere, in %s", path.Dir(name))
 		}
+		if seen[name] {
+			return refused("the repository has %s twice", name)
+		}
+		seen[name] = true
 		switch entry.Mode {
 		case filemode.Dir, filemode.Submodule:
 			return nil
@@ -78,10 +82,23 @@ func linkOf(in *object.Tree, entry object.TreeEntry, name string) (string, error
 	}
 	target := string(text)
 	to := path.Join(path.Dir(name), target)
-	if path.IsAbs(target) || to == ".." || strings.HasPrefix(to, "../") {
+	if len(target) == most || path.IsAbs(target) || climbsLater(target) || to == ".." || strings.HasPrefix(to, "../") {
 		return "", refused("%s is a link that leads out of the repository", name)
 	}
 	return target, nil
+}
+
+// climbsLater says whether a target goes up after it has gone down, maybe through
+// another link.
+func climbsLater(target string) bool {
+	down := false
+	for segment := range strings.SplitSeq(target, "/") {
+		if segment == ".." && down {
+			return true
+		}
+		down = down || segment != ".." && segment != "." && segment != ""
+	}
+	return false
 }
 
 // walk visits what is in a folder; below are the segments of the sub path that are

@@ -136,6 +136,17 @@ func (b *builder) github(c config.ArtifactAccount) (fetcher, error) {
 	return g, nil
 }
 
+// olderGitHub is an account whose token is for one installation of GitHub.
+func olderGitHub(base string) maker {
+	return func(c config.ArtifactAccount) (fetcher, error) {
+		rules, err := configured(c.Name, base)
+		if err != nil {
+			return nil, fmt.Errorf("baseURL: %w", err)
+		}
+		return github{web: newWeb(rules, base), account: c, base: base}, nil
+	}
+}
+
 func (b *builder) warnOfReach(c config.ArtifactAccount, a *app) {
 	if a.reachesAll() {
 		b.log.Warn("every organization that has installed the GitHub App can be reached: set githubApp.appInstallationId or githubApp.allowedOrganizations", "account", c.Name)
@@ -184,6 +195,8 @@ type older struct {
 	Token      string   `json:"token"`
 	Enterprise bool     `json:"enterprise"`
 	JSONPath   string   `json:"jsonPath"`
+	// AllowedHosts are ours: where the token of a git/repo may be shown.
+	AllowedHosts []string `json:"allowedHosts"`
 }
 
 // folder reads the older rewrite's accounts. What can be read of it is used.
@@ -219,7 +232,7 @@ func (b *builder) olderFile(path string) error {
 	if b.has(o.Name, o.Types) {
 		return fmt.Errorf("duplicate artifact credential listed: %s", o.Name)
 	}
-	c := config.ArtifactAccount{Name: o.Name, Token: o.Token, Repository: o.Repository, Username: o.Username, Password: o.Password, JSONPath: o.JSONPath}
+	c := config.ArtifactAccount{Name: o.Name, Token: o.Token, Repository: o.Repository, Username: o.Username, Password: o.Password, JSONPath: o.JSONPath, AllowedHosts: o.AllowedHosts}
 	for _, kind := range o.Types {
 		if err := b.ofType(c, o, kind); err != nil {
 			return err
@@ -253,7 +266,11 @@ func (b *builder) ofType(c config.ArtifactAccount, o older, kind string) error {
 		if o.Enterprise && o.BaseURL == "" {
 			return fmt.Errorf("github file %s missing required \"baseURL\" attribute", o.Name)
 		}
-		return b.one(c, "artifacts-github", b.github, kind)
+		base := githubAPI
+		if o.Enterprise {
+			base = o.BaseURL
+		}
+		return b.one(c, "artifacts-github", olderGitHub(base), kind)
 	case "git/repo":
 		return b.one(c, "git/repo", b.git, kind)
 	case "gcs/object":

@@ -69,9 +69,15 @@ type github struct {
 	web     *web
 	account config.ArtifactAccount
 	app     *app // nil for accounts that are none
+	// base is where references of an account of the older rewrite begin, "" for
+	// anywhere.
+	base string
 }
 
 func (g github) fetch(ctx context.Context, a spinnaker.Artifact) (Content, error) {
+	if g.base != "" && !sameOrigin(g.base, a.Reference) {
+		return Content{}, refused("content URL %s should have base URL %s", withoutSecrets(a.Reference), g.base)
+	}
 	reference := withRef(a.Reference, a.Version)
 	if g.account.UseContentAPI {
 		return g.raw(ctx, reference)
@@ -127,8 +133,11 @@ func (g github) shows(ctx context.Context, address string) (http.Header, error) 
 	if err != nil {
 		return nil, err
 	}
-	token, err := g.app.token(ctx, u.Path)
 	header := http.Header{}
+	if !g.app.serves(u.Hostname()) {
+		return header, nil
+	}
+	token, err := g.app.token(ctx, u.Path)
 	if errors.Is(err, errNoOwner) {
 		return header, nil // a host of raw downloads
 	}
@@ -152,6 +161,16 @@ func downloadURL(got *answer) (string, error) {
 		return "", errors.New("unable to determine the download URL of the artifact: the answer has no download_url; is the reference that of the contents API, and the authentication right?")
 	}
 	return metadata.DownloadURL, nil
+}
+
+// sameOrigin compares scheme and host once both are parsed.
+func sameOrigin(base, reference string) bool {
+	one, err := url.Parse(base)
+	if err != nil {
+		return false
+	}
+	other, err := url.Parse(reference)
+	return err == nil && strings.EqualFold(one.Scheme, other.Scheme) && strings.EqualFold(one.Host, other.Host)
 }
 
 // sameSite says whether two addresses are of one installation: equal hosts, or

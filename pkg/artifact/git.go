@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-git/go-billy/v5/osfs"
@@ -21,7 +20,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/transport"
-	"github.com/go-git/go-git/v5/plumbing/transport/client"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 	"github.com/go-git/go-git/v5/storage/filesystem"
@@ -41,6 +39,7 @@ type repository struct {
 	// folder is where clones are while they are fetched, "" for the system's.
 	folder string
 	most   int64
+	object int64
 	near   *restrictions
 }
 
@@ -51,7 +50,7 @@ const defaultGitURL = `^(?:(?:https?|git|ssh)://[\w.@:/~-]+|git@[\w.-]+:[\w.@:/~
 var gitText = regexp.MustCompile(`^[a-zA-Z0-9/_.-]+$`)
 
 // cloneWithin is the deadline of a clone.
-const cloneWithin = 10 * time.Minute
+const cloneWithin = 8 * time.Minute
 
 func newRepository(c config.ArtifactAccount, g config.GitArtifacts, most int64) (*repository, error) {
 	pattern := g.ValidGitURLRegex
@@ -66,24 +65,14 @@ func newRepository(c config.ArtifactAccount, g config.GitArtifacts, most int64) 
 	if err != nil {
 		return nil, err
 	}
-	r := &repository{account: c, valid: valid, most: most, near: near}
+	r := &repository{account: c, valid: valid, most: most, object: mostObject, near: near}
 	if c.GithubApp != nil {
 		if r.app, err = newApp(*c.GithubApp); err != nil {
 			return nil, err
 		}
 	}
-	gitTransport()
-	return r, nil
+	return r, gitTransports()
 }
-
-// gitTransport has go-git call servers as everything here does: no redirect takes
-// a credential along.
-var gitTransport = sync.OnceFunc(func() {
-	over := githttp.NewClient(newWeb(nil, "").http)
-	client.InstallProtocol("http", over)
-	client.InstallProtocol("https", over)
-	client.InstallProtocol("file", nil) // what is on this machine is nobody's artifact
-})
 
 func (r *repository) fetch(ctx context.Context, a spinnaker.Artifact) (Content, error) {
 	version, subPath := a.Version, subPathOf(a)
@@ -101,27 +90,45 @@ func (r *repository) fetch(ctx context.Context, a spinnaker.Artifact) (Content, 
 	if err != nil {
 		return Content{}, fmt.Errorf("a folder for a clone (TMPDIR must be writable): %w", err)
 	}
-	ctx, cancel := context.WithTimeout(r.rules(ctx), cloneWithin)
-	tree, commit, err := r.clone(ctx, folder, address, auth, version)
-	if err == nil && subPath != "" {
-		err = has(tree, subPath)
-	}
-	if err == nil {
-		err = survey(ctx, tree, subPath, r.most)
-	}
+	tree, commit, err := r.files(ctx, folder, address, auth, version, subPath)
 	if err != nil {
-		cancel()
 		_ = os.RemoveAll(folder)
 		return Content{}, err
 	}
 	reader, writer := io.Pipe()
 	go func() {
-		defer cancel()
-		err := archive(ctx, writer, tree, commit, subPath)
-		_ = os.RemoveAll(folder) // the system cleans up what is left
-		_ = writer.CloseWithError(err)
+		var err error
+		defer func() {
+			if cause := recover(); cause != nil {
+				err = fmt.Errorf("the repository cannot be read: %v", cause)
+			}
+			_ = os.RemoveAll(folder) // the system cleans up what is left
+			_ = writer.CloseWithError(err)
+		}()
+		err = archive(ctx, writer, tree, commit, subPath)
 	}()
 	return Content{reader, -1}, nil
+}
+
+// files clones a version and looks at what is to be sent of it. What a hostile
+// repository makes go-git do harms nobody else.
+func (r *repository) files(ctx context.Context, folder, address string, auth transport.AuthMethod, version, subPath string) (tree *object.Tree, commit plumbing.Hash, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("the repository cannot be read: %v", cause)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(r.rules(ctx), cloneWithin)
+	defer cancel()
+	if tree, commit, err = r.clone(ctx, folder, address, auth, version); err != nil {
+		return nil, commit, err
+	}
+	if subPath != "" {
+		if err := has(tree, subPath); err != nil {
+			return nil, commit, err
+		}
+	}
+	return tree, commit, survey(ctx, tree, subPath, r.most)
 }
 
 // subPathOf is the part of the repository that is asked for: newer pipelines have
@@ -143,6 +150,9 @@ func (r *repository) check(ctx context.Context, reference, version, subPath stri
 	}
 	if err := r.host(ctx, host); err != nil {
 		return err
+	}
+	if strings.HasPrefix(reference, "git://") {
+		return refused("The reference %s is not encrypted, and is not followed: use https or ssh", withoutSecrets(reference))
 	}
 	if !r.valid.MatchString(reference) || strings.HasPrefix(reference, "-") || strings.Contains(reference, "..") {
 		return refused("The reference %s is no valid git reference (artifacts.gitRepo.validGitUrlRegex)", withoutSecrets(reference))
@@ -241,7 +251,14 @@ func (r *repository) authOf(ctx context.Context, reference string) (string, tran
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	if r.app != nil {
 		user = "x-access-token"
-		if t, err = r.app.token(ctx, u.Path); errors.Is(err, errNoOwner) {
+		if !r.app.serves(u.Hostname()) && len(c.AllowedHosts) == 0 {
+			return "", nil, refused("the GitHub App of the account %s is none of %s: name the host in allowedHosts", c.Name, u.Hostname())
+		}
+		t, err = r.app.token(ctx, u.Path)
+		if errors.Is(err, errNoOwner) && r.app.installation != "" {
+			t, err = r.app.tokenOf(ctx, r.app.installation)
+		}
+		if errors.Is(err, errNoOwner) {
 			return "", nil, refused("the reference names no owner and repository: set githubApp.appInstallationId of the account %s", c.Name)
 		}
 		if err != nil {
@@ -289,8 +306,9 @@ var (
 // commit.
 func (r *repository) clone(ctx context.Context, folder, address string, auth transport.AuthMethod, version string) (*object.Tree, plumbing.Hash, error) {
 	const large = 1 << 20 // larger objects are read as they come
-	store := filesystem.NewStorageWithOptions(osfs.New(folder, osfs.WithBoundOS()), cache.NewObjectLRU(8*cache.MiByte), filesystem.Options{LargeObjectThreshold: large})
-	defer func() { _ = store.Close() }()
+	files := filesystem.NewStorageWithOptions(osfs.New(folder, osfs.WithBoundOS()), cache.NewObjectLRU(8*cache.MiByte), filesystem.Options{LargeObjectThreshold: large})
+	defer func() { _ = files.Close() }()
+	store := &checkedStore{Storage: files, ctx: ctx, folder: folder, most: r.most, object: r.object}
 	repo, err := git.Init(store, nil)
 	if err != nil {
 		return nil, plumbing.ZeroHash, err
@@ -315,13 +333,16 @@ func (r *repository) clone(ctx context.Context, folder, address string, auth tra
 func (r *repository) find(ctx context.Context, repo *git.Repository, remote *git.Remote, auth transport.AuthMethod, version string) (plumbing.Hash, error) {
 	const kept = "refs/heads/fetched"
 	if fullHash.MatchString(version) {
-		err := fetchRefs(ctx, remote, auth, 1, gitconfig.RefSpec(version+":"+kept))
-		if err == nil {
+		err := r.fetchRefs(ctx, remote, auth, 1, gitconfig.RefSpec(version+":"+kept))
+		switch {
+		case err == nil:
 			return plumbing.NewHash(version), nil
+		case ctx.Err() != nil, errors.Is(err, ErrRefused), errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed), errors.Is(err, transport.ErrRepositoryNotFound):
+			return plumbing.ZeroHash, err
 		}
 		return r.everything(ctx, repo, remote, auth, version)
 	}
-	refs, err := remote.ListContext(ctx, &git.ListOptions{Auth: auth, PeelingOption: git.AppendPeeled})
+	refs, err := remote.ListContext(ctx, &git.ListOptions{Auth: auth, PeelingOption: git.AppendPeeled, ProxyOptions: r.through(remote.Config().URLs[0])})
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -329,7 +350,7 @@ func (r *repository) find(ctx context.Context, repo *git.Repository, remote *git
 		if !slices.ContainsFunc(refs, func(ref *plumbing.Reference) bool { return ref.Name() == name }) {
 			continue
 		}
-		if err := fetchRefs(ctx, remote, auth, 1, gitconfig.RefSpec(name.String()+":"+kept)); err != nil {
+		if err := r.fetchRefs(ctx, remote, auth, 1, gitconfig.RefSpec(name.String()+":"+kept)); err != nil {
 			return plumbing.ZeroHash, err
 		}
 		resolved, err := repo.ResolveRevision(kept)
@@ -347,7 +368,7 @@ func (r *repository) find(ctx context.Context, repo *git.Repository, remote *git
 // everything fetches all branches and tags, for a commit that cannot be asked for
 // by itself.
 func (r *repository) everything(ctx context.Context, repo *git.Repository, remote *git.Remote, auth transport.AuthMethod, version string) (plumbing.Hash, error) {
-	err := fetchRefs(ctx, remote, auth, 0, "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+	err := r.fetchRefs(ctx, remote, auth, 0, "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -358,8 +379,8 @@ func (r *repository) everything(ctx context.Context, repo *git.Repository, remot
 	return *found, nil
 }
 
-func fetchRefs(ctx context.Context, remote *git.Remote, auth transport.AuthMethod, depth int, specs ...gitconfig.RefSpec) error {
-	err := remote.FetchContext(ctx, &git.FetchOptions{Auth: auth, RefSpecs: specs, Depth: depth, Tags: git.NoTags, Force: true})
+func (r *repository) fetchRefs(ctx context.Context, remote *git.Remote, auth transport.AuthMethod, depth int, specs ...gitconfig.RefSpec) error {
+	err := remote.FetchContext(ctx, &git.FetchOptions{Auth: auth, RefSpecs: specs, Depth: depth, Tags: git.NoTags, Force: true, ProxyOptions: r.through(remote.Config().URLs[0])})
 	if errors.Is(err, git.NoErrAlreadyUpToDate) {
 		return nil
 	}

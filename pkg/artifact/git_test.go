@@ -37,7 +37,7 @@ func TestGit_Validation(t *testing.T) {
 	r := gitAccount(t, config.ArtifactAccount{}, config.GitArtifacts{})
 	const good = "https://example.com/o/r.git"
 	for _, reference := range []string{
-		good, "http://example.com:8080/o/r", "ssh://git@example.com:22/~o/r.git", "git://example.com/r", "git@example.com:o/r.git", "git@private.example.com:o/my-repo_1.git",
+		good, "http://example.com:8080/o/r", "ssh://git@example.com:22/~o/r.git", "git@example.com:o/r.git", "git@private.example.com:o/my-repo_1.git",
 	} {
 		if err := r.check(t.Context(), reference, "feature/x_1.2-3", "a/b-c"); err != nil {
 			t.Errorf("%s: %v", reference, err)
@@ -47,6 +47,7 @@ func TestGit_Validation(t *testing.T) {
 		"file":                  {"file:///x", "master", "", "Unable to determine the repository host"},
 		"file with a host":      {"file://example.com/x", "master", "", "no valid git reference"},
 		"a path":                {"/etc/passwd", "master", "", "Unable to determine the repository host"},
+		"git":                   {"git://example.com/r", "master", "", "not encrypted"},
 		"query":                 {good + "?x=y", "master", "", "no valid git reference"},
 		"blank":                 {"https://example.com/o r", "master", "", "no valid git reference"},
 		"semicolon":             {good + ";id", "master", "", "no valid git reference"},
@@ -125,10 +126,12 @@ func TestGit_EachModeHasItsReferences(t *testing.T) {
 		"token, ssh":          {config.ArtifactAccount{Token: "t"}, "ssh://example.com/o/r", `auth type TOKEN`},
 		"ssh, http":           {config.ArtifactAccount{SSHPrivateKeyFilePath: path}, "https://example.com/o/r", `auth type SSH`},
 		"ssh":                 {config.ArtifactAccount{SSHPrivateKeyFilePath: path, SSHTrustUnknownHosts: true}, "ssh://me@example.com/o/r", "ssh://me@example.com/o/r user: me, name: ssh-public-keys"},
-		"app":                 {config.ArtifactAccount{GithubApp: app, Token: "loses"}, "https://example.com/o/r.git", "https://example.com/o/r.git http-basic-auth - x-access-token:*******"},
-		"app, without suffix": {config.ArtifactAccount{GithubApp: app}, "https://example.com/o/r", "https://example.com/o/r http-basic-auth - x-access-token:*******"},
+		"app":                 {config.ArtifactAccount{GithubApp: app, Token: "loses", AllowedHosts: []string{"example.com"}}, "https://example.com/o/r.git", "https://example.com/o/r.git http-basic-auth - x-access-token:*******"},
+		"app, without suffix": {config.ArtifactAccount{GithubApp: app, AllowedHosts: []string{"example.com"}}, "https://example.com/o/r", "https://example.com/o/r http-basic-auth - x-access-token:*******"},
 		"app, ssh":            {config.ArtifactAccount{GithubApp: app}, "git@example.com:o/r", "auth type GITHUB_APP"},
-		"app, three segments": {config.ArtifactAccount{GithubApp: app}, "https://example.com/a/b/c", "githubApp.appInstallationId"},
+		"app, another host":   {config.ArtifactAccount{GithubApp: app}, "https://example.com/o/r", "name the host in allowedHosts"},
+		"app, pinned":         {config.ArtifactAccount{GithubApp: &config.GitHubApp{AppID: "7", PrivateKeyPath: path, APIBaseURL: s.URL, InstallationID: "9"}, AllowedHosts: []string{"example.com"}}, "https://example.com/a/b/c", "http-basic-auth - x-access-token:*******"},
+		"app, three segments": {config.ArtifactAccount{GithubApp: app, AllowedHosts: []string{"example.com"}}, "https://example.com/a/b/c", "githubApp.appInstallationId"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			address, auth, err := gitAccount(t, c.account, config.GitArtifacts{}).authOf(t.Context(), c.reference)
@@ -239,6 +242,7 @@ func TestSurvey_RefusesWhatWouldHarmWhoeverUnpacksIt(t *testing.T) {
 	for want, files := range map[string]map[string]string{
 		"a link that leads out of the repository": {"a/b": "->../../etc/passwd"},
 		"link that leads out":                     {"a/b": "->/etc/passwd"},
+		"a/b/e is a link that leads out":          {"a/b/d": "->../..", "a/b/e": "->d/../etc"},
 		"more than 100 bytes":                     {"large": strings.Repeat("x", 101)},
 	} {
 		tree, err := commitOf(t, files).Tree()

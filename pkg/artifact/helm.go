@@ -156,6 +156,9 @@ func (h helm) versions(ctx context.Context, name string) ([]string, error) {
 		return nil, missing("Failed to download chart versions for '%s' account: %s", h.account.Name, err)
 	}
 	entries, err := h.entries(got, name)
+	if err != nil && !errors.Is(err, ErrRefused) {
+		return nil, missing("Failed to download chart versions for '%s' account: %s", h.account.Name, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ type eachChart func(chart string, versions func() ([]chartEntry, error)) (goOn b
 // those of large repositories have a hundred megabytes. Indexes are written by
 // programs, in blocks or as JSON; other forms of YAML are refused.
 func readIndex(from io.Reader, each eachChart) error {
-	r := bufio.NewReader(io.LimitReader(from, mostIndex))
+	r := bufio.NewReader(&limited{io.NopCloser(from), mostIndex, mostIndex, ""})
 	for {
 		begin, err := r.Peek(1)
 		if err != nil {

@@ -13,11 +13,15 @@ import (
 type limited struct {
 	io.ReadCloser
 	left, most int64
+	// key is what to say of the setting, "" for a bound that is none.
+	key string
 }
+
+func (l *limited) tooLong() error { return fmt.Errorf("it has more than %d bytes%s", l.most, l.key) }
 
 func (l *limited) Read(into []byte) (int, error) {
 	if l.left < 0 {
-		return 0, fmt.Errorf("it has more than %d bytes (artifacts.maxBytes)", l.most)
+		return 0, l.tooLong()
 	}
 	if int64(len(into)) > l.left+1 {
 		into = into[:l.left+1]
@@ -25,7 +29,7 @@ func (l *limited) Read(into []byte) (int, error) {
 	n, err := l.ReadCloser.Read(into)
 	l.left -= int64(n)
 	if l.left < 0 {
-		return n, fmt.Errorf("it has more than %d bytes (artifacts.maxBytes)", l.most)
+		return n, l.tooLong()
 	}
 	return n, err
 }
@@ -36,7 +40,7 @@ func within(c Content, most int64) (Content, error) {
 		_ = c.Close()
 		return Content{}, fmt.Errorf("it has %d bytes, more than %d (artifacts.maxBytes)", c.Size, most)
 	}
-	c.ReadCloser = &limited{c.ReadCloser, most, most}
+	c.ReadCloser = &limited{c.ReadCloser, most, most, " (artifacts.maxBytes)"}
 	return c, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 )
@@ -130,6 +131,8 @@ func (r *restrictions) check(ctx context.Context, reference string) (*url.URL, e
 		return nil, r.refused("unsupported URI scheme %s", withoutSecrets(reference))
 	case u.Hostname() == "":
 		return nil, r.refused("Unable to determine host for the url provided %s", withoutSecrets(reference))
+	case strings.ContainsFunc(u.Hostname(), func(c rune) bool { return c > unicode.MaxASCII }): // what it is mapped to is another name
+		return nil, r.refused("Host not allowed: %s, which has to be written in ASCII (xn--)", u.Hostname())
 	case r.hostnames == nil && len(r.domains) == 0:
 		return nil, r.refused("Allowed Hostnames are not set, external HTTP requests are not enabled")
 	}

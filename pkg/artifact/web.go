@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -31,15 +30,15 @@ const (
 type web struct {
 	rules *restrictions
 	// own is the host that the configuration names, "" where references do.
-	own  string
-	http *http.Client
+	own, scheme string
+	http        *http.Client
 }
 
 // newWeb makes one. own is the address of the configuration, which may be anywhere.
 func newWeb(rules *restrictions, own string) *web {
 	w := &web{rules: rules}
 	if u, err := url.Parse(own); err == nil {
-		w.own = u.Host
+		w.own, w.scheme = u.Host, u.Scheme
 	}
 	w.http = outgoing.Client(&http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: w.dial, ForceAttemptHTTP2: true,
@@ -107,10 +106,10 @@ func (w *web) get(ctx context.Context, reference string, show http.Header) (*ans
 	if err != nil {
 		return nil, err
 	}
-	first := u.Host
+	first := u
 	for range mostHops + 1 {
 		header := show.Clone()
-		if !strings.EqualFold(u.Host, first) {
+		if !strings.EqualFold(u.Host, first.Host) || first.Scheme == "https" && u.Scheme != "https" {
 			header = http.Header{}
 		}
 		res, stalled, err := w.once(ctx, u, header) //nolint:bodyclose // stalled closes it
@@ -136,7 +135,7 @@ func (w *web) get(ctx context.Context, reference string, show http.Header) (*ans
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("more than %d redirects from %s", mostHops, first)
+	return nil, fmt.Errorf("more than %d redirects from %s", mostHops, first.Host)
 }
 
 // allowed checks where a request goes. The host of the configuration is not asked
@@ -151,7 +150,7 @@ func (w *web) allowed(ctx context.Context, reference string) (*url.URL, error) {
 // ownAddress says whether an address is on the host of the configuration.
 func (w *web) ownAddress(reference string) bool {
 	u, err := url.Parse(reference)
-	return err == nil && w.own != "" && strings.EqualFold(u.Host, w.own) && slices.Contains(defaultSchemes, u.Scheme)
+	return err == nil && w.own != "" && strings.EqualFold(u.Host, w.own) && u.Scheme == w.scheme
 }
 
 // once sends one request. The body ends with an error when nothing comes for too
