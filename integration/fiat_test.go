@@ -132,6 +132,8 @@ func TestFiat_DecidesOnRealObjects(t *testing.T) {
 		has, not                 string
 	}{
 		{"reader", "GET", "/applications/fiatshop/serverGroups", "", 200, open.Name, vault.Name},
+		{"", "PUT", "/artifacts/fetch", `{"type":"embedded/base64","reference":"aGVsbG8="}`, 200, "hello", ""}, // Igor and Orca's templates have no user
+		{"nobody", "GET", "/artifacts/credentials", "", 200, "embedded-artifact", ""},
 		{"reader", "GET", "/applications/fiatbank/serverGroups", "", 403, "Access denied to application fiatbank - required authorization: READ", "v000"},
 		{"reader", "GET", of("/manifests/%s/fiat/replicaSet%%20fiatshop-v000"), "", 200, "fiatshop-v000", ""},
 		{"reader", "GET", of("/manifests/%s/fiat/replicaSet%%20fiatbank-v000"), "", 403, "fiatbank", "uid"},
