@@ -9,12 +9,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
 )
 
 // Fence keeps accounts that are made at run time from reaching what whoever made
@@ -101,23 +101,11 @@ func (f *Fence) address(ip netip.Addr) error {
 	if f.inRange(ip) {
 		return nil
 	}
-	if ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.IsMulticast() || ip.IsUnspecified() || ip == awsMetadata {
+	if outgoing.LinkLocal(ip) || ip.IsMulticast() || outgoing.Local(ip, f.own) {
 		return errOwn(ip.String())
-	}
-	own, err := f.own()
-	if err != nil {
-		return nil //nolint:nilerr // the machine does not say
-	}
-	for _, a := range own {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Unmap() == ip {
-			return errOwn(ip.String())
-		}
 	}
 	return nil
 }
-
-// awsMetadata is where the metadata service of AWS is over IPv6.
-var awsMetadata = netip.MustParseAddr("fd00:ec2::254")
 
 // Token says why a token provider's token may not be sent to a server.
 func (f *Fence) Token(provider, server string) error {
@@ -148,16 +136,7 @@ func (f *Fence) Guard(c *rest.Config) {
 	if err == nil && f.named(u) {
 		return
 	}
-	dialer := &net.Dialer{
-		Timeout: fenceDial, KeepAlive: 30 * time.Second,
-		Control: func(_, address string, _ syscall.RawConn) error {
-			at, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return err
-			}
-			return f.address(at.Addr())
-		},
-	}
+	dialer := outgoing.Dialer(fenceDial, f.address)
 	c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		return dialer.DialContext(ctx, network, address)
 	}

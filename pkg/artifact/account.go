@@ -126,6 +126,14 @@ func find(all []*Account, name, kind string) (*Account, bool) {
 	return nil, false
 }
 
+func (as *Accounts) account(name, kind string) (*Account, error) {
+	a, ok := find(as.List(), name, kind)
+	if !ok {
+		return nil, missing("Credentials '%s' supporting artifact type '%s' cannot be found", name, kind)
+	}
+	return a, nil
+}
+
 // Has says whether an artifact is one of an account here. The embedded account
 // need not be named.
 func (as *Accounts) Has(name, kind string) bool {
@@ -149,9 +157,9 @@ func (as *Accounts) Fetch(ctx context.Context, a spinnaker.Artifact) (Content, e
 	if name == "" {
 		return Content{}, refused("An artifact account must be supplied to download this artifact: %s", a.Name)
 	}
-	account, ok := find(as.List(), name, a.Type)
-	if !ok {
-		return Content{}, missing("Credentials '%s' supporting artifact type '%s' cannot be found", name, a.Type)
+	account, err := as.account(name, a.Type)
+	if err != nil {
+		return Content{}, err
 	}
 	if account.by == nil {
 		return Content{}, unsupported("getting artifact of type %s not implemented: artifacts of this type name things, and have no content of their own", a.Type)
@@ -202,9 +210,9 @@ func (as *Accounts) Versions(ctx context.Context, account, kind, name string) ([
 
 // fetcher is what an account fetches with, nil for one that is only listed.
 func (as *Accounts) fetcher(name, kind string) (fetcher, error) {
-	account, ok := find(as.List(), name, kind)
-	if !ok {
-		return nil, missing("Credentials '%s' supporting artifact type '%s' cannot be found", name, kind)
+	account, err := as.account(name, kind)
+	if err != nil {
+		return nil, err
 	}
 	if b, is := account.by.(bounded); is {
 		return b.fetcher, nil

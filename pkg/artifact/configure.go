@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
@@ -85,21 +86,13 @@ func (b *builder) one(c config.ArtifactAccount, kind string, with maker, types .
 
 // showsItself says whether an account of http/file has credentials.
 func (b *builder) showsItself() bool {
-	for _, c := range b.settings.HTTP.Accounts {
-		if c.UsernamePasswordFile != "" || c.Username != "" && c.Password != "" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(b.settings.HTTP.Accounts, func(c config.ArtifactAccount) bool {
+		return c.UsernamePasswordFile != "" || c.Username != "" && c.Password != ""
+	})
 }
 
 func (b *builder) named(name string) bool {
-	for _, a := range b.accounts {
-		if a.Name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(b.accounts, func(a *Account) bool { return a.Name == name })
 }
 
 // restricted is a client for references that users write.
@@ -242,14 +235,9 @@ func (b *builder) olderFile(path string) error {
 }
 
 func (b *builder) has(name string, types []string) bool {
-	for _, a := range b.accounts {
-		for _, kind := range types {
-			if strings.EqualFold(a.Name, name) && a.handles(kind) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(b.accounts, func(a *Account) bool {
+		return strings.EqualFold(a.Name, name) && slices.ContainsFunc(types, a.handles)
+	})
 }
 
 // ofType adds one type of an older account.

@@ -3,11 +3,9 @@ package artifact
 import (
 	"context"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
@@ -17,6 +15,7 @@ import (
 	"golang.org/x/net/proxy"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
 )
 
 // The dialers of ssh, which go-git finds by the scheme of a proxy: it connects by
@@ -54,15 +53,9 @@ func (d sshDialer) Dial(network, address string) (net.Conn, error) {
 
 // DialContext connects, and lets the connection end with the clone's deadline.
 func (d sshDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := &net.Dialer{Timeout: connectWithin, KeepAlive: connectWithin}
+	dialer := outgoing.Dialer(connectWithin, nil)
 	if d.rules != nil {
-		dialer.Control = func(_, at string, _ syscall.RawConn) error {
-			to, err := netip.ParseAddrPort(at)
-			if err != nil {
-				return err
-			}
-			return d.rules.connects(to.Addr())
-		}
+		dialer = outgoing.Dialer(connectWithin, d.rules.connects)
 	}
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {

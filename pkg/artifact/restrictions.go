@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
 )
 
 // restrictions say where references of an account may lead (artifacts.md 7.2;
@@ -157,9 +158,9 @@ func (r *restrictions) host(ctx context.Context, host string) error {
 		switch {
 		case r.rejects(ip):
 			return r.refused("Address not allowed: %s", host)
-		case r.noLocalhost && r.isLocal(ip), r.noLinkLocal && linkLocal(ip):
+		case r.noLocalhost && r.isLocal(ip), r.noLinkLocal && outgoing.LinkLocal(ip):
 			return r.refused("Host not allowed: %s", host)
-		case r.isLocal(ip), linkLocal(ip):
+		case r.isLocal(ip), outgoing.LinkLocal(ip):
 			local = true // a flag permits it
 		}
 	}
@@ -248,55 +249,11 @@ func number(part string) (uint64, bool) {
 	return n, digits != "" || base == 16
 }
 
-// meant is the address that is reached in the end: one of IPv4 may be written into
-// one of IPv6, for translators (RFC 6052), 6to4 (RFC 3056), or as mapped.
-func meant(ip netip.Addr) netip.Addr {
-	ip = ip.Unmap().WithZone("")
-	bytes := ip.As16()
-	const tail, sixToFour = 12, 2
-	switch {
-	case !ip.Is6():
-		return ip
-	case translated.Contains(ip):
-		return netip.AddrFrom4([4]byte(bytes[tail:]))
-	case sixToFourNet.Contains(ip):
-		return netip.AddrFrom4([4]byte(bytes[sixToFour : sixToFour+4]))
-	}
-	return ip
-}
-
-// The networks of translators and of 6to4.
-var (
-	translated   = netip.MustParsePrefix("64:ff9b::/96")
-	sixToFourNet = netip.MustParsePrefix("2002::/16")
-)
-
 func (r *restrictions) rejects(ip netip.Addr) bool {
-	return slices.ContainsFunc(r.rejected, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) || p.Contains(meant(ip)) })
+	return slices.ContainsFunc(r.rejected, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) || p.Contains(outgoing.Meant(ip)) })
 }
 
-func linkLocal(ip netip.Addr) bool {
-	ip = meant(ip)
-	return ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip == awsMetadata
-}
-
-// awsMetadata is where the metadata service of AWS is over IPv6.
-var awsMetadata = netip.MustParseAddr("fd00:ec2::254")
-
-func (r *restrictions) isLocal(ip netip.Addr) bool {
-	ip = meant(ip)
-	if ip.IsLoopback() || ip.IsUnspecified() {
-		return true
-	}
-	addresses, err := r.own()
-	if err != nil {
-		return false // the machine does not say
-	}
-	return slices.ContainsFunc(addresses, func(a net.Addr) bool {
-		prefix, err := netip.ParsePrefix(a.String())
-		return err == nil && prefix.Addr().Unmap() == ip
-	})
-}
+func (r *restrictions) isLocal(ip netip.Addr) bool { return outgoing.Local(ip, r.own) }
 
 // connects says why an address may not be connected to, whatever name has led
 // there.
@@ -304,7 +261,7 @@ func (r *restrictions) connects(ip netip.Addr) error {
 	switch {
 	case r.rejects(ip):
 		return r.refused("Address not allowed: %s", ip)
-	case r.noLocalhost && r.isLocal(ip), r.noLinkLocal && linkLocal(ip):
+	case r.noLocalhost && r.isLocal(ip), r.noLinkLocal && outgoing.LinkLocal(ip):
 		return r.refused("Host not allowed: %s", ip)
 	}
 	return nil

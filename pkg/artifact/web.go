@@ -7,10 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
@@ -54,21 +52,15 @@ type rulesKey struct{}
 // dial connects where the rules let it, by the address that it really is. The
 // host of the configuration, and a proxy of the environment, may be anywhere.
 func (w *web) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := &net.Dialer{Timeout: connectWithin, KeepAlive: connectWithin}
 	rules := w.rules
 	if of, ok := ctx.Value(rulesKey{}).(*restrictions); ok {
 		rules = of
 	}
-	if rules != nil && !w.trusted(address) {
-		dialer.Resolver = rules.names
-		dialer.Control = func(_, at string, _ syscall.RawConn) error {
-			to, err := netip.ParseAddrPort(at)
-			if err != nil {
-				return err
-			}
-			return rules.connects(to.Addr())
-		}
+	if rules == nil || w.trusted(address) {
+		return outgoing.Dialer(connectWithin, nil).DialContext(ctx, network, address)
 	}
+	dialer := outgoing.Dialer(connectWithin, rules.connects)
+	dialer.Resolver = rules.names
 	return dialer.DialContext(ctx, network, address)
 }
 

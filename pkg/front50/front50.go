@@ -109,19 +109,22 @@ func (c *Client) Template(ctx context.Context, id, tag, digest string) (json.Raw
 	return out, err
 }
 
-func (c *Client) list(ctx context.Context, path string) ([]map[string]any, error) {
+// have is the list that is kept, of no time when there is none.
+func (c *Client) have(path string) kept {
 	c.mu.Lock()
-	have := c.kept[path]
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	return c.kept[path]
+}
+
+func (c *Client) list(ctx context.Context, path string) ([]map[string]any, error) {
+	have := c.have(path)
 	age := time.Since(have.at)
 	if age < fresh {
 		return have.list, nil
 	}
 	asked := c.flight.DoChan(path, func() (any, error) {
 		// Another call may have ended since we looked.
-		c.mu.Lock()
-		have := c.kept[path]
-		c.mu.Unlock()
+		have := c.have(path)
 		if time.Since(have.at) < fresh {
 			return have.list, nil
 		}
