@@ -205,9 +205,9 @@ func (a *Account) Restricted() bool {
 	return false
 }
 
-// normalRoles trims, lower-cases and de-duplicates role names, as Java
+// NormalRoles trims, lower-cases and de-duplicates role names, as Java
 // Clouddriver does with configured permissions.
-func normalRoles(permissions map[string][]string) map[string][]string {
+func NormalRoles(permissions map[string][]string) map[string][]string {
 	out := map[string][]string{}
 	for authorization, roles := range permissions {
 		var normal []string

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -42,6 +44,8 @@ type Definitions struct {
 	fence    *Fence
 	trust    Trust
 	log      *slog.Logger
+	// kinds are those of other providers, by type.
+	kinds map[string]Kind
 
 	follower
 	// Guarded by the follower's lock:
@@ -56,6 +60,23 @@ type madeOf struct {
 	account *Account
 }
 
+// Kind takes definitions of another provider, which are no accounts of clusters.
+type Kind interface {
+	// Check says what is wrong with a definition before it is kept.
+	Check(row store.Definition) error
+	// Take has all of them, and says which cannot be used.
+	Take(ctx context.Context, rows []store.Definition) map[string]error
+}
+
+// Also has definitions of a type taken by somebody else. It must be called before
+// the first load.
+func (d *Definitions) Also(kind string, by Kind) { d.kinds[kind] = by }
+
+// Kinds are the types of definitions that are taken.
+func (d *Definitions) Kinds() []string {
+	return append([]string{KindKubernetes}, slices.Sorted(maps.Keys(d.kinds))...)
+}
+
 // Trust is what definitions may use beside what is in them.
 type Trust struct {
 	// Plugins are programs and files of this machine, and InCluster is its own
@@ -66,7 +87,7 @@ type Trust struct {
 // NewDefinitions makes the source. make is how an account of the settings file is
 // made, and resolve how its secrets are.
 func NewDefinitions(db DefinitionDatabase, registry *Registry, makeAccount func(config.Account) (*Account, error), resolve func(context.Context, string) (string, error), fence *Fence, trust Trust, poll time.Duration, log *slog.Logger) *Definitions {
-	d := &Definitions{DefinitionDatabase: db, registry: registry, make: makeAccount, resolve: resolve, fence: fence, trust: trust, log: log}
+	d := &Definitions{DefinitionDatabase: db, registry: registry, make: makeAccount, resolve: resolve, fence: fence, trust: trust, log: log, kinds: map[string]Kind{}}
 	d.follower = follower{asked: db.DefinitionsVersion, read: d.read, due: d.due, poll: poll, log: log}
 	return d
 }
@@ -81,14 +102,11 @@ const (
 	retryEvery = 30 * time.Second
 )
 
-// read takes all definitions over. One that cannot be loaded harms no other: it is
-// named in the log, and tried again.
-func (d *Definitions) read(ctx context.Context) error {
-	var accounts []*Account
-	failed, made := map[string]string{}, map[string]madeOf{}
+// each goes through the definitions of a type.
+func (d *Definitions) each(ctx context.Context, kind string, take func(store.Definition)) error {
 	from := ""
-	for len(accounts)+len(failed) < mostDefinitions {
-		page, err := d.Definitions(ctx, KindKubernetes, from, definitionsPage)
+	for taken := 0; taken < mostDefinitions; {
+		page, err := d.Definitions(ctx, kind, from, definitionsPage)
 		if err != nil {
 			return err
 		}
@@ -96,24 +114,49 @@ func (d *Definitions) read(ctx context.Context) error {
 			if row.Name == from {
 				continue // the page begins with the last one of the page before
 			}
-			a, err := d.Account(ctx, row)
+			taken++
+			take(row)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if err != nil {
-				failed[row.Name] = err.Error()
-				// A secret that cannot be read for a moment takes no account away.
-				if before, ok := d.made[row.Name]; ok && before.body == row.Body {
-					accounts, made[row.Name] = append(accounts, before.account), before
-				}
-				continue
-			}
-			accounts, made[row.Name] = append(accounts, a), madeOf{row.Body, a}
 		}
 		if len(page) < definitionsPage {
 			break
 		}
 		from = page[len(page)-1].Name
+	}
+	return nil
+}
+
+// read takes all definitions over. One that cannot be loaded harms no other: it is
+// named in the log, and tried again.
+func (d *Definitions) read(ctx context.Context) error {
+	var accounts []*Account
+	failed, made := map[string]string{}, map[string]madeOf{}
+	err := d.each(ctx, KindKubernetes, func(row store.Definition) {
+		a, err := d.Account(ctx, row)
+		if err != nil {
+			failed[row.Name] = err.Error()
+			// A secret that cannot be read for a moment takes no account away.
+			before, ok := d.made[row.Name]
+			if !ok || before.body != row.Body {
+				return
+			}
+			a = before.account
+		}
+		accounts, made[row.Name] = append(accounts, a), madeOf{row.Body, a}
+	})
+	if err != nil {
+		return err
+	}
+	for kind, by := range d.kinds {
+		var rows []store.Definition
+		if err := d.each(ctx, kind, func(row store.Definition) { rows = append(rows, row) }); err != nil {
+			return err
+		}
+		for name, why := range by.Take(ctx, rows) {
+			failed[name] = why.Error()
+		}
 	}
 	for name, why := range failed {
 		if d.failed[name] != why {
@@ -210,28 +253,36 @@ func (d *Definitions) contents(entry config.Account) error {
 // definitionName is what Deck lets accounts be called.
 var definitionName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,255}$`)
 
-// Parse reads a definition. The error names the field.
-func Parse(row store.Definition) (config.Account, error) {
+// Values are the members of a definition. The error names the field.
+func Values(row store.Definition) (map[string]any, error) {
 	var values map[string]any
 	if err := json.Unmarshal([]byte(row.Body), &values); err != nil || values == nil {
-		return config.Account{}, errors.New("the definition is no JSON object")
+		return nil, errors.New("the definition is no JSON object")
 	}
 	if !definitionName.MatchString(row.Name) {
-		return config.Account{}, errors.New("name: only letters, digits, dots, dashes and underscores, at most 255")
+		return nil, errors.New("name: only letters, digits, dots, dashes and underscores, at most 255")
 	}
-	entry, err := config.ParseAccount(values)
+	if values["name"] != row.Name {
+		return nil, errors.New("name: it is not that of the row")
+	}
+	return values, nil
+}
+
+// Parse reads a definition of a cluster. The error names the field.
+func Parse(row store.Definition) (config.Account, error) {
+	values, err := Values(row)
 	if err != nil {
-		return entry, err
+		return config.Account{}, err
 	}
-	if entry.Name != row.Name {
-		return entry, errors.New("name: it is not that of the row")
-	}
-	return entry, nil
+	return config.ParseAccount(values)
 }
 
 // Check says what is wrong with a definition before it is kept. Secrets are not
 // looked for: they may come later.
 func (d *Definitions) Check(row store.Definition) error {
+	if by, ok := d.kinds[row.Type]; ok {
+		return by.Check(row)
+	}
 	entry, err := Parse(row)
 	if err != nil {
 		return err

@@ -129,14 +129,23 @@ func (f *Fence) Token(provider, server string) error {
 // fenceDial is the time for a connection.
 const fenceDial = 5 * time.Second
 
+// Near says which addresses a server must not have, nil for one that the settings
+// allow anywhere.
+func (f *Fence) Near(server string) func(netip.Addr) error {
+	if u, err := url.Parse(server); err == nil && f.named(u) {
+		return nil
+	}
+	return f.address
+}
+
 // Guard lets connections of an account go only where Check would let them, also
 // when a name leads elsewhere by then.
 func (f *Fence) Guard(c *rest.Config) {
-	u, err := url.Parse(c.Host)
-	if err == nil && f.named(u) {
+	near := f.Near(c.Host)
+	if near == nil {
 		return
 	}
-	dialer := outgoing.Dialer(fenceDial, f.address)
+	dialer := outgoing.Dialer(fenceDial, near)
 	c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		return dialer.DialContext(ctx, network, address)
 	}

@@ -199,7 +199,7 @@ func (k *Kubeconfig) FromEntry(e config.Account) (*Account, error) {
 	}
 	a := &Account{
 		Name: e.Name, Environment: cmp.Or(e.Environment, e.Name), AccountType: cmp.Or(e.AccountType, e.Name),
-		Permissions: normalRoles(e.Permissions), RequiredGroupMembership: e.RequiredGroupMembership,
+		Permissions: NormalRoles(e.Permissions), RequiredGroupMembership: e.RequiredGroupMembership,
 		CacheThreads: cmp.Or(e.CacheThreads, 1), CacheIntervalSeconds: e.CacheIntervalSeconds,
 		Namespaces: e.Namespaces, OmitNamespaces: e.OmitNamespaces, Kinds: e.Kinds, OmitKinds: e.OmitKinds,
 		LabelSelector: e.LabelSelector, DeriveNames: true, REST: c, ContextNamespace: namespace,

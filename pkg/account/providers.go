@@ -163,7 +163,7 @@ func (p *Providers) account(stored store.Provider) *Account {
 		FromProviders: true,
 		Name:          stored.Name, Environment: stored.Name, AccountType: stored.Name, CacheThreads: 1,
 		Namespaces: stored.Namespaces, DeriveNames: p.settings.WatchAll, Metrics: true, Held: heldOf(p.Cache),
-		Permissions: normalRoles(map[string][]string{"READ": stored.ReadGroups, "WRITE": stored.WriteGroups}),
+		Permissions: NormalRoles(map[string][]string{"READ": stored.ReadGroups, "WRITE": stored.WriteGroups}),
 		Credential:  "arcade:" + stored.TokenProvider,
 		REST:        &rest.Config{Host: stored.Host},
 	}

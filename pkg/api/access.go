@@ -21,6 +21,9 @@ type access struct {
 	// application and account are what the caller must be allowed with those that
 	// the path names.
 	application, account auth.Authorization
+	// queried is what the caller must be allowed with the account that the query
+	// names, if it names one.
+	queried auth.Authorization
 	// writes says that the account is written to, so that it matters without
 	// Fiat, too.
 	writes bool
@@ -59,6 +62,10 @@ var (
 	taskWriters               = &access{tasks: true, writes: true}
 	managers                  = &access{manages: true}
 	administrators            = &access{everyone: true, administers: true}
+	// registryFinders are all who have no name, as Igor has none, and whoever may
+	// read the account (docker-registry.md 7); registryReaders have to be named.
+	registryFinders = &access{queried: auth.Read, unless: func(r *http.Request) bool { return !auth.Named(r.Header) }}
+	registryReaders = &access{queried: auth.Read}
 )
 
 // permit lets a request in, or says why not. It leaves the caller, and what they
@@ -78,6 +85,11 @@ func (s *Server) permit(r *request) error {
 	if err := may.allowed(r.caller, r.path); err != nil {
 		return refusal(err)
 	}
+	if name := queriedAccount(r); may.queried != "" && name != "" {
+		if err := r.caller.Account(name, may.queried); err != nil {
+			return refusal(err)
+		}
+	}
 	if may.writes && may.account != "" {
 		if finding, ok := s.mayOperate(r, r.path["account"], "cancelJob"); !ok {
 			return refused([]string{finding})
@@ -87,6 +99,15 @@ func (s *Server) permit(r *request) error {
 		return s.permitTask(r)
 	}
 	return nil
+}
+
+// queriedAccount is the account that a query names, "" for all of them.
+func queriedAccount(r *request) string {
+	name := r.URL.Query().Get("account")
+	if name == "*" {
+		return ""
+	}
+	return name
 }
 
 // allowed looks at what the path names.

@@ -70,25 +70,33 @@ func (s *Server) newFullCredential(a *account.Account) fullCredential {
 // user. It asks no cluster and waits for none.
 func (s *Server) credentials(r *request) (reply, error) {
 	accounts, _ := s.Accounts.List()
+	registries := s.registries()
+	all := make([]any, 0, len(accounts)+len(registries))
 	switch strings.ToLower(r.URL.Query().Get("expand")) {
 	case "true", "on", "yes", "1":
-		full := make([]fullCredential, 0, len(accounts))
 		for _, a := range accounts {
-			full = append(full, s.newFullCredential(a))
+			all = append(all, s.newFullCredential(a))
 		}
-		return answered(newAnswer(view.Encode(full))), nil
+		for _, a := range registries {
+			all = append(all, s.newFullRegistryCredential(a))
+		}
 	default:
-		short := make([]credential, 0, len(accounts))
 		for _, a := range accounts {
-			short = append(short, s.newCredential(a))
+			all = append(all, s.newCredential(a))
 		}
-		return answered(newAnswer(view.Encode(short))), nil
+		for _, a := range registries {
+			all = append(all, s.newRegistryCredential(a))
+		}
 	}
+	return answered(newAnswer(view.Encode(all))), nil
 }
 
 func (s *Server) credential(r *request) (reply, error) {
 	p := r.segments("account")
 	a, ok := s.Accounts.Get(p[0])
+	if r, is := s.registry(p[0]); is && !ok {
+		return answered(newAnswer(view.Encode(s.newFullRegistryCredential(r)))), nil
+	}
 	if !ok {
 		return reply{}, view.NotFoundError("Account does not exist (name: " + p[0] + ")")
 	}

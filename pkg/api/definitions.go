@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/auth"
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 )
 
@@ -19,6 +21,7 @@ type Definitions interface {
 	Definitions(ctx context.Context, kind, from string, most int) ([]store.Definition, error)
 	Definition(ctx context.Context, name string) (store.Definition, error)
 	DefinitionHistory(ctx context.Context, name string) ([]store.DefinitionVersion, error)
+	Kinds() []string
 	Check(row store.Definition) error
 	Save(ctx context.Context, row store.Definition, how store.Saving, by string) error
 	Delete(ctx context.Context, name string) error
@@ -76,7 +79,7 @@ func withoutNulls(body []byte) (json.RawMessage, error) {
 }
 
 // definitionOf reads a definition from a body.
-func definitionOf(r *request) (store.Definition, error) {
+func (s *Server) definitionOf(r *request) (store.Definition, error) {
 	body, err := r.within(maxDefinition)
 	if err != nil {
 		return store.Definition{}, err
@@ -101,8 +104,8 @@ func definitionOf(r *request) (store.Definition, error) {
 		return store.Definition{}, bad("name: must be given")
 	case d.Type == "":
 		return store.Definition{}, bad("type: must be given")
-	case d.Type != account.KindKubernetes:
-		return store.Definition{}, bad("type: %q is not supported, only kubernetes", d.Type)
+	case !slices.Contains(s.Definitions.Kinds(), d.Type):
+		return store.Definition{}, bad("type: %q is not supported, only %s", d.Type, strings.Join(s.Definitions.Kinds(), " and "))
 	}
 	return store.Definition{Name: d.Name, Type: d.Type, Body: string(shown)}, nil
 }
@@ -121,9 +124,16 @@ func (s *Server) mayModify(r *request, name string) error {
 // many databases, take both for one.
 func (s *Server) spelledOnce(name string) error {
 	accounts, _ := s.Accounts.List()
+	names := make([]string, 0, len(accounts))
 	for _, a := range accounts {
-		if a.Name != name && strings.EqualFold(a.Name, name) {
-			return bad("name: there is an account %s already, which differs in its letters' case only", a.Name)
+		names = append(names, a.Name)
+	}
+	for _, a := range s.registries() {
+		names = append(names, a.Name)
+	}
+	for _, taken := range names {
+		if taken != name && strings.EqualFold(taken, name) {
+			return bad("name: there is an account %s already, which differs in its letters' case only", taken)
 		}
 	}
 	return nil
@@ -131,12 +141,16 @@ func (s *Server) spelledOnce(name string) error {
 
 // ofCallersRoles refuses a definition that its maker could not change any more.
 func ofCallersRoles(r *request, row store.Definition) error {
-	entry, err := account.Parse(row)
+	values, err := account.Values(row)
 	if err != nil {
 		return bad("%v", err)
 	}
+	permissions, err := config.PermissionsOf(values)
+	if err != nil {
+		return bad("permissions: %v", err)
+	}
 	var roles []string
-	for authorization, of := range entry.Permissions {
+	for authorization, of := range permissions {
 		if strings.EqualFold(authorization, string(auth.Write)) {
 			roles = append(roles, of...)
 		}
@@ -181,7 +195,7 @@ func (s *Server) saveDefinition(r *request, how store.Saving, may func(row store
 	if s.Definitions == nil {
 		return reply{}, errNoDefinitions
 	}
-	row, err := definitionOf(r)
+	row, err := s.definitionOf(r)
 	if err != nil {
 		return reply{}, err
 	}

@@ -18,6 +18,8 @@ func (s *Server) liveness(*request) (reply, error) { return model(map[string]str
 
 func (s *Server) readiness(r *request) (reply, error) { return s.probe(r, "OUT_OF_SERVICE") }
 
+// probe answers with the state of the service; registries that cannot be read leave
+// it as it is.
 func (s *Server) probe(r *request, down string) (reply, error) {
 	if s.Down != nil {
 		ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
@@ -27,6 +29,9 @@ func (s *Server) probe(r *request, down string) (reply, error) {
 			rep.status = http.StatusServiceUnavailable
 			return rep, failed
 		}
+	}
+	if registries := s.registryHealth(); registries != nil {
+		return model(map[string]any{"status": "UP", "details": map[string]any{"docker": map[string]any{"status": "UP", "details": registries}}})
 	}
 	return model(map[string]string{"status": "UP"})
 }

@@ -47,7 +47,10 @@ func (s *Server) elsewhere(w http.ResponseWriter, r *request) bool {
 }
 
 func (s *Server) isOurs(accountName string) bool {
-	_, known := s.Accounts.Get(accountName)
+	if _, known := s.Accounts.Get(accountName); known {
+		return true
+	}
+	_, known := s.registry(accountName)
 	return known
 }
 
@@ -79,6 +82,8 @@ func (s *Server) whose(r *request) (fallback.Whose, error) {
 		return s.whoseBody(r)
 	case byArtifact:
 		return s.whoseArtifact(r), nil
+	case byRegistry:
+		return s.whoseTags(r), nil
 	case joined:
 		return fallback.Joined, nil
 	case ours:

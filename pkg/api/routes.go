@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
+	"github.com/datapunchorg/go-clouddriver/pkg/registry"
 )
 
 // freshness is what an answer rests on (design, "Freshness").
@@ -72,6 +73,9 @@ const (
 	byBody
 	// byArtifact goes by the artifact account.
 	byArtifact
+	// byRegistry goes by the registry that the query names; lists of all have a part
+	// of both.
+	byRegistry
 	// joined lists have a part of both.
 	joined
 )
@@ -225,6 +229,11 @@ func routes() []route {
 		{method: get, pattern: "/artifacts/account/{account}/versions", fresh: live, budget: fetches, side: byArtifact, may: anyone, handle: (*Server).artifactVersions},
 		{method: get, pattern: "/artifacts/content-address/{application}/{hash}", fresh: live, budget: reads, side: theirs, may: filtered, handle: (*Server).noStoredArtifact},
 
+		{method: get, pattern: "/dockerRegistry/images/find", fresh: constant, budget: reads, side: byRegistry, may: registryFinders, join: fallback.ByPlace, handle: findTags(registry.Images)},
+		{method: get, pattern: "/dockerRegistry/images/tags", fresh: constant, budget: reads, side: byRegistry, may: registryReaders, join: fallback.ByPlace, handle: listTags(registry.Images)},
+		{method: get, pattern: "/dockerRegistry/charts/find", fresh: constant, budget: reads, side: byRegistry, may: registryFinders, join: fallback.ByPlace, handle: findTags(registry.Charts)},
+		{method: get, pattern: "/dockerRegistry/charts/tags", fresh: constant, budget: reads, side: byRegistry, may: registryReaders, join: fallback.ByPlace, handle: listTags(registry.Charts)},
+
 		{method: get, pattern: "/installedPlugins", fresh: constant, budget: reads, side: ours, may: anyone, handle: constantly([]any{})},
 		{method: get, pattern: "/features/stages", fresh: constant, budget: reads, side: joined, may: anyone, join: fallback.Unique, handle: (*Server).features},
 		{method: get, pattern: "/cache/introspection", fresh: constant, budget: reads, side: ours, may: filtered, handle: (*Server).introspection},
@@ -262,7 +271,7 @@ func (r route) check() error {
 		return fmt.Errorf("route %s %s: what is asked for has no name in the path", r.method, r.pattern)
 	case r.join != nil && r.join.Filter == nil && r.may != anyone:
 		return fmt.Errorf("route %s %s: its join does not filter what callers may not see", r.method, r.pattern)
-	case (r.side == joined) != (r.join != nil):
+	case (r.side == joined || r.side == byRegistry) != (r.join != nil):
 		return fmt.Errorf("route %s %s: a joined list needs a join, and only that", r.method, r.pattern)
 	}
 	return nil

@@ -59,6 +59,8 @@ type Options struct {
 	// Artifacts are fetched, so many at once.
 	Artifacts  Artifacts
 	MaxFetches int
+	// Registries know images and charts; nil where they are switched off.
+	Registries Registries
 	Limits     config.Server
 	// Memory is what requests take together.
 	Memory *budget.Budget

@@ -27,9 +27,6 @@ var statics = []static{
 	{"/certificates", emptyList}, {"/certificates/{provider}", emptyList},
 	{"/functions", emptyList}, {"/applications/{application}/functions", emptyList},
 	{"/tags", emptyList}, {"/storage", emptyList},
-	// Registries may be configured in another Clouddriver; here they have nothing.
-	{"/dockerRegistry/images/find", emptyList}, {"/dockerRegistry/images/tags", emptyList},
-	{"/dockerRegistry/charts/find", emptyList}, {"/dockerRegistry/charts/tags", emptyList},
 	{"/reports/reservation", emptyList}, {"/reports/reservation/{name}", emptyList},
 	{"/servicebroker/{account}/services", emptyList}, {"/servicebroker/{account}/serviceInstance", nothing},
 }

@@ -2,13 +2,11 @@ package artifact
 
 import (
 	"encoding/base64"
-	"errors"
-	"fmt"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/secret"
 )
 
 // mostSecret bounds a file with a secret.
@@ -24,20 +22,7 @@ func readSecret(path string) (string, error) {
 	return strings.NewReplacer("\r", "", "\n", "").Replace(string(content)), nil
 }
 
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("the file %s cannot be read: %w", path, errors.Unwrap(err))
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no file", path)
-	case info.Size() == 0:
-		return nil, fmt.Errorf("the file %s is empty", path)
-	case info.Size() > mostSecret:
-		return nil, fmt.Errorf("the file %s has more than %d bytes", path, mostSecret)
-	}
-	return os.ReadFile(path) //nolint:gosec // the operator's own file
-}
+func readFile(path string) ([]byte, error) { return secret.ReadFile(path, mostSecret) }
 
 // token is an account's, "" for none. The file wins.
 func token(c config.ArtifactAccount) (string, error) {

@@ -65,25 +65,7 @@ func (w *web) dial(ctx context.Context, network, address string) (net.Conn, erro
 }
 
 func (w *web) trusted(address string) bool {
-	if w.own != "" && sameHost(address, w.own) {
-		return true
-	}
-	for _, scheme := range defaultSchemes {
-		asked := &http.Request{URL: &url.URL{Scheme: scheme, Host: "artifacts.example"}}
-		if proxy, err := http.ProxyFromEnvironment(asked); err == nil && proxy != nil && sameHost(address, proxy.Host) {
-			return true
-		}
-	}
-	return false
-}
-
-// sameHost compares host:port with a host that may lack its port.
-func sameHost(address, host string) bool {
-	if strings.EqualFold(address, host) {
-		return true
-	}
-	name, _, err := net.SplitHostPort(address)
-	return err == nil && strings.EqualFold(name, strings.Trim(host, "[]"))
+	return w.own != "" && outgoing.SameHost(address, w.own) || outgoing.IsProxy(address)
 }
 
 // answer is what a server has sent.

@@ -64,6 +64,9 @@ func userOf(header http.Header) string {
 	return Anonymous
 }
 
+// Named says whether a request says who asks.
+func Named(header http.Header) bool { return userOf(header) != Anonymous }
+
 const accountsHeader = "X-Spinnaker-Accounts"
 
 // accountsIn are the names in that header.

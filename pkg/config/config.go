@@ -17,24 +17,25 @@ import (
 // Config is every setting. A key's name on the wire is its koanf tags joined
 // by dots; the environment variable is the same in capitals with underscores.
 type Config struct {
-	Server      Server      `koanf:"server"`
-	Kubernetes  Kubernetes  `koanf:"kubernetes"`
-	Watch       Watch       `koanf:"watch"`
-	Cache       Cache       `koanf:"cache"`
-	Credentials Credentials `koanf:"credentials"`
-	Services    Services    `koanf:"services"`
-	Fallback    Fallback    `koanf:"fallback"`
-	Database    Database    `koanf:"database"`
-	Accounts    Accounts    `koanf:"accounts"`
-	Tasks       Tasks       `koanf:"tasks"`
-	Jobs        Jobs        `koanf:"jobs"`
-	Admin       Admin       `koanf:"admin"`
-	Artifacts   Artifacts   `koanf:"artifacts"`
-	Jenkins     Jenkins     `koanf:"jenkins"`
-	Page        Page        `koanf:"page"`
-	Tracing     Tracing     `koanf:"tracing"`
-	Log         Log         `koanf:"log"`
-	Definitions Definitions `koanf:"account"`
+	Server      Server         `koanf:"server"`
+	Kubernetes  Kubernetes     `koanf:"kubernetes"`
+	Watch       Watch          `koanf:"watch"`
+	Cache       Cache          `koanf:"cache"`
+	Credentials Credentials    `koanf:"credentials"`
+	Services    Services       `koanf:"services"`
+	Fallback    Fallback       `koanf:"fallback"`
+	Database    Database       `koanf:"database"`
+	Accounts    Accounts       `koanf:"accounts"`
+	Tasks       Tasks          `koanf:"tasks"`
+	Jobs        Jobs           `koanf:"jobs"`
+	Admin       Admin          `koanf:"admin"`
+	Artifacts   Artifacts      `koanf:"artifacts"`
+	Jenkins     Jenkins        `koanf:"jenkins"`
+	Registries  DockerRegistry `koanf:"dockerRegistry"`
+	Page        Page           `koanf:"page"`
+	Tracing     Tracing        `koanf:"tracing"`
+	Log         Log            `koanf:"log"`
+	Definitions Definitions    `koanf:"account"`
 
 	// Files are the settings files that were read, and Ignored the keys of Java's
 	// Kubernetes provider in them that have no effect.
@@ -52,13 +53,14 @@ type Definitions struct {
 type Storage struct {
 	Enabled    bool        `koanf:"enabled" default:"true" doc:"keep account definitions in SQL, and manage them by /credentials"`
 	Kubernetes StorageKind `koanf:"kubernetes"`
+	Registries StorageKind `koanf:"dockerRegistry"`
 	Open       bool        `koanf:"openWithoutFiat" default:"false" doc:"without Fiat, let everybody who reaches the service manage them, as Java Clouddriver does; else they are managed as the provider API is"`
 	Plugins    bool        `koanf:"allowPlugins" default:"false" doc:"let definitions name credential plugins, which are programs that this service runs, and files of this machine"`
 }
 
 // StorageKind switches one kind of account.
 type StorageKind struct {
-	Enabled bool `koanf:"enabled" default:"true" doc:"load Kubernetes accounts from the definitions"`
+	Enabled bool `koanf:"enabled" default:"true" doc:"load accounts of this provider from the definitions"`
 }
 
 // Server is where and how the API is served.

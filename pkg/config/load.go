@@ -345,12 +345,8 @@ func splitList(text string) []string {
 // ParseAccount reads an account as kubernetes.accounts has it from another
 // source, in any of Spring's spellings. Keys that are not ours are ignored.
 func ParseAccount(values map[string]any) (Account, error) {
-	var a Account
-	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{TagName: "koanf", WeaklyTypedInput: true, Result: &a})
+	a, err := parsed[Account](values)
 	if err != nil {
-		return a, err
-	}
-	if err := d.Decode(withoutHyphens(values)); err != nil {
 		return a, err
 	}
 	k := Kubernetes{Accounts: []Account{a}}
@@ -358,4 +354,26 @@ func ParseAccount(values map[string]any) (Account, error) {
 		return a, errors.New(strings.TrimPrefix(strings.TrimPrefix(err.Error(), accountsKey+"[0]"), "."))
 	}
 	return a, nil
+}
+
+// ParseRegistry does the same for an account of dockerRegistry.accounts.
+func ParseRegistry(values map[string]any) (RegistryAccount, error) {
+	return parsed[RegistryAccount](values)
+}
+
+func parsed[T any](values map[string]any) (T, error) {
+	var out T
+	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{TagName: "koanf", WeaklyTypedInput: true, Result: &out})
+	if err != nil {
+		return out, err
+	}
+	return out, d.Decode(withoutHyphens(values))
+}
+
+// PermissionsOf reads those of an account of any provider.
+func PermissionsOf(values map[string]any) (map[string][]string, error) {
+	of, err := parsed[struct {
+		Permissions map[string][]string `koanf:"permissions"`
+	}](values)
+	return of.Permissions, err
 }

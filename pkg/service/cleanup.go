@@ -19,8 +19,7 @@ func (s *Service) cleanUp(ctx context.Context) error {
 	if settings.Every == 0 {
 		return nil
 	}
-	host, _ := os.Hostname() // only for people to read
-	owner := host + " " + uuid.NewString()
+	owner := processName()
 	tick := time.NewTicker(settings.Every)
 	defer tick.Stop()
 	for {
@@ -38,6 +37,13 @@ func (s *Service) cleanUp(ctx context.Context) error {
 			s.log.Info("kubernetes_resources cleaned up", "removed", removed)
 		}
 	}
+}
+
+// processName tells this process apart from other replicas, and from itself after a
+// restart.
+func processName() string {
+	host, _ := os.Hostname() // only for people to read
+	return host + " " + uuid.NewString()
 }
 
 func (s *Service) cleanOnce(ctx context.Context, owner string) (removed int64, err error) {

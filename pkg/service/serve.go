@@ -107,6 +107,9 @@ func (s *Service) run(ctx context.Context, server *http.Server, door *front, ser
 	if s.definitions != nil {
 		group.Go(func() error { return s.definitions.Run(working) })
 	}
+	if s.tagged != nil {
+		group.Go(func() error { return s.tagged.Run(working) })
+	}
 	group.Go(func() error { return s.Fleet.Run(working) })
 	group.Go(func() error { return s.cleanUp(working) })
 	group.Go(func() error { return s.figures.Run(working) })

@@ -23,6 +23,7 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/ledger"
 	"github.com/datapunchorg/go-clouddriver/pkg/operation"
 	"github.com/datapunchorg/go-clouddriver/pkg/page"
+	"github.com/datapunchorg/go-clouddriver/pkg/registry"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
 	"github.com/datapunchorg/go-clouddriver/pkg/task"
 	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
@@ -71,13 +72,17 @@ type Service struct {
 	// definitions are nil where they are switched off.
 	definitions *account.Definitions
 	artifacts   *artifact.Accounts
-	metrics     *telemetry.Metrics
-	figures     *telemetry.Figures
-	tracing     *telemetry.Tracing
-	ledger      *ledger.Ledger
-	follows     bool
-	cache       *index.Cache
-	auth        *auth.Authority
+	// registries are the accounts of Docker registries, and tagged what those
+	// have, nil where the provider is switched off.
+	registries *registry.Accounts
+	tagged     *registry.Registries
+	metrics    *telemetry.Metrics
+	figures    *telemetry.Figures
+	tracing    *telemetry.Tracing
+	ledger     *ledger.Ledger
+	follows    bool
+	cache      *index.Cache
+	auth       *auth.Authority
 	// closing is closed when the service begins to stop, and ending when event
 	// streams have to end.
 	closing, ending chan struct{}
@@ -107,7 +112,9 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	if s.providers, err = storedAccounts(ctx, c, s.Store, s.Accounts, log); err != nil {
 		return nil, err
 	}
-	if s.definitions, err = definedAccounts(ctx, c, s.Store, s.Accounts, s.kubeconfig, s.providers.Fence(), log); err != nil {
+	s.registries = registry.NewAccounts(log)
+	s.registries.Set(c.Registries.Accounts)
+	if s.definitions, err = definedAccounts(ctx, c, s.Store, s.Accounts, s.kubeconfig, s.providers.Fence(), s.registries, log); err != nil {
 		return nil, err
 	}
 	if all, _ := s.Accounts.List(); len(all) == 0 {
@@ -164,8 +171,17 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	if s.artifacts, err = artifactsOf(c, asked, log); err != nil {
 		return nil, err
 	}
+	var tagged api.Registries
+	if c.Registries.Enabled {
+		s.tagged = registry.New(s.registries, s.Store, processName(), log)
+		if err := s.tagged.Load(ctx); err != nil {
+			return nil, fmt.Errorf("read what is known of registries: %w", err)
+		}
+		tagged = s.tagged
+	}
 	s.Handler, err = api.New(api.Options{
-		Artifacts: s.artifacts, MaxFetches: c.Artifacts.MaxFetches,
+		Registries: tagged,
+		Artifacts:  s.artifacts, MaxFetches: c.Artifacts.MaxFetches,
 		Definitions: definitions, OpenDefinitions: c.Definitions.Storage.Open,
 		Pages: pages, Figures: s.figures.Last, Journal: s.Store,
 		Auth: s.auth, Admin: &auth.Door{Token: c.Admin.Token, TokenFile: c.Admin.TokenFile, Clients: c.Admin.Clients},

@@ -47,6 +47,9 @@ func (s *Service) followSettings(ctx context.Context) error {
 		if !reflect.DeepEqual(current.Kubernetes.Accounts, changed.Kubernetes.Accounts) {
 			s.kubeconfig.SetAccounts(changed.Kubernetes.Accounts)
 		}
+		if !reflect.DeepEqual(current.Registries.Accounts, changed.Registries.Accounts) {
+			s.registries.Set(changed.Registries.Accounts)
+		}
 		if changed.Artifacts.CredentialsDir != "" || !reflect.DeepEqual(current.Artifacts, changed.Artifacts) || !reflect.DeepEqual(current.Jenkins, changed.Jenkins) {
 			if err := s.artifacts.Set(changed.Artifacts, changed.Jenkins); err != nil {
 				s.log.Error("artifact accounts stay as they were", "error", err)
@@ -75,6 +78,7 @@ func watched(c *config.Config) []string {
 // others are the settings but for their accounts.
 func others(c *config.Config) config.Config {
 	out := *c
+	out.Registries.Accounts = nil
 	out.Kubernetes.Accounts, out.Files, out.Ignored = nil, nil, nil
 	out.Artifacts, out.Jenkins = config.Artifacts{MaxFetches: c.Artifacts.MaxFetches}, config.Jenkins{}
 	return out

@@ -224,6 +224,16 @@ func (s *Store) Acquire(ctx context.Context, name, owner string, life time.Durat
 	return l, nil
 }
 
+// held is ErrLeaseLost for a lease that is another's by now; else it stays until the
+// end of the transaction.
+func (l *Lease) held(ctx context.Context, q queryer) error {
+	is, err := exists(ctx, q, "SELECT 1 FROM clouddriver_leases WHERE name = ? AND owner = ? AND fence = ? AND expires_at >= "+l.store.dialect.milliseconds()+l.store.dialect.forUpdate(), l.name, l.owner, l.Fence)
+	if err == nil && !is {
+		return ErrLeaseLost
+	}
+	return err
+}
+
 // Renew keeps the lease for another life; ErrLeaseLost.
 func (l *Lease) Renew(ctx context.Context) error {
 	now := l.store.dialect.milliseconds()

@@ -177,7 +177,7 @@ func (s *Store) connector(migrating bool) (driver.Connector, error) {
 // takes writes.
 func (s *Store) Check(ctx context.Context) error {
 	return s.inTx(ctx, func(ctx context.Context, q queryer) error {
-		for _, table := range []string{"clouddriver_tasks", "clouddriver_task_history", "clouddriver_task_steps", "clouddriver_task_changes", "clouddriver_writes", "kubernetes_resources", "kubernetes_providers"} {
+		for _, table := range []string{"clouddriver_tasks", "clouddriver_task_history", "clouddriver_task_steps", "clouddriver_task_changes", "clouddriver_writes", "clouddriver_registries", "kubernetes_resources", "kubernetes_providers"} {
 			if _, err := exists(ctx, q, "SELECT 1 FROM "+table+" WHERE 1 = 0"); err != nil {
 				return fmt.Errorf("table %s: %w", table, err)
 			}

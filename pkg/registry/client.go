@@ -1,0 +1,402 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/outgoing"
+)
+
+// ErrMissing is returned for what a registry has not.
+var ErrMissing = errors.New("the registry has no such repository or tag")
+
+// Bounds of what a registry may answer.
+const (
+	// mostMetadata is for one page, since some registries know no pages.
+	mostMetadata = 64 << 20
+	mostManifest = 4 << 20
+	mostPages    = 100_000
+	// mostTags is for one repository, mostRepositories for one account.
+	mostTags         = 1_000_000
+	mostRepositories = 100_000
+)
+
+const (
+	connectWithin = 10 * time.Second
+	// chartBegins is how long a chart may take to begin.
+	chartBegins = 30 * time.Second
+)
+
+// userAgent is what Java's client is called, with our version in the place of its.
+const userAgent = "Spinnaker/go-clouddriver"
+
+// client reads one registry.
+type client struct {
+	account  *Account
+	password *password
+	wire     *transport
+	cache    auth.Cache
+	host     string
+	// lists have a deadline for each request, and blobs have none: they are as
+	// large as they are.
+	lists, blobs *auth.Client
+}
+
+func newClient(a *Account, base *url.URL, fence func(netip.Addr) error) (*client, error) {
+	r, err := remote.NewRegistry(base.Host)
+	if err != nil {
+		return nil, fmt.Errorf("address: %w", err)
+	}
+	base.Host = r.Reference.Host() // Docker Hub's is not at docker.io
+	c := &client{account: a, host: base.Host, password: &password{account: a.RegistryAccount, host: base.Host}, cache: auth.NewCache()}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		allowed := elsewhere
+		switch {
+		case outgoing.IsProxy(address):
+			allowed = nil
+		case named(address, base.Hostname()):
+			allowed = fence
+		}
+		return outgoing.Dialer(connectWithin, allowed).DialContext(ctx, network, address)
+	}
+	wire := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: dial, ForceAttemptHTTP2: true,
+		TLSHandshakeTimeout: connectWithin, ResponseHeaderTimeout: max(chartBegins, a.timeout()), IdleConnTimeout: time.Minute,
+		MaxIdleConnsPerHost: a.CacheThreads, DisableCompression: true, // the length of a manifest is read
+	}
+	if a.InsecureRegistry {
+		wire.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the operator's own setting
+	}
+	c.wire = &transport{base: base, next: wire, refused: c.password.refused}
+	c.lists, c.blobs = c.asking(a.timeout()), c.asking(0)
+	return c, nil
+}
+
+func (c *client) asking(within time.Duration) *auth.Client {
+	out := &auth.Client{Client: outgoing.Redirecting(c.wire, within), Cache: c.cache, Credential: c.password.credential}
+	out.SetUserAgent(userAgent)
+	return out
+}
+
+// named says whether an address, host:port, is on a host. Its token service may
+// have another port.
+func named(address, hostname string) bool {
+	name, _, err := net.SplitHostPort(address)
+	return err == nil && strings.EqualFold(name, hostname)
+}
+
+// elsewhere is where a registry may send us: not to this machine, and not to the
+// link, where the metadata services of clouds are.
+func elsewhere(ip netip.Addr) error {
+	if outgoing.LinkLocal(ip) || outgoing.Local(ip, net.InterfaceAddrs) {
+		return fmt.Errorf("the registry leads to %s, which is near", ip)
+	}
+	return nil
+}
+
+func (c *client) plain() bool { return c.wire.base.Scheme == "http" }
+
+func (c *client) registry() (*remote.Registry, error) {
+	r, err := remote.NewRegistry(c.host)
+	if err != nil {
+		return nil, err
+	}
+	r.Client, r.PlainHTTP, r.MaxMetadataBytes, r.RepositoryListPageSize = c.lists, c.plain(), mostMetadata, c.account.PaginateSize
+	return r, nil
+}
+
+func (c *client) repository(name string) (*remote.Repository, error) {
+	r := &remote.Repository{
+		Client: c.lists, PlainHTTP: c.plain(), MaxMetadataBytes: mostMetadata,
+		TagListPageSize: c.account.PaginateSize, TagListMaxPages: mostPages,
+	}
+	r.Reference.Registry, r.Reference.Repository = c.host, name
+	return r, r.Reference.ValidateRepository()
+}
+
+// prime has the credentials shown with the first request, as Java does: some
+// registries show more to those whom they know.
+func (c *client) prime(ctx context.Context) error {
+	if c.password.anonymous() {
+		return nil
+	}
+	if _, err := c.cache.GetScheme(ctx, c.host); err == nil {
+		return nil
+	}
+	shown, err := c.password.credential(ctx, c.host)
+	if err != nil || shown.Username == "" && shown.Password == "" { // an identity token is for token services
+		return err
+	}
+	_, err = c.cache.Set(ctx, c.host, auth.SchemeBasic, "", func(context.Context) (string, error) {
+		return base64.StdEncoding.EncodeToString([]byte(shown.Username + ":" + shown.Password)), nil
+	})
+	return err
+}
+
+// explained is an error as the operator needs it.
+func (c *client) explained(err error) error {
+	var answered *errcode.ErrorResponse
+	var of *url.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errdef.ErrNotFound), errors.As(err, &answered) && answered.StatusCode == http.StatusNotFound:
+		return ErrMissing
+	case errors.As(err, &answered) && answered.StatusCode == http.StatusTooManyRequests && c.wire.rest.err() != nil:
+		return c.wire.rest.err()
+	case refusedUs(err):
+		text := "the registry does not accept the credentials of the account"
+		if c.password.padded() {
+			text += "; its password begins or ends with white space"
+		}
+		return &denial{text, err}
+	case errors.As(err, &of) && !errors.As(err, &answered):
+		return of.Err // the address stands in the settings, and may have a token
+	}
+	return err
+}
+
+// denial is the answer to credentials that are no good.
+type denial struct {
+	text string
+	err  error
+}
+
+func (d *denial) Error() string { return d.text + ": " + d.err.Error() }
+
+func (d *denial) Unwrap() error { return d.err }
+
+func refusedUs(err error) bool {
+	var answered *errcode.ErrorResponse
+	return errors.As(err, &answered) && (answered.StatusCode == http.StatusUnauthorized || answered.StatusCode == http.StatusForbidden) || errors.Is(err, auth.ErrBasicCredentialNotFound)
+}
+
+// ping says whether the registry takes the credentials.
+func (c *client) ping(ctx context.Context) error {
+	if err := c.prime(ctx); err != nil {
+		return err
+	}
+	r, err := c.registry()
+	if err != nil {
+		return err
+	}
+	return c.explained(r.Ping(ctx))
+}
+
+// catalog lists the repositories of the registry.
+func (c *client) catalog(ctx context.Context) ([]string, error) {
+	if err := c.prime(ctx); err != nil {
+		return nil, err
+	}
+	r, err := c.registry()
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	err = r.Repositories(withPages(ctx, mostPages), "", func(page []string) error {
+		out = append(out, page...)
+		if len(out) > mostRepositories {
+			return fmt.Errorf("the catalog has more than %d repositories: name those that are wanted in repositories", mostRepositories)
+		}
+		return nil
+	})
+	return out, c.explained(err)
+}
+
+// tags lists those of a repository.
+func (c *client) tags(ctx context.Context, repository string) ([]string, error) {
+	if err := c.prime(ctx); err != nil {
+		return nil, err
+	}
+	r, err := c.repository(repository)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	err = r.Tags(withPages(ctx, mostPages), "", func(page []string) error {
+		for _, tag := range page {
+			if tag != "" {
+				out = append(out, tag)
+			}
+		}
+		if len(out) > mostTags {
+			return fmt.Errorf("it has more than %d tags", mostTags)
+		}
+		return nil
+	})
+	return out, c.explained(err)
+}
+
+// digest is what a pull by tag gets.
+func (c *client) digest(ctx context.Context, repository, tag string) (string, error) {
+	d, err := c.resolve(ctx, repository, tag)
+	return d.Digest.String(), err
+}
+
+// resolve asks by HEAD, and where that is not answered by GET.
+func (c *client) resolve(ctx context.Context, repository, reference string) (ocispec.Descriptor, error) {
+	if err := c.prime(ctx); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	r, err := c.repository(repository)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	r.MaxMetadataBytes = mostManifest
+	d, err := r.Resolve(ctx, reference)
+	var resting *errResting
+	if err == nil || errors.Is(err, errdef.ErrNotFound) || errors.As(err, &resting) || refusedUs(err) || ctx.Err() != nil {
+		return d, c.explained(err)
+	}
+	d, body, err := r.FetchReference(ctx, reference)
+	if err != nil {
+		return d, c.explained(err)
+	}
+	return d, body.Close()
+}
+
+// manifest is what is read of one, whatever its kind.
+type manifest struct {
+	MediaType   string               `json:"mediaType"`
+	Config      ocispec.Descriptor   `json:"config"`
+	Layers      []ocispec.Descriptor `json:"layers"`
+	Manifests   []ocispec.Descriptor `json:"manifests"`
+	Annotations map[string]string    `json:"annotations"`
+}
+
+// read fetches content by its digest, and checks it.
+func read(ctx context.Context, r *remote.Repository, d ocispec.Descriptor, into any) error {
+	if d.Size > mostManifest {
+		return fmt.Errorf("%s has %d bytes, more than %d", d.Digest, d.Size, mostManifest)
+	}
+	body, err := content.FetchAll(ctx, r, d)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, into)
+}
+
+// manifestOf reads the manifest of a descriptor; of an index, that of its first
+// image.
+func manifestOf(ctx context.Context, r *remote.Repository, d ocispec.Descriptor) (manifest, error) {
+	var m manifest
+	err := read(ctx, r, d, &m)
+	if err != nil || len(m.Manifests) == 0 {
+		return m, err
+	}
+	var image manifest
+	return image, read(ctx, r, m.Manifests[0], &image)
+}
+
+// image looks into what a digest stands for.
+func (c *client) image(ctx context.Context, repository, digest string) (*Image, error) {
+	d, err := c.resolve(ctx, repository, digest)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.repository(repository)
+	if err != nil {
+		return nil, err
+	}
+	m, err := manifestOf(ctx, r, d)
+	if err != nil {
+		return nil, c.explained(err)
+	}
+	var config struct {
+		Created time.Time
+		Config  struct{ Labels map[string]string }
+	}
+	if m.Config.Size > 0 {
+		if err := read(ctx, r, m.Config, &config); err != nil {
+			return nil, c.explained(err)
+		}
+	}
+	if config.Created.IsZero() { // as charts have it
+		config.Created, _ = time.Parse(time.RFC3339, m.Annotations[ocispec.AnnotationCreated])
+	}
+	return &Image{Created: config.Created, Labels: config.Config.Labels}, nil
+}
+
+// chartLayer is the media type of a chart in a registry (helm.sh/helm/v3,
+// pkg/registry).
+const chartLayer = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+
+// Chart fetches the archive of a chart by its tag or digest. Its end is an error
+// where it is not what its digest says. size is in bytes.
+func (a *Account) Chart(ctx context.Context, repository, reference string) (body io.ReadCloser, size int64, err error) {
+	c := a.client
+	d, err := c.resolve(ctx, repository, reference)
+	if err != nil {
+		return nil, 0, err
+	}
+	r, err := c.repository(repository)
+	if err != nil {
+		return nil, 0, err
+	}
+	m, err := manifestOf(ctx, r, d)
+	if err != nil {
+		return nil, 0, c.explained(err)
+	}
+	if len(m.Layers) == 0 {
+		return nil, 0, fmt.Errorf("%s:%s is no chart: its manifest has no layers", repository, reference)
+	}
+	layer := m.Layers[0]
+	for _, l := range m.Layers {
+		if l.MediaType == chartLayer {
+			layer = l
+			break
+		}
+	}
+	r.Client = c.blobs
+	from, err := r.Blobs().Fetch(ctx, layer)
+	if err != nil {
+		return nil, 0, c.explained(err)
+	}
+	return &verified{from, content.NewVerifyReader(from, layer)}, layer.Size, nil
+}
+
+// verified is content that ends with an error when it is not what was asked for.
+type verified struct {
+	io.Closer
+	from *content.VerifyReader
+}
+
+func (v *verified) Read(into []byte) (int, error) {
+	n, err := v.from.Read(into)
+	if errors.Is(err, io.EOF) {
+		if wrong := v.from.Verify(); wrong != nil {
+			return n, wrong
+		}
+	}
+	return n, err
+}
+
+// Tags are those of a repository, in the registry's order, asked for now.
+func (a *Account) Tags(ctx context.Context, repository string) ([]string, error) {
+	return a.client.tags(ctx, repository)
+}
+
+// tagOrDigest is what can stand behind the name of a repository.
+var tagOrDigest = regexp.MustCompile(`^(?:[\w][\w.-]{0,127}|[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,})$`)
+
+// Valid says whether a text is a tag or a digest.
+func Valid(reference string) bool { return tagOrDigest.MatchString(reference) }

@@ -1,0 +1,177 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/secret"
+)
+
+const (
+	// mostSecret bounds a file, and the output of a command.
+	mostSecret = 1 << 20
+	// commandWithin is the deadline of a command, and commandEvery how long its
+	// output is good for while the registry takes it.
+	commandWithin = 10 * time.Second
+	commandEvery  = time.Minute
+)
+
+// password finds the credentials of an account. Files are read anew each time, so
+// that they can rotate.
+type password struct {
+	account config.RegistryAccount
+	host    string
+
+	mu    sync.Mutex
+	ran   time.Time // of the command; zero once its output was refused
+	found string
+}
+
+// anonymous says that there is nothing to show.
+func (p *password) anonymous() bool {
+	c := p.account
+	return c.Password == "" && c.PasswordFile == "" && c.PasswordCommand == "" && c.DockerconfigFile == ""
+}
+
+// refused has a command run again.
+func (p *password) refused() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ran = time.Time{}
+}
+
+// credential is what is shown to a host, nothing to any but the registry's own. It
+// is auth.CredentialFunc.
+func (p *password) credential(ctx context.Context, hostport string) (auth.Credential, error) {
+	if p.anonymous() || hostport != p.host {
+		return auth.EmptyCredential, nil
+	}
+	if p.account.DockerconfigFile != "" {
+		return p.ofDocker(ctx)
+	}
+	text, err := p.text(ctx)
+	if err != nil {
+		return auth.EmptyCredential, err
+	}
+	return auth.Credential{Username: p.account.Username, Password: text}, nil
+}
+
+func (p *password) text(ctx context.Context) (string, error) {
+	switch {
+	case p.account.PasswordFile != "":
+		content, err := secret.ReadFile(p.account.PasswordFile, mostSecret)
+		if err != nil {
+			return "", fmt.Errorf("passwordFile: %w", err)
+		}
+		return strings.TrimSpace(string(content)), nil
+	case p.account.PasswordCommand != "":
+		return p.ofCommand(ctx)
+	}
+	return p.account.Password, nil
+}
+
+// padded says that there is white space around the password, which is often not
+// meant to be there.
+func (p *password) padded() bool {
+	return p.account.Password != strings.TrimSpace(p.account.Password)
+}
+
+// ofCommand runs the command, or has its last output. What it prints is never told.
+func (p *password) ofCommand(ctx context.Context) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.ran) < commandEvery {
+		return p.found, nil
+	}
+	found, err := run(ctx, p.account.PasswordCommand, commandWithin)
+	if err != nil {
+		return "", fmt.Errorf("passwordCommand: %w", err)
+	}
+	p.ran, p.found = time.Now(), found
+	return found, nil
+}
+
+func run(ctx context.Context, command string, within time.Duration) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	shell, err := exec.LookPath("bash")
+	if err != nil {
+		if shell, err = exec.LookPath("sh"); err != nil {
+			return "", errors.New("there is no shell here: use passwordFile, and a container beside this one that renews it")
+		}
+	}
+	cmd := exec.CommandContext(ctx, shell, "-c", command) //nolint:gosec // the operator's own command
+	out := &bounded{most: mostSecret, full: cancel}
+	cmd.Stdout = out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // what it has started, too
+	cmd.WaitDelay = time.Second
+	err = cmd.Run()
+	switch {
+	case out.over:
+		return "", fmt.Errorf("it printed more than %d bytes", out.most)
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("it took longer than %s", within)
+	case err != nil:
+		return "", err
+	}
+	text := strings.TrimSpace(out.text.String())
+	if text == "" {
+		return "", errors.New("it printed nothing")
+	}
+	return text, nil
+}
+
+// bounded is what a command prints, up to a bound.
+type bounded struct {
+	text bytes.Buffer // no part of it: its ReadFrom has no bound
+	most int
+	over bool
+	full func()
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.text.Len()+len(p) > b.most {
+		b.over = true
+		b.full()
+		return len(p), nil
+	}
+	return b.text.Write(p)
+}
+
+// hub is what Docker's own files call Docker Hub.
+const hub = "https://index.docker.io/v1/"
+
+// ofDocker asks docker's configuration, and the helpers that it names.
+func (p *password) ofDocker(ctx context.Context) (auth.Credential, error) {
+	if _, err := secret.ReadFile(p.account.DockerconfigFile, mostSecret); err != nil {
+		return auth.EmptyCredential, fmt.Errorf("dockerconfigFile: %w", err)
+	}
+	store, err := credentials.NewStore(p.account.DockerconfigFile, credentials.StoreOptions{})
+	if err != nil {
+		return auth.EmptyCredential, errors.New("dockerconfigFile: it is no configuration of docker")
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandWithin)
+	defer cancel()
+	name := p.host
+	switch name {
+	case "docker.io", "index.docker.io", "registry-1.docker.io":
+		name = hub
+	}
+	found, err := store.Get(ctx, name)
+	if err != nil {
+		return auth.EmptyCredential, errors.New("dockerconfigFile: its credentials cannot be had")
+	}
+	return found, nil
+}

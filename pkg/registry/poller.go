@@ -1,0 +1,454 @@
+package registry
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/secret"
+	"github.com/datapunchorg/go-clouddriver/pkg/store"
+)
+
+const (
+	// stateEvery is how often it is told that all is well.
+	stateEvery = time.Minute
+	// mostBackOff bounds the pauses after failures.
+	mostBackOff = 10 * time.Minute
+	// mostFile bounds a catalog in a file.
+	mostFile = 64 << 20
+	// mostHeld bounds the tags of an account.
+	mostHeld = 5_000_000
+	// missing is how often a repository has to be missed before it is gone.
+	missing = 2
+	// mostSilent is how many requests may go without an answer in one cycle.
+	mostSilent = 3
+)
+
+// poller reads one registry again and again, while it holds the lease.
+type poller struct {
+	r      *Registries
+	a      *Account
+	lease  *store.Lease
+	missed map[store.RegistryKey]int
+	failed int // cycles in a row
+	told   string
+
+	mu       sync.Mutex
+	problems []error
+	pinged   bool
+	silent   int // requests in a row without any answer
+}
+
+// leaseName fits into its column, whatever the account is called.
+func leaseName(account string) string {
+	sum := sha256.Sum256([]byte(account))
+	return "registry:" + hex.EncodeToString(sum[:16])
+}
+
+func jittered(d time.Duration) time.Duration {
+	const parts = 10
+	return d + rand.N(d/parts+1)
+}
+
+// pause waits; false when the context is over.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func (p *poller) run(ctx context.Context) {
+	for {
+		lease, err := p.r.db.Acquire(ctx, leaseName(p.a.Name), p.r.owner, p.r.timing.lease)
+		if err == nil {
+			p.lease = lease
+			p.hold(ctx)
+			_ = lease.Release(context.WithoutCancel(ctx)) // it expires otherwise
+		}
+		if !pause(ctx, jittered(p.r.timing.look)) {
+			return
+		}
+	}
+}
+
+// hold polls until the lease is lost.
+func (p *poller) hold(ctx context.Context) {
+	ctx, lost := context.WithCancel(ctx)
+	defer lost()
+	go func() {
+		defer lost()
+		held := time.Now()
+		for pause(ctx, p.r.timing.lease/4) {
+			err := p.lease.Renew(ctx)
+			switch {
+			case err == nil:
+				held = time.Now()
+			case errors.Is(err, store.ErrLeaseLost), time.Since(held) > p.r.timing.lease:
+				return
+			}
+		}
+	}()
+	for {
+		p.cycle(ctx)
+		if !pause(ctx, p.next()) {
+			return
+		}
+	}
+}
+
+// next is how long to wait for the next cycle: longer after failures, and as long as
+// the registry wants it.
+func (p *poller) next() time.Duration {
+	d := p.a.interval()
+	for range min(p.failed-1, 10) {
+		d = min(2*d, max(mostBackOff, p.a.interval()))
+	}
+	d = jittered(d)
+	var resting *errResting
+	if errors.As(p.a.client.wire.rest.err(), &resting) {
+		d = max(d, time.Until(resting.until))
+	}
+	return d
+}
+
+// cycle reads everything once. What cannot be read stays as it was.
+func (p *poller) cycle(ctx context.Context) {
+	p.problems, p.pinged, p.silent = nil, false, 0
+	err := p.all(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil && !errors.Is(err, errOver) {
+		p.note(err)
+	}
+	p.tell(ctx)
+}
+
+// note keeps a problem for the state of the account.
+func (p *poller) note(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.problems = append(p.problems, err)
+}
+
+// tell shows how the account does, once for each change.
+func (p *poller) tell(ctx context.Context) {
+	problem := ""
+	if n := len(p.problems); n > 0 {
+		problem = p.problems[0].Error()
+		if n > 1 {
+			problem += fmt.Sprintf(" (and %d more)", n-1)
+		}
+		p.failed++
+	} else {
+		p.failed = 0
+	}
+	if problem != p.told {
+		if problem != "" {
+			p.r.log.Warn("a registry cannot be read; what is known of it stays", "account", p.a.Name, "error", problem)
+		} else {
+			p.r.log.Info("a registry can be read again", "account", p.a.Name)
+		}
+		p.told = problem
+	}
+	state := State{Polled: time.Now().UTC().Truncate(time.Second), Problem: problem}
+	before := p.r.State(p.a.Name)
+	if before.Problem == problem && state.Polled.Sub(before.Polled) < stateEvery {
+		return
+	}
+	body, err := packed(state)
+	if err != nil {
+		return
+	}
+	version, err := p.r.db.SaveRegistry(ctx, p.lease, store.RegistryKey{Account: p.a.Name}, [][]byte{body})
+	if err == nil {
+		p.r.putState(p.a.Name, version, state)
+	}
+}
+
+// wanted are the repositories to read, with those to drop in whole true only where
+// it is known that no others are there.
+func (p *poller) wanted(ctx context.Context) (names map[Family][]string, whole bool) {
+	names, whole = map[Family][]string{Charts: p.a.HelmOciRepositories, Images: p.a.Repositories}, true
+	if len(p.a.Repositories) == 0 {
+		found, err := p.catalog(ctx)
+		if err != nil {
+			p.note(fmt.Errorf("the catalog: %w", err))
+			whole = false
+			for _, repository := range p.r.Repositories(p.a.Name, Images) {
+				found = append(found, repository.Name)
+			}
+		}
+		names[Images] = found
+	}
+	for family, all := range names {
+		kept := []string{}
+		for _, name := range all {
+			if name != "" && !slices.Contains(p.a.Skip, name) && !slices.Contains(kept, name) {
+				kept = append(kept, name)
+			}
+		}
+		names[family] = kept
+	}
+	return names, whole
+}
+
+// catalog is the registry's, or that of a file.
+func (p *poller) catalog(ctx context.Context) ([]string, error) {
+	if p.a.CatalogFile == "" {
+		all, err := p.a.client.catalog(ctx)
+		if err != nil || p.a.regex == nil {
+			return all, err
+		}
+		return slices.DeleteFunc(all, func(name string) bool { return !p.a.regex.MatchString(name) }), nil
+	}
+	content, err := secret.ReadFile(p.a.CatalogFile, mostFile)
+	if err != nil {
+		return nil, fmt.Errorf("catalogFile: %w", err)
+	}
+	var of struct{ Repositories []string }
+	if err := json.Unmarshal(content, &of); err != nil {
+		return nil, errors.New(`catalogFile: it is no JSON like {"repositories":["a/b"]}`)
+	}
+	return of.Repositories, nil
+}
+
+// all reads the repositories, so many at once as the account allows.
+func (p *poller) all(ctx context.Context) error {
+	names, whole := p.wanted(ctx)
+	group, reading := errgroup.WithContext(ctx)
+	group.SetLimit(p.a.CacheThreads)
+	for _, family := range []Family{Images, Charts} {
+		for _, name := range names[family] {
+			group.Go(func() error {
+				if reading.Err() != nil {
+					return errOver
+				}
+				return p.one(reading, store.RegistryKey{Account: p.a.Name, Family: string(family), Repository: name})
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for family, kept := range names {
+		if family == Images && !whole {
+			continue
+		}
+		wanted := make(map[string]bool, len(kept))
+		for _, name := range kept {
+			wanted[name] = true
+		}
+		for _, repository := range p.r.Repositories(p.a.Name, family) {
+			if !wanted[repository.Name] {
+				if err := p.drop(ctx, store.RegistryKey{Account: p.a.Name, Family: string(family), Repository: repository.Name}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// one reads a repository. It fails only when the others are not to be read, either.
+func (p *poller) one(ctx context.Context, key store.RegistryKey) error {
+	before := p.r.Repository(key.Account, Family(key.Family), key.Repository)
+	tags, err := p.tags(ctx, key.Repository, before)
+	if err != nil {
+		return p.failedOn(ctx, key, err)
+	}
+	p.mu.Lock()
+	delete(p.missed, key)
+	p.silent = 0
+	p.mu.Unlock()
+	now := newRepository(key.Repository, tags)
+	if before.same(now) {
+		return nil
+	}
+	if held := p.count(); held-tagsOf(before)+len(now.Tags) > mostHeld {
+		p.note(fmt.Errorf("%s: the account would have more than %d tags: name the repositories that are wanted in repositories", key.Repository, mostHeld))
+		return nil
+	}
+	return p.save(ctx, key, now)
+}
+
+func tagsOf(r *Repository) int {
+	if r == nil {
+		return 0
+	}
+	return len(r.Tags)
+}
+
+func (p *poller) count() (n int) {
+	for _, family := range []Family{Images, Charts} {
+		for _, repository := range p.r.Repositories(p.a.Name, family) {
+			n += len(repository.Tags)
+		}
+	}
+	return n
+}
+
+func (p *poller) save(ctx context.Context, key store.RegistryKey, repository *Repository) error {
+	parts, err := encode(repository)
+	if err != nil {
+		return err
+	}
+	version, err := p.r.db.SaveRegistry(ctx, p.lease, key, parts)
+	if err != nil {
+		return fmt.Errorf("the database: %w", err)
+	}
+	repository.version = version
+	p.r.put(key, version, repository)
+	return nil
+}
+
+func (p *poller) drop(ctx context.Context, key store.RegistryKey) error {
+	version, err := p.r.db.SaveRegistry(ctx, p.lease, key, nil)
+	if err != nil {
+		return fmt.Errorf("the database: %w", err)
+	}
+	p.r.put(key, version, nil)
+	return nil
+}
+
+// failedOn keeps what is known of a repository, unless the registry says twice that
+// it has it no more.
+func (p *poller) failedOn(ctx context.Context, key store.RegistryKey, err error) error {
+	if ctx.Err() != nil {
+		return errOver
+	}
+	if errors.Is(err, ErrMissing) {
+		p.mu.Lock()
+		p.missed[key]++
+		gone := p.missed[key] >= missing
+		p.mu.Unlock()
+		if p.r.Repository(key.Account, Family(key.Family), key.Repository) == nil {
+			return nil // as often in a catalog: all of its tags are deleted
+		}
+		if gone {
+			return p.drop(ctx, key)
+		}
+	}
+	if over := p.hopeless(ctx, err); over != nil {
+		return over
+	}
+	p.note(fmt.Errorf("%s: %w", key.Repository, err))
+	return nil
+}
+
+// hopeless ends the cycle where no other request would do better: a registry that
+// wants to be left alone, or does not answer, and credentials that it does not take
+// at all. Asking on would lock the account out.
+func (p *poller) hopeless(ctx context.Context, err error) error {
+	var resting *errResting
+	if errors.As(err, &resting) {
+		p.note(err)
+		return errOver
+	}
+	var denied *denial
+	var answered *errcode.ErrorResponse
+	switch {
+	case errors.As(err, &denied):
+		return p.locked(ctx)
+	case errors.As(err, &answered), errors.Is(err, ErrMissing):
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent++
+	if p.silent < mostSilent {
+		return nil
+	}
+	p.problems = append(p.problems, err)
+	return errOver
+}
+
+// locked asks whether the registry takes the credentials for anything.
+func (p *poller) locked(ctx context.Context) error {
+	p.mu.Lock()
+	first := !p.pinged
+	p.pinged = true
+	p.mu.Unlock()
+	if !first {
+		return nil // the registry takes the credentials, but not for this repository
+	}
+	var denied *denial
+	if pinged := p.a.client.ping(ctx); errors.As(pinged, &denied) {
+		p.note(pinged)
+		return errOver
+	}
+	return nil
+}
+
+// tags reads those of a repository, with what the account wants to know of each.
+// What cannot be had of a tag is as it was known.
+func (p *poller) tags(ctx context.Context, repository string, before *Repository) ([]Tag, error) {
+	names, err := p.a.client.tags(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	images := before.images()
+	out := make([]Tag, 0, len(names))
+	for _, name := range names {
+		tag := Tag{Name: name}
+		if p.a.TrackDigests || p.a.dated() {
+			known, _ := before.tag(name)
+			if tag, err = p.looked(ctx, repository, known, tag, images); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, tag)
+	}
+	return out, nil
+}
+
+// looked adds the digest of a tag, and what it stands for.
+func (p *poller) looked(ctx context.Context, repository string, known, tag Tag, images map[string]*Image) (Tag, error) {
+	digest, err := p.a.client.digest(ctx, repository, tag.Name)
+	if err != nil {
+		if over := p.over(ctx, err); over != nil {
+			return tag, over
+		}
+		p.note(fmt.Errorf("the digest of %s:%s: %w", repository, tag.Name, err))
+		return Tag{Name: tag.Name, Digest: known.Digest, Image: known.Image}, nil
+	}
+	tag.Digest = digest
+	if !p.a.dated() {
+		return tag, nil
+	}
+	if tag.Image = images[digest]; tag.Image != nil {
+		return tag, nil
+	}
+	if tag.Image, err = p.a.client.image(ctx, repository, digest); err != nil {
+		if over := p.over(ctx, err); over != nil {
+			return tag, over
+		}
+		p.note(fmt.Errorf("the labels and date of %s:%s: %w", repository, tag.Name, err))
+		return tag, nil
+	}
+	images[digest] = tag.Image
+	return tag, nil
+}
+
+// over is an error that ends the reading of a repository.
+func (p *poller) over(ctx context.Context, err error) error {
+	var resting *errResting
+	var denied *denial
+	if ctx.Err() != nil || errors.As(err, &resting) || errors.As(err, &denied) {
+		return err
+	}
+	return nil
+}
