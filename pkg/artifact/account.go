@@ -90,9 +90,17 @@ func (a *Account) handles(kind string) bool {
 // Accounts are all artifact accounts of an installation. They may be set anew at
 // any time; what is being fetched goes on as it began.
 type Accounts struct {
-	templates Templates
-	log       *slog.Logger
-	all       atomic.Pointer[[]*Account]
+	others Others
+	log    *slog.Logger
+	all    atomic.Pointer[[]*Account]
+	most   atomic.Int64 // bytes of an artifact
+}
+
+// Others are where artifacts are that are not fetched by their own addresses. Each
+// may be nil.
+type Others struct {
+	Templates  Templates
+	Registries Registries
 }
 
 // distinct keeps the first of those that have a name and a type in common.
@@ -115,7 +123,9 @@ func distinct(all []*Account, log *slog.Logger) []*Account {
 
 // List are the accounts, in the order of their configuration; callers must not
 // change them.
-func (as *Accounts) List() []*Account { return *as.all.Load() }
+func (as *Accounts) List() []*Account {
+	return append(slices.Clip(*as.all.Load()), as.ofRegistries()...)
+}
 
 func find(all []*Account, name, kind string) (*Account, bool) {
 	for _, a := range all {

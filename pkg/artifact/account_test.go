@@ -23,7 +23,7 @@ func accounts(t *testing.T, c config.Artifacts, templates Templates) (*Accounts,
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 1 << 20
 	}
-	all, err := New(c, config.Jenkins{}, templates, slog.New(slog.NewTextHandler(&log, nil)))
+	all, err := New(c, config.Jenkins{}, Others{Templates: templates}, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ http[http/file]artifacts-http
 	if strings.Contains(log.String(), "never-shown") {
 		t.Error("the log has a secret")
 	}
-	if _, err := New(config.Artifacts{CredentialsDir: "/not/there"}, config.Jenkins{}, nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "artifacts.credentialsDir") {
+	if _, err := New(config.Artifacts{CredentialsDir: "/not/there"}, config.Jenkins{}, Others{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "artifacts.credentialsDir") {
 		t.Error(err)
 	}
 }

@@ -16,8 +16,8 @@ import (
 
 // New makes the accounts of the settings, of the older rewrite's folder, and those
 // that are built in. One that cannot be used is left out, with a line in the log.
-func New(c config.Artifacts, masters config.Jenkins, templates Templates, log *slog.Logger) (*Accounts, error) {
-	out := &Accounts{templates: templates, log: log}
+func New(c config.Artifacts, masters config.Jenkins, others Others, log *slog.Logger) (*Accounts, error) {
+	out := &Accounts{others: others, log: log}
 	return out, out.Set(c, masters)
 }
 
@@ -42,12 +42,13 @@ func (as *Accounts) Set(c config.Artifacts, masters config.Jenkins) error {
 			return fmt.Errorf("artifacts.credentialsDir: %w", err)
 		}
 	}
-	for _, a := range builtIn(as.templates) {
+	for _, a := range builtIn(as.others.Templates) {
 		if !b.named(a.Name) {
 			b.accounts = append(b.accounts, a)
 		}
 	}
 	all := distinct(b.accounts, as.log)
+	as.most.Store(c.MaxBytes)
 	as.all.Store(&all)
 	return nil
 }

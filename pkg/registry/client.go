@@ -29,6 +29,9 @@ import (
 // ErrMissing is returned for what a registry has not.
 var ErrMissing = errors.New("the registry has no such repository or tag")
 
+// ErrInvalid is returned for names that no registry takes.
+var ErrInvalid = errors.New("not the name of a repository")
+
 // Bounds of what a registry may answer.
 const (
 	// mostMetadata is for one page, since some registries know no pages.
@@ -130,7 +133,10 @@ func (c *client) repository(name string) (*remote.Repository, error) {
 		TagListPageSize: c.account.PaginateSize, TagListMaxPages: mostPages,
 	}
 	r.Reference.Registry, r.Reference.Repository = c.host, name
-	return r, r.Reference.ValidateRepository()
+	if r.Reference.ValidateRepository() != nil {
+		return nil, fmt.Errorf("%q: %w", name, ErrInvalid)
+	}
+	return r, nil
 }
 
 // prime has the credentials shown with the first request, as Java does: some

@@ -168,7 +168,7 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		definitions = s.definitions
 	}
 	asked := front50Of(c.Services.Front50)
-	if s.artifacts, err = artifactsOf(c, asked, log); err != nil {
+	if s.artifacts, err = s.artifactsOf(c, asked); err != nil {
 		return nil, err
 	}
 	var tagged api.Registries
@@ -295,9 +295,9 @@ func customKindsOf(path string) (view.CustomKinds, error) {
 
 // artifactsOf are the artifact accounts. Templates are read as nobody in
 // particular, as by Java Clouddriver.
-func artifactsOf(c *config.Config, asked api.Front50, log *slog.Logger) (*artifact.Accounts, error) {
+func (s *Service) artifactsOf(c *config.Config, asked api.Front50) (*artifact.Accounts, error) {
 	templates, _ := asked.(artifact.Templates)
-	return artifact.New(c.Artifacts, c.Jenkins, templates, log)
+	return artifact.New(c.Artifacts, c.Jenkins, artifact.Others{Templates: templates, Registries: s.registries}, s.log)
 }
 
 func front50Of(c config.Front50) api.Front50 {
