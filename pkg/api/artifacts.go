@@ -2,16 +2,20 @@ package api
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/artifact"
+	"github.com/datapunchorg/go-clouddriver/pkg/auth"
 	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
+	"github.com/datapunchorg/go-clouddriver/pkg/operation"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
 )
@@ -41,8 +45,59 @@ func (s *Server) artifactAccounts(*request) (reply, error) {
 	return model(out)
 }
 
-func (s *Server) noStoredArtifact(*request) (reply, error) {
-	return reply{}, view.NotFoundError("there is no artifact store")
+// ArtifactStore is where Orca keeps what it does not send along; artifact.Store is
+// one.
+type ArtifactStore interface {
+	Read(ctx context.Context, reference string, may func(application string) error) ([]byte, error)
+}
+
+// stored reads from the artifact store what the caller may see. Nobody in particular
+// may see nothing, with and without Fiat (artifacts.md 6).
+func (s *Server) stored(r *request, reference string) ([]byte, error) {
+	caller := s.Auth.Caller(r.Context(), r.Header)
+	if !auth.Named(r.Header) {
+		return nil, problem{status: http.StatusUnauthorized, message: "Could not authenticate due to missing user id"}
+	}
+	return s.ArtifactStore.Read(r.Context(), reference, func(application string) error {
+		if err := caller.Application(application, auth.Read); err != nil {
+			return refusal(err)
+		}
+		return nil
+	})
+}
+
+// storedArtifact shows an object of the store.
+func (s *Server) storedArtifact(r *request) (reply, error) {
+	if s.ArtifactStore == nil {
+		return reply{}, view.NotFoundError("there is no artifact store")
+	}
+	content, err := s.stored(r, artifact.Reference(r.path["application"], r.path["hash"]))
+	if err != nil {
+		return reply{}, artifactProblem(err)
+	}
+	return model(map[string][]byte{"reference": content})
+}
+
+// expanded puts manifests of the store into the place of their references. Orca
+// repeats a request after 503 only.
+func (s *Server) expanded(r *request, of operation.Request) (operation.Request, error) {
+	if s.ArtifactStore == nil || !s.ExpandManifests {
+		return of, nil
+	}
+	out, err := operation.Expand(of, func(reference string) ([]byte, error) { return s.stored(r, reference) })
+	var refused problem
+	switch {
+	case err == nil:
+		return out, nil
+	case errors.As(err, &refused):
+		refused.message = err.Error()
+		return out, refused
+	case errors.Is(err, artifact.ErrDown):
+		return out, problem{status: http.StatusServiceUnavailable, message: err.Error()}
+	case errors.Is(err, artifact.ErrForbidden):
+		return out, problem{status: http.StatusForbidden, message: err.Error()}
+	}
+	return out, bad("%v", err)
 }
 
 // artifactOf reads the artifact that a body names. Gate sends metadata that may be
@@ -75,7 +130,7 @@ func (s *Server) fetchArtifact(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	content, err := s.Artifacts.Fetch(r.Context(), a)
+	content, err := s.fetched(r, a)
 	if err != nil {
 		return reply{}, artifactProblem(err)
 	}
@@ -86,6 +141,19 @@ func (s *Server) fetchArtifact(r *request) (reply, error) {
 		return reply{}, artifactProblem(err)
 	}
 	return reply{open: func(w http.ResponseWriter) { s.sendContent(w, r, a, content, begun) }}, nil
+}
+
+// fetched is an artifact of its account. What the embedded account only has a
+// reference of is in the store.
+func (s *Server) fetched(r *request, a spinnaker.Artifact) (artifact.Content, error) {
+	if s.ArtifactStore == nil || !strings.HasPrefix(a.Type, "remote/") || !artifact.IsStored(a.Reference) {
+		return s.Artifacts.Fetch(r.Context(), a)
+	}
+	if !s.Artifacts.Has(cmp.Or(a.ArtifactAccount, artifact.EmbeddedAccount), a.Type) {
+		return s.Artifacts.Fetch(r.Context(), a) // it says so
+	}
+	content, err := s.stored(r, a.Reference)
+	return artifact.ContentOf(content), err
 }
 
 const (
@@ -138,7 +206,12 @@ func (s *Server) sendContent(w http.ResponseWriter, r *request, a spinnaker.Arti
 // artifactProblem is the answer to a fetch that failed. Orca asks again after each;
 // the status says whether that can help.
 func artifactProblem(err error) error {
+	var said problem
 	switch {
+	case errors.As(err, &said):
+		return said
+	case errors.Is(err, artifact.ErrForbidden):
+		return problem{status: http.StatusForbidden, message: err.Error()}
 	case errors.Is(err, artifact.ErrRefused):
 		return problem{status: http.StatusBadRequest, message: err.Error()}
 	case errors.Is(err, artifact.ErrMissing):

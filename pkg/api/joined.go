@@ -82,6 +82,10 @@ func (s *Server) whose(r *request) (fallback.Whose, error) {
 		return s.whoseBody(r)
 	case byArtifact:
 		return s.whoseArtifact(r), nil
+	case byStore:
+		if s.ArtifactStore == nil {
+			return fallback.Theirs, nil
+		}
 	case byRegistry:
 		return s.whoseTags(r), nil
 	case joined:

@@ -118,6 +118,11 @@ func (s *Server) requested(r *request) ([]operation.Request, []operation.Operati
 	if err != nil {
 		return nil, nil, err
 	}
+	freeExpanded, err := s.expandAll(r, requests)
+	defer freeExpanded()
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := manifestsWithinLimit(requests); err != nil {
 		return nil, nil, err
 	}
@@ -126,6 +131,29 @@ func (s *Server) requested(r *request) ([]operation.Request, []operation.Operati
 		requests[i] = operation.Trimmed(requests[i])
 	}
 	return requests, ops, err
+}
+
+// expandAll puts stored manifests into the requests, and takes the memory that they
+// add.
+func (s *Server) expandAll(r *request, requests []operation.Request) (free func(), err error) {
+	more := int64(0)
+	for i, request := range requests {
+		if requests[i], err = s.expanded(r, request); err != nil {
+			return func() {}, err
+		}
+		if len(requests[i].Body) == len(request.Body) {
+			continue
+		}
+		values, err := withinLimits(requests[i].Body)
+		if err != nil {
+			return func() {}, err
+		}
+		more += values*valueBytes + int64(len(requests[i].Body))
+	}
+	if free, err = s.Memory.Take(more); err != nil {
+		return free, memoryProblem(err)
+	}
+	return free, nil
 }
 
 // operationsOf takes the operations of a request apart: a single one is named in

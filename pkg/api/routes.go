@@ -71,6 +71,8 @@ const (
 	// byOperations and byBody go by the accounts that the body names.
 	byOperations
 	byBody
+	// byStore is ours where there is an artifact store.
+	byStore
 	// byArtifact goes by the artifact account.
 	byArtifact
 	// byRegistry goes by the registry that the query names; lists of all have a part
@@ -227,7 +229,7 @@ func routes() []route {
 		{method: put, pattern: "/artifacts/fetch", fresh: live, budget: fetches, side: byArtifact, may: anyone, handle: (*Server).fetchArtifact},
 		{method: get, pattern: "/artifacts/account/{account}/names", fresh: live, budget: fetches, side: byArtifact, may: anyone, handle: (*Server).artifactNames},
 		{method: get, pattern: "/artifacts/account/{account}/versions", fresh: live, budget: fetches, side: byArtifact, may: anyone, handle: (*Server).artifactVersions},
-		{method: get, pattern: "/artifacts/content-address/{application}/{hash}", fresh: live, budget: reads, side: theirs, may: filtered, handle: (*Server).noStoredArtifact},
+		{method: get, pattern: "/artifacts/content-address/{application}/{hash}", fresh: live, budget: reads, side: byStore, may: filtered, handle: (*Server).storedArtifact},
 
 		{method: get, pattern: "/dockerRegistry/images/find", fresh: constant, budget: reads, side: byRegistry, may: registryFinders, join: fallback.ByPlace, handle: findTags(registry.Images)},
 		{method: get, pattern: "/dockerRegistry/images/tags", fresh: constant, budget: reads, side: byRegistry, may: registryReaders, join: fallback.ByPlace, handle: listTags(registry.Images)},

@@ -59,6 +59,10 @@ type Options struct {
 	// Artifacts are fetched, so many at once.
 	Artifacts  Artifacts
 	MaxFetches int
+	// ArtifactStore is nil where there is none; ExpandManifests has it asked for
+	// manifests, too.
+	ArtifactStore   ArtifactStore
+	ExpandManifests bool
 	// Registries know images and charts; nil where they are switched off.
 	Registries Registries
 	Limits     config.Server

@@ -22,6 +22,12 @@ var (
 	ErrMissing = errors.New("missing")
 	// ErrUnsupported is for what an account of this type cannot do.
 	ErrUnsupported = errors.New("not supported")
+	// ErrForbidden is for content of the artifact store that the caller may not see,
+	// and ErrNobody where nobody says who asks.
+	ErrForbidden = errors.New("forbidden")
+	ErrNobody    = errors.New("nobody asks")
+	// ErrDown is for an artifact store that does not answer.
+	ErrDown = errors.New("the artifact store cannot be asked")
 )
 
 // problem is an error with the text that callers are shown and nothing else.

@@ -29,17 +29,31 @@ type s3 struct {
 }
 
 func newS3(c config.ArtifactAccount) s3 {
-	return s3{c, once(func(ctx context.Context) (*awss3.Client, error) {
+	of := bucketOf{region: c.Region, key: c.AWSAccessKeyID, secret: c.AWSSecretAccessKey}
+	if c.APIEndpoint != "" {
+		of.region, of.endpoint, of.pathStyle = c.APIRegion, c.APIEndpoint, true
+	}
+	return s3{c, of.client()}
+}
+
+// bucketOf is how a store of S3's kind is reached. What is not said is AWS's own
+// chain of settings.
+type bucketOf struct {
+	profile, region, endpoint, key, secret string
+	pathStyle                              bool
+}
+
+func (c bucketOf) client() func(context.Context) (*awss3.Client, error) {
+	return once(func(ctx context.Context) (*awss3.Client, error) {
 		var options []func(*awsconfig.LoadOptions) error
-		region := c.Region
-		if c.APIEndpoint != "" {
-			region = c.APIRegion
+		if c.profile != "" {
+			options = append(options, awsconfig.WithSharedConfigProfile(c.profile))
 		}
-		if region != "" {
-			options = append(options, awsconfig.WithRegion(region))
+		if c.region != "" {
+			options = append(options, awsconfig.WithRegion(c.region))
 		}
-		if c.AWSAccessKeyID != "" && c.AWSSecretAccessKey != "" {
-			options = append(options, awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(c.AWSAccessKeyID, c.AWSSecretAccessKey, "")))
+		if c.key != "" && c.secret != "" {
+			options = append(options, awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(c.key, c.secret, "")))
 		}
 		loaded, err := awsconfig.LoadDefaultConfig(ctx, options...)
 		if err != nil {
@@ -47,11 +61,12 @@ func newS3(c config.ArtifactAccount) s3 {
 		}
 		return awss3.NewFromConfig(loaded, func(o *awss3.Options) {
 			o.DisableLogOutputChecksumValidationSkipped = true // older stores have no checksums
-			if c.APIEndpoint != "" {
-				o.BaseEndpoint, o.UsePathStyle = aws.String(c.APIEndpoint), true
+			o.UsePathStyle = c.pathStyle
+			if c.endpoint != "" {
+				o.BaseEndpoint = aws.String(c.endpoint)
 			}
 		}), nil
-	})}
+	})
 }
 
 // once makes something at its first use, and tries again where that fails.

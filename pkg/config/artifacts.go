@@ -92,3 +92,28 @@ type URLRestrictions struct {
 	RejectLinkLocal                *bool    `koanf:"rejectLinkLocal"`
 	RejectedIPs                    []string `koanf:"rejectedIps"`
 }
+
+// ArtifactStore is where Orca keeps artifacts and manifests that it does not send
+// along (artifacts.md 6; spinnaker/kork, kork-artifacts).
+type ArtifactStore struct {
+	Type     string           `koanf:"type" default:"s3" doc:"kind of artifact-store: s3"`
+	S3       ArtifactStoreS3  `koanf:"s3"`
+	Entities ArtifactEntities `koanf:"entities"`
+}
+
+// ArtifactStoreS3 is a bucket of S3, or of what speaks its protocol.
+type ArtifactStoreS3 struct {
+	Enabled   bool   `koanf:"enabled" default:"false" doc:"read artifacts and manifests that Orca has put into the artifact store"`
+	Profile   string `koanf:"profile" doc:"profile of AWS's settings"`
+	Region    string `koanf:"region" doc:"region of the artifact store"`
+	URL       string `koanf:"url" doc:"address of a store that is not AWS's"`
+	Bucket    string `koanf:"bucket" doc:"bucket of the artifact store"`
+	AccessKey string `koanf:"accessKey" doc:"key of the artifact store; AWS's chain of credentials without it"`
+	SecretKey string `koanf:"secretKey" doc:"the key's secret"`
+	PathStyle bool   `koanf:"forcePathStyle" default:"true" doc:"name the bucket in the path"`
+}
+
+// ArtifactEntities are manifests that Orca keeps in the store.
+type ArtifactEntities struct {
+	Expand bool `koanf:"expand" default:"true" doc:"put manifests of the store into the place of their references"`
+}

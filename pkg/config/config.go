@@ -30,6 +30,7 @@ type Config struct {
 	Jobs        Jobs           `koanf:"jobs"`
 	Admin       Admin          `koanf:"admin"`
 	Artifacts   Artifacts      `koanf:"artifacts"`
+	ArtifactStore ArtifactStore `koanf:"artifactStore"`
 	Jenkins     Jenkins        `koanf:"jenkins"`
 	Registries  DockerRegistry `koanf:"dockerRegistry"`
 	Page        Page           `koanf:"page"`

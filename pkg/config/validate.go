@@ -53,6 +53,11 @@ func (c *Config) Validate() error {
 	default:
 		bad("database.tls", "%q is none of false, true, skip-verify, preferred", c.Database.TLS)
 	}
+	if store := c.ArtifactStore; store.S3.Enabled && store.S3.Bucket == "" {
+		bad("artifactStore.s3.bucket", "must be given with artifactStore.s3.enabled")
+	} else if store.S3.Enabled && store.Type != "s3" {
+		bad("artifactStore.type", "%q is not supported, only s3", store.Type)
+	}
 	if !slices.Contains([]string{"true", "false", "suspend"}, c.Jobs.CancelDeletes) {
 		bad("jobs.cancelDeletes", "%q is none of true, false, suspend", c.Jobs.CancelDeletes)
 	}

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,14 +83,76 @@ func typed(item map[string]any, list manifest) {
 	}
 }
 
-// stored refuses a reference in the place of a manifest, since there is no
-// store to look it up in.
+// Expand puts stored manifests into the place of their references, in the members
+// of a description that are read: what comes along of earlier stages is not looked
+// up. The error names the member.
+func Expand(r Request, look func(reference string) ([]byte, error)) (Request, error) {
+	if !bytes.Contains(r.Body, []byte(storedManifest)) {
+		return r, nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(r.Body, &members); err != nil {
+		return r, nil //nolint:nilerr // Decode says what is wrong
+	}
+	expand := func(path string, one json.RawMessage) (json.RawMessage, error) {
+		var of struct {
+			Type      string
+			Reference *string
+		}
+		if json.Unmarshal(one, &of) != nil || of.Type != storedManifest || of.Reference == nil {
+			return one, nil
+		}
+		content, err := look(*of.Reference)
+		if err != nil {
+			return nil, &ExpandError{path, err}
+		}
+		var object map[string]json.RawMessage
+		if err := json.Unmarshal(content, &object); err != nil || object == nil {
+			return nil, invalid("%s: what is kept under %s is no manifest", path, shortened(*of.Reference, lineLimit))
+		}
+		return content, nil
+	}
+	var err error
+	if one, there := members["manifest"]; there {
+		if members["manifest"], err = expand(r.Name+".manifest", one); err != nil {
+			return r, err
+		}
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(members["manifests"], &list) == nil && list != nil {
+		for i, one := range list {
+			if list[i], err = expand(fmt.Sprintf("%s.manifests[%d]", r.Name, i), one); err != nil {
+				return r, err
+			}
+		}
+		if members["manifests"], err = json.Marshal(list); err != nil {
+			return r, err
+		}
+	}
+	r.Body, err = json.Marshal(members)
+	return r, err
+}
+
+// ExpandError is a stored manifest that could not be had, with the member that its
+// reference stands in.
+type ExpandError struct {
+	Path string
+	Err  error
+}
+
+func (e *ExpandError) Error() string { return e.Path + ": " + e.Err.Error() }
+
+// Unwrap is the cause.
+func (e *ExpandError) Unwrap() error { return e.Err }
+
+// stored refuses a reference in the place of a manifest, where there is no store to
+// look it up in.
 func stored(m map[string]any) error {
 	reference, ok := m["reference"].(string)
 	if !ok || m["type"] != storedManifest {
 		return nil
 	}
-	return fmt.Errorf("it is kept in an artifact store, by the reference %q, and there is none here (artifact-store.entities.expand): turn artifact-store.entities.enabled off in Orca", shortened(reference, lineLimit))
+	return fmt.Errorf("it is kept in an artifact store, by the reference %q, and there is none here: set artifact-store.s3.enabled and artifact-store.entities.expand, or turn artifact-store.entities.enabled off in Orca", shortened(reference, lineLimit))
 }
 
 // complete refuses a manifest that cannot be an object, and gives its names and

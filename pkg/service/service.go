@@ -72,6 +72,7 @@ type Service struct {
 	// definitions are nil where they are switched off.
 	definitions *account.Definitions
 	artifacts   *artifact.Accounts
+	store       *artifact.Store // nil where there is none
 	// registries are the accounts of Docker registries, and tagged what those
 	// have, nil where the provider is switched off.
 	registries *registry.Accounts
@@ -179,7 +180,15 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		}
 		tagged = s.tagged
 	}
+	if s.store, err = artifact.NewStore(c.ArtifactStore); err != nil {
+		return nil, fmt.Errorf("artifactStore: %w", err)
+	}
+	var artifactStore api.ArtifactStore
+	if s.store != nil {
+		artifactStore = s.store
+	}
 	s.Handler, err = api.New(api.Options{
+		ArtifactStore: artifactStore, ExpandManifests: c.ArtifactStore.Entities.Expand,
 		Registries: tagged,
 		Artifacts:  s.artifacts, MaxFetches: c.Artifacts.MaxFetches,
 		Definitions: definitions, OpenDefinitions: c.Definitions.Storage.Open,
@@ -324,6 +333,9 @@ func (s *Service) Close() {
 	}
 	if s.auth != nil {
 		s.auth.Close()
+	}
+	if s.store != nil {
+		s.store.Close()
 	}
 	if s.Store != nil {
 		s.Store.Close()
