@@ -17,26 +17,26 @@ import (
 // Config is every setting. A key's name on the wire is its koanf tags joined
 // by dots; the environment variable is the same in capitals with underscores.
 type Config struct {
-	Server      Server         `koanf:"server"`
-	Kubernetes  Kubernetes     `koanf:"kubernetes"`
-	Watch       Watch          `koanf:"watch"`
-	Cache       Cache          `koanf:"cache"`
-	Credentials Credentials    `koanf:"credentials"`
-	Services    Services       `koanf:"services"`
-	Fallback    Fallback       `koanf:"fallback"`
-	Database    Database       `koanf:"database"`
-	Accounts    Accounts       `koanf:"accounts"`
-	Tasks       Tasks          `koanf:"tasks"`
-	Jobs        Jobs           `koanf:"jobs"`
-	Admin       Admin          `koanf:"admin"`
-	Artifacts   Artifacts      `koanf:"artifacts"`
-	ArtifactStore ArtifactStore `koanf:"artifactStore"`
-	Jenkins     Jenkins        `koanf:"jenkins"`
-	Registries  DockerRegistry `koanf:"dockerRegistry"`
-	Page        Page           `koanf:"page"`
-	Tracing     Tracing        `koanf:"tracing"`
-	Log         Log            `koanf:"log"`
-	Definitions Definitions    `koanf:"account"`
+	Server        Server         `koanf:"server"`
+	Kubernetes    Kubernetes     `koanf:"kubernetes"`
+	Watch         Watch          `koanf:"watch"`
+	Cache         Cache          `koanf:"cache"`
+	Credentials   Credentials    `koanf:"credentials"`
+	Services      Services       `koanf:"services"`
+	Fallback      Fallback       `koanf:"fallback"`
+	Database      Database       `koanf:"database"`
+	Accounts      Accounts       `koanf:"accounts"`
+	Tasks         Tasks          `koanf:"tasks"`
+	Jobs          Jobs           `koanf:"jobs"`
+	Admin         Admin          `koanf:"admin"`
+	Artifacts     Artifacts      `koanf:"artifacts"`
+	ArtifactStore ArtifactStore  `koanf:"artifactStore"`
+	Jenkins       Jenkins        `koanf:"jenkins"`
+	Registries    DockerRegistry `koanf:"dockerRegistry"`
+	Page          Page           `koanf:"page"`
+	Tracing       Tracing        `koanf:"tracing"`
+	Log           Log            `koanf:"log"`
+	Definitions   Definitions    `koanf:"account"`
 
 	// Files are the settings files that were read, and Ignored the keys of Java's
 	// Kubernetes provider in them that have no effect.

@@ -15,13 +15,13 @@ func TestExpand_PutsStoredManifestsIntoTheMembersThatAreRead(t *testing.T) {
 		}
 	}
 	for body, want := range map[string]string{
-		`{"manifests":[` + reference + `,{"kind":"Pod"},null],"account":"a"}`:                                                       `{"account":"a","manifests":[{"kind":"ConfigMap","n":12345678901234567890},{"kind":"Pod"},null]}`,
-		`{"manifest":` + reference + `}`:                                                                                            `{"manifest":{"kind":"ConfigMap","n":12345678901234567890}}`,
-		`{"manifest":{"kind":"X","spec":` + reference + `}}`:                                                                        `{"manifest":{"kind":"X","spec":` + reference + `}}`,
-		`{"outputs":{"manifests":[` + reference + `]},"patchBody":[` + reference + `]}`:                                             `{"outputs":{"manifests":[` + reference + `]},"patchBody":[` + reference + `]}`,
-		`{"manifests":[{"type":"remote/map/base64","reference":7}]}`:                                                                `{"manifests":[{"type":"remote/map/base64","reference":7}]}`,
-		`{"manifests":[{"kind":"Pod"}]}`:                                                                                            `{"manifests":[{"kind":"Pod"}]}`,
-		`not JSON remote/map/base64`:                                                                                                `not JSON remote/map/base64`,
+		`{"manifests":[` + reference + `,{"kind":"Pod"},null],"account":"a"}`:           `{"account":"a","manifests":[{"kind":"ConfigMap","n":12345678901234567890},{"kind":"Pod"},null]}`,
+		`{"manifest":` + reference + `}`:                                                `{"manifest":{"kind":"ConfigMap","n":12345678901234567890}}`,
+		`{"manifest":{"kind":"X","spec":` + reference + `}}`:                            `{"manifest":{"kind":"X","spec":` + reference + `}}`,
+		`{"outputs":{"manifests":[` + reference + `]},"patchBody":[` + reference + `]}`: `{"outputs":{"manifests":[` + reference + `]},"patchBody":[` + reference + `]}`,
+		`{"manifests":[{"type":"remote/map/base64","reference":7}]}`:                    `{"manifests":[{"type":"remote/map/base64","reference":7}]}`,
+		`{"manifests":[{"kind":"Pod"}]}`:                                                `{"manifests":[{"kind":"Pod"}]}`,
+		`not JSON remote/map/base64`:                                                    `not JSON remote/map/base64`,
 	} {
 		var asked []string
 		got, err := Expand(Request{Name: "deployManifest", Body: []byte(body)}, look(&asked))

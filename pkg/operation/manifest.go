@@ -100,7 +100,7 @@ func Expand(r Request, look func(reference string) ([]byte, error)) (Request, er
 			Reference *string
 		}
 		if json.Unmarshal(one, &of) != nil || of.Type != storedManifest || of.Reference == nil {
-			return one, nil
+			return one, nil //nolint:nilerr // it is no reference
 		}
 		content, err := look(*of.Reference)
 		if err != nil {
