@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -286,12 +287,14 @@ func TestArtifacts_AreFetchedFromRealServers(t *testing.T) {
 			}
 		})
 	}
+	tenMB := strings.Repeat("abcdefgh", 10_000_000/8)
 	for name, c := range map[string]struct {
 		artifact of
 		status   int
 		want     string
 	}{
 		"embedded":          {of{"type": "embedded/base64", "reference": "aGVsbG8=", "artifactAccount": "embedded-artifact", "metadata": "a text of Gate's"}, 200, "hello"},
+		"of 10 MB":          {of{"type": "embedded/base64", "reference": base64.StdEncoding.EncodeToString([]byte(tenMB)), "artifactAccount": "embedded-artifact"}, 200, tenMB},
 		"http":              {of{"type": "http/file", "artifactAccount": "near", "reference": web.URL + "/file"}, 200, "content of /file"},
 		"http, not there":   {of{"type": "http/file", "artifactAccount": "near", "reference": web.URL + "/none"}, 500, "Received 404 status code from 127.0.0.1"},
 		"http, fenced":      {of{"type": "http/file", "artifactAccount": "http", "reference": web.URL + "/file"}, 400, "Verbatim IP addresses are not allowed (account http: artifacts.http.accounts[].urlRestrictions)"},

@@ -100,7 +100,11 @@ type Accounts struct {
 	log    *slog.Logger
 	all    atomic.Pointer[[]*Account]
 	most   atomic.Int64 // bytes of an artifact
+	cache  *cache
 }
+
+// Close gives back what was kept on disk.
+func (as *Accounts) Close() { as.cache.close() }
 
 // Others are where artifacts are that are not fetched by their own addresses. Each
 // may be nil.

@@ -2,8 +2,11 @@ package artifact
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -28,26 +31,47 @@ func (as *Accounts) ofRegistries() []*Account {
 	registries, _ := as.others.Registries.List()
 	out := make([]*Account, 0, len(registries))
 	for _, r := range registries {
-		out = append(out, &Account{Name: r.Name, Types: []string{helmImage}, Type: "artifacts-helm-oci", by: bounded{chart{r}, as.most.Load()}})
+		out = append(out, &Account{Name: r.Name, Types: []string{helmImage}, Type: "artifacts-helm-oci", by: bounded{chart{r, as.cache}, as.most.Load()}})
 	}
 	return out
 }
 
 // chart fetches charts from a registry.
-type chart struct{ registry *registry.Account }
+type chart struct {
+	registry *registry.Account
+	cache    *cache
+}
 
 func (c chart) fetch(ctx context.Context, a spinnaker.Artifact) (Content, error) {
 	name, version, err := c.wanted(a)
 	if err != nil {
 		return Content{}, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	body, size, err := c.registry.Chart(ctx, name, version)
+	layer, err := c.registry.Chart(ctx, name, version)
 	if err != nil {
-		cancel(nil)
 		return Content{}, c.problem(name, version, err)
 	}
-	return Content{newGuard(body, cancel), size}, nil
+	return c.cache.get(ctx, wanted{key: helmImage + "\x00" + c.registry.Name + "\x00" + layer.SHA256, digest: layer.SHA256, ask: c.layer(layer)})
+}
+
+// layer fetches the content of a chart, and checks it on the way.
+func (c chart) layer(l registry.Layer) func(context.Context, string) (fetched, error) {
+	return func(ctx context.Context, _ string) (fetched, error) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		body, err := l.Open(ctx)
+		if err != nil {
+			cancel(nil)
+			return fetched{}, err
+		}
+		guarded, sum := newGuard(body, cancel), sha256.New()
+		from := &checked{from: io.TeeReader(guarded, sum), verify: func() error {
+			if hex.EncodeToString(sum.Sum(nil)) != l.SHA256 {
+				return errOtherDigest
+			}
+			return nil
+		}}
+		return fetched{Content: Content{readCloser{from, guarded}, l.Size}}, nil
+	}
 }
 
 func (c chart) problem(name, version string, err error) error {

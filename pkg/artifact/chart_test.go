@@ -22,7 +22,7 @@ func chartOf(t *testing.T, c config.RegistryAccount) chart {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return chart{a}
+	return chart{a, nil}
 }
 
 // TestChart_IsFoundByEachWayToNameIt is artifacts.md 5.11: lookups, triggers and

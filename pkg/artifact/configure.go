@@ -17,14 +17,18 @@ import (
 // New makes the accounts of the settings, of the older rewrite's folder, and those
 // that are built in. One that cannot be used is left out, with a line in the log.
 func New(c config.Artifacts, masters config.Jenkins, others Others, log *slog.Logger) (*Accounts, error) {
-	out := &Accounts{others: others, log: log}
+	kept, err := newCache(c.CacheBytes)
+	if err != nil {
+		return nil, fmt.Errorf("artifacts.cacheBytes: %w", err)
+	}
+	out := &Accounts{others: others, log: log, cache: kept}
 	return out, out.Set(c, masters)
 }
 
 // Set makes the accounts anew, of other settings. After an error they are as they
 // were.
 func (as *Accounts) Set(c config.Artifacts, masters config.Jenkins) error {
-	b := builder{settings: c, log: as.log}
+	b := builder{settings: c, log: as.log, cache: as.cache}
 	b.add("artifacts.github", c.GitHub, "artifacts-github", b.github, "github/file")
 	b.add("artifacts.gitlab", c.GitLab, "artifacts-gitlab", b.file("artifacts.gitlab", gitlabToken, true), "gitlab/file")
 	b.add("artifacts.bitbucket", c.Bitbucket, "artifacts-bitbucket", b.file("artifacts.bitbucket", bitbucketToken, false), "bitbucket/file")
@@ -55,6 +59,7 @@ func (as *Accounts) Set(c config.Artifacts, masters config.Jenkins) error {
 
 type builder struct {
 	settings config.Artifacts
+	cache    *cache
 	log      *slog.Logger
 	accounts []*Account
 }
@@ -111,7 +116,7 @@ func (b *builder) file(key string, withToken func(http.Header, string), versione
 		if err != nil {
 			return nil, err
 		}
-		return file{w, c, withToken, versioned}, nil
+		return file{w, c, withToken, versioned, b.cache}, nil
 	}
 }
 
@@ -166,7 +171,7 @@ func (b *builder) helm(c config.ArtifactAccount) (fetcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repository: %w", err)
 	}
-	return helm{newWeb(rules, c.Repository), c}, nil
+	return helm{newWeb(rules, c.Repository), c, b.cache}, nil
 }
 
 func (b *builder) jenkins(c config.ArtifactAccount) (fetcher, error) {

@@ -26,6 +26,7 @@ type file struct {
 	token func(http.Header, string)
 	// versioned appends the branch to the reference.
 	versioned bool
+	cache     *cache
 }
 
 func (f file) fetch(ctx context.Context, a spinnaker.Artifact) (Content, error) {
@@ -37,11 +38,7 @@ func (f file) fetch(ctx context.Context, a spinnaker.Artifact) (Content, error) 
 	if f.versioned {
 		reference = withRef(reference, a.Version)
 	}
-	got, err := f.web.get(ctx, reference, show)
-	if err != nil {
-		return Content{}, err
-	}
-	return got.Content, nil
+	return f.cache.get(ctx, wanted{key: "file\x00" + f.account.Name + "\x00" + reference, ask: f.web.fresh(reference, show)})
 }
 
 func gitlabToken(h http.Header, token string) { h.Set("Private-Token", token) }

@@ -17,7 +17,7 @@ import (
 	"github.com/go-git/go-git/v5"
 	gitconfig "github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
+	gitcache "github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
@@ -306,7 +306,7 @@ var (
 // commit.
 func (r *repository) clone(ctx context.Context, folder, address string, auth transport.AuthMethod, version string) (*object.Tree, plumbing.Hash, error) {
 	const large = 1 << 20 // larger objects are read as they come
-	files := filesystem.NewStorageWithOptions(osfs.New(folder, osfs.WithBoundOS()), cache.NewObjectLRU(8*cache.MiByte), filesystem.Options{LargeObjectThreshold: large})
+	files := filesystem.NewStorageWithOptions(osfs.New(folder, osfs.WithBoundOS()), gitcache.NewObjectLRU(8*gitcache.MiByte), filesystem.Options{LargeObjectThreshold: large})
 	defer func() { _ = files.Close() }()
 	store := &checkedStore{Storage: files, ctx: ctx, folder: folder, most: r.most, object: r.object}
 	repo, err := git.Init(store, nil)

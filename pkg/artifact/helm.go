@@ -24,17 +24,22 @@ const (
 type helm struct {
 	web     *web
 	account config.ArtifactAccount
+	cache   *cache
 }
 
-// index opens the repository's index.
-func (h helm) index(ctx context.Context) (*answer, http.Header, error) {
+// index opens the repository's index. It is read whole, so that the next one who
+// needs it only asks whether it has changed.
+func (h helm) index(ctx context.Context) (Content, http.Header, error) {
 	show, err := shows(h.account, nil)
 	if err != nil {
-		return nil, nil, err
+		return Content{}, nil, err
 	}
-	got, err := h.web.get(ctx, strings.TrimSuffix(h.account.Repository, "/")+"/index.yaml", show)
+	address := strings.TrimSuffix(h.account.Repository, "/") + "/index.yaml"
+	got, err := h.cache.get(ctx, wanted{key: h.key(address), bound: mostIndex, whole: true, ask: h.web.fresh(address, show)})
 	return got, show, err
 }
+
+func (h helm) key(address string) string { return "helm\x00" + h.account.Name + "\x00" + address }
 
 func (h helm) fetch(ctx context.Context, a spinnaker.Artifact) (Content, error) {
 	got, show, err := h.index(ctx)
@@ -42,7 +47,7 @@ func (h helm) fetch(ctx context.Context, a spinnaker.Artifact) (Content, error) 
 		return Content{}, err
 	}
 	if a.Type == helmIndex {
-		return got.Content, nil
+		return got, nil
 	}
 	entries, err := h.entries(got, a.Name)
 	if err != nil {
@@ -59,15 +64,11 @@ func (h helm) fetch(ctx context.Context, a spinnaker.Artifact) (Content, error) 
 	if !h.web.ownAddress(address) { // a chart may be kept elsewhere, where nobody knows the account
 		show = http.Header{}
 	}
-	chart, err := h.web.get(ctx, address, show)
-	if err != nil {
-		return Content{}, err
-	}
-	return chart.Content, nil
+	return h.cache.get(ctx, wanted{key: h.key(address), ask: h.web.fresh(address, show)})
 }
 
 // entries are the versions of one chart, in the order of the index.
-func (h helm) entries(index *answer, name string) ([]chartEntry, error) {
+func (h helm) entries(index Content, name string) ([]chartEntry, error) {
 	defer func() { _ = index.Close() }()
 	var found []chartEntry
 	err := readIndex(index, func(chart string, versions func() ([]chartEntry, error)) (bool, error) {

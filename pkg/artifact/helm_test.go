@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strings"
@@ -171,5 +172,30 @@ func TestIndex_OfAHundredMegabytesIsNotHeld(t *testing.T) {
 	const limit = 16 << 20
 	if grown := int64(most) - int64(before.HeapAlloc); grown > limit {
 		t.Errorf("the heap grew by %d bytes, more than %d", grown, limit)
+	}
+}
+
+func TestHelm_AsksWhetherTheIndexHasChanged(t *testing.T) {
+	sent, asked := 0, 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		w.Header().Set("Etag", `"1"`)
+		if r.Header.Get("If-None-Match") == `"1"` {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		sent++
+		_, _ = w.Write([]byte("entries:\n  web:\n  - {version: 1.0.0, urls: [web.tgz]}\n"))
+	}))
+	t.Cleanup(server.Close)
+	all, _ := accounts(t, config.Artifacts{CacheBytes: 1 << 30, Helm: config.ArtifactAccounts{Enabled: true, Accounts: []config.ArtifactAccount{{Name: "a", Repository: server.URL}}}}, nil)
+	t.Cleanup(all.Close)
+	for range 3 {
+		if names, err := all.Names(t.Context(), "a", helmChart); err != nil || len(names) != 1 {
+			t.Fatal(names, err)
+		}
+	}
+	if asked != 3 || sent != 1 {
+		t.Errorf("asked %d times, sent %d times", asked, sent)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
+	gitcache "github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/memory"
@@ -65,7 +65,7 @@ func TestPack_IsLookedAtBeforeItIsTakenIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
-			files := filesystem.NewStorage(osfs.New(folder), cache.NewObjectLRUDefault())
+			files := filesystem.NewStorage(osfs.New(folder), gitcache.NewObjectLRUDefault())
 			store := &checkedStore{Storage: files, ctx: c.ctx, folder: folder, most: c.most, object: c.object}
 			err := packfile.UpdateObjectStorage(store, bytes.NewReader(c.pack))
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {

@@ -72,6 +72,25 @@ func (w *web) trusted(address string) bool {
 type answer struct {
 	Content
 	header http.Header
+	// same says that it is still the version that was asked about.
+	same bool
+}
+
+const ifNoneMatch = "If-None-Match"
+
+// fresh is a reference for the cache: asked about, where its version is known.
+func (w *web) fresh(reference string, show http.Header) func(ctx context.Context, etag string) (fetched, error) {
+	return func(ctx context.Context, etag string) (fetched, error) {
+		header := show.Clone()
+		if etag != "" {
+			header.Set(ifNoneMatch, etag)
+		}
+		got, err := w.get(ctx, reference, header)
+		if err != nil {
+			return fetched{}, err
+		}
+		return fetched{got.Content, got.header.Get("Etag"), got.same}, nil
+	}
 }
 
 // get asks for a reference with what the account shows of itself.
@@ -91,9 +110,12 @@ func (w *web) get(ctx context.Context, reference string, show http.Header) (*ans
 			return nil, err
 		}
 		if res.StatusCode < http.StatusMultipleChoices {
-			return &answer{Content{stalled, res.ContentLength}, res.Header}, nil
+			return &answer{Content: Content{stalled, res.ContentLength}, header: res.Header}, nil
 		}
 		_ = stalled.Close()
+		if res.StatusCode == http.StatusNotModified && header.Get(ifNoneMatch) != "" {
+			return &answer{header: res.Header, same: true}, nil
+		}
 		if res.StatusCode >= http.StatusBadRequest || res.StatusCode == http.StatusNotModified {
 			return nil, fmt.Errorf("Received %d status code from %s", res.StatusCode, u.Host) //nolint:staticcheck // Java's text
 		}

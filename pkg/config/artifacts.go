@@ -6,6 +6,7 @@ type Artifacts struct {
 	CredentialsDir string           `koanf:"credentialsDir" env:"ARTIFACTS_CREDENTIALS_CONFIG_DIR" doc:"folder with artifact accounts, a JSON file for each, as the older rewrite has them"`
 	MaxBytes       int64            `koanf:"maxBytes" default:"10737418240" doc:"bytes of an artifact; a larger one is broken off"`
 	MaxFetches     int              `koanf:"maxFetches" default:"64" doc:"artifacts that are fetched at once; one more is answered 503 with Retry-After"`
+	CacheBytes     int64            `koanf:"cacheBytes" default:"268435456" doc:"bytes of artifacts that are kept on disk (in TMPDIR), and asked about before they are used again; 0 keeps none"`
 	GitHub         ArtifactAccounts `koanf:"github"`
 	GitLab         ArtifactAccounts `koanf:"gitlab"`
 	Bitbucket      ArtifactAccounts `koanf:"bitbucket"`

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/errdef"
@@ -346,24 +347,34 @@ func (c *client) image(ctx context.Context, repository, digest string) (*Image, 
 // pkg/registry).
 const chartLayer = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 
-// Chart fetches the archive of a chart by its tag or digest. Its end is an error
-// where it is not what its digest says. size is in bytes.
-func (a *Account) Chart(ctx context.Context, repository, reference string) (body io.ReadCloser, size int64, err error) {
+// Layer is the content of a chart.
+type Layer struct {
+	// SHA256 is its digest in hex.
+	SHA256 string
+	Size   int64 // bytes
+	open   func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// Open fetches it. Nobody has looked yet whether it is what its digest says.
+func (l Layer) Open(ctx context.Context) (io.ReadCloser, error) { return l.open(ctx) }
+
+// Chart finds the archive of a chart by its tag or digest.
+func (a *Account) Chart(ctx context.Context, repository, reference string) (Layer, error) {
 	c := a.client
 	d, err := c.resolve(ctx, repository, reference)
 	if err != nil {
-		return nil, 0, err
+		return Layer{}, err
 	}
 	r, err := c.repository(repository)
 	if err != nil {
-		return nil, 0, err
+		return Layer{}, err
 	}
 	m, err := manifestOf(ctx, r, d)
 	if err != nil {
-		return nil, 0, c.explained(err)
+		return Layer{}, c.explained(err)
 	}
 	if len(m.Layers) == 0 {
-		return nil, 0, fmt.Errorf("%s:%s is no chart: its manifest has no layers", repository, reference)
+		return Layer{}, fmt.Errorf("%s:%s is no chart: its manifest has no layers", repository, reference)
 	}
 	layer := m.Layers[0]
 	for _, l := range m.Layers {
@@ -372,28 +383,14 @@ func (a *Account) Chart(ctx context.Context, repository, reference string) (body
 			break
 		}
 	}
+	if layer.Digest.Validate() != nil || layer.Digest.Algorithm() != digest.SHA256 {
+		return Layer{}, fmt.Errorf("%s:%s has the digest %q, which is none of SHA-256", repository, reference, layer.Digest)
+	}
 	r.Client = c.blobs
-	from, err := r.Blobs().Fetch(ctx, layer)
-	if err != nil {
-		return nil, 0, c.explained(err)
-	}
-	return &verified{from, content.NewVerifyReader(from, layer)}, layer.Size, nil
-}
-
-// verified is content that ends with an error when it is not what was asked for.
-type verified struct {
-	io.Closer
-	from *content.VerifyReader
-}
-
-func (v *verified) Read(into []byte) (int, error) {
-	n, err := v.from.Read(into)
-	if errors.Is(err, io.EOF) {
-		if wrong := v.from.Verify(); wrong != nil {
-			return n, wrong
-		}
-	}
-	return n, err
+	return Layer{layer.Digest.Encoded(), layer.Size, func(ctx context.Context) (io.ReadCloser, error) {
+		body, err := r.Blobs().Fetch(ctx, layer)
+		return body, c.explained(err)
+	}}, nil
 }
 
 // Tags are those of a repository, in the registry's order, asked for now.

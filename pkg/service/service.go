@@ -337,6 +337,9 @@ func (s *Service) Close() {
 	if s.store != nil {
 		s.store.Close()
 	}
+	if s.artifacts != nil {
+		s.artifacts.Close()
+	}
 	if s.Store != nil {
 		s.Store.Close()
 	}

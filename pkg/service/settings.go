@@ -80,7 +80,7 @@ func others(c *config.Config) config.Config {
 	out := *c
 	out.Registries.Accounts = nil
 	out.Kubernetes.Accounts, out.Files, out.Ignored = nil, nil, nil
-	out.Artifacts, out.Jenkins = config.Artifacts{MaxFetches: c.Artifacts.MaxFetches}, config.Jenkins{}
+	out.Artifacts, out.Jenkins = config.Artifacts{MaxFetches: c.Artifacts.MaxFetches, CacheBytes: c.Artifacts.CacheBytes}, config.Jenkins{}
 	return out
 }
 
