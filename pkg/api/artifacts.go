@@ -48,7 +48,7 @@ func (s *Server) artifactAccounts(*request) (reply, error) {
 // ArtifactStore is where Orca keeps what it does not send along; artifact.Store is
 // one.
 type ArtifactStore interface {
-	Read(ctx context.Context, reference string, may func(application string) error) ([]byte, error)
+	Read(ctx context.Context, reference string, may func(application string) error, take func(bytes int64) error) ([]byte, error)
 }
 
 // stored reads from the artifact store what the caller may see. Nobody in particular
@@ -62,6 +62,13 @@ func (s *Server) stored(r *request, reference string) ([]byte, error) {
 		if err := caller.Application(application, auth.Read); err != nil {
 			return refusal(err)
 		}
+		return nil
+	}, func(bytes int64) error {
+		free, err := s.Memory.Take(bytes)
+		if err != nil {
+			return memoryProblem(err)
+		}
+		context.AfterFunc(r.Context(), free) // when the request is over
 		return nil
 	})
 }

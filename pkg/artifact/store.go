@@ -71,9 +71,10 @@ func IsStored(reference string) bool { return strings.HasPrefix(reference, "ref:
 func Reference(application, hash string) string { return "ref://" + application + "/" + hash }
 
 // Read reads what a reference stands for, for whoever may read the application that
-// the object says it is of: may is asked each time, also for what is kept. The
-// errors are those of this package.
-func (s *Store) Read(ctx context.Context, reference string, may func(application string) error) ([]byte, error) {
+// the object says it is of: may is asked each time, also for what is kept. take is
+// asked for memory before it is used. The errors are those of this package, of may and
+// of take.
+func (s *Store) Read(ctx context.Context, reference string, may func(application string) error, take func(bytes int64) error) ([]byte, error) {
 	parts := referenceForm.FindStringSubmatch(reference)
 	if parts == nil {
 		return nil, refused("%q is no reference of the artifact store, like ref://<application>/<hash>", reference)
@@ -91,7 +92,7 @@ func (s *Store) Read(ctx context.Context, reference string, may func(application
 		if err := may(application); err != nil {
 			return nil, err
 		}
-		content, err := s.object(ctx, key, parts[2])
+		content, err := s.object(ctx, key, parts[2], take)
 		if err != nil {
 			return nil, s.problem(reference, err)
 		}
@@ -123,7 +124,7 @@ func (s *Store) tag(ctx context.Context, key string) (string, error) {
 }
 
 // object reads one, and checks it.
-func (s *Store) object(ctx context.Context, key, hash string) ([]byte, error) {
+func (s *Store) object(ctx context.Context, key, hash string, take func(bytes int64) error) ([]byte, error) {
 	client, err := s.client(ctx)
 	if err != nil {
 		return nil, err
@@ -133,17 +134,26 @@ func (s *Store) object(ctx context.Context, key, hash string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = got.Body.Close() }()
-	content, err := io.ReadAll(io.LimitReader(got.Body, mostStored+1))
+	size := sizeOf(got.ContentLength)
+	if size < 0 || size > mostStored {
+		return nil, &problem{ErrRefused, fmt.Sprintf("it has %d bytes, more than %d", size, mostStored)}
+	}
+	if err := take(size); err != nil {
+		return nil, &untaken{err}
+	}
+	content := make([]byte, size)
+	_, err = io.ReadFull(got.Body, content)
 	switch {
 	case err != nil:
 		return nil, err
-	case len(content) > mostStored:
-		return nil, fmt.Errorf("it has more than %d bytes", mostStored)
 	case !hashes(content, hash):
 		return nil, &problem{ErrRefused, "what the artifact store has is not what the hash says"}
 	}
-	return bytes.Clone(content), nil // as large as it is
+	return content, nil
 }
+
+// untaken is the error of who was asked for memory.
+type untaken struct{ error }
 
 // hashes says whether a hash is that of the base64 text of content, which may have
 // been written without its padding.
@@ -163,6 +173,10 @@ func hashes(content []byte, hash string) bool {
 // problem is the error of a reference that cannot be read.
 func (s *Store) problem(reference string, err error) error {
 	var p *problem
+	var full *untaken
+	if errors.As(err, &full) {
+		return full.error
+	}
 	if errors.As(err, &p) {
 		return &problem{p.kind, reference + ": " + p.text}
 	}

@@ -58,19 +58,28 @@ func TestStore_IsReadByWhoMay(t *testing.T) {
 		}
 		return nil
 	}
-	denied := errors.New("not you")
+	denied, full := errors.New("not you"), errors.New("no room")
+	room := func(int64) error { return nil }
 	for _, hash := range []string{padded, bare} {
-		if got, err := s.Read(t.Context(), Reference("shop", hash), allowed); err != nil || string(got) != content {
+		if got, err := s.Read(t.Context(), Reference("shop", hash), allowed, room); err != nil || string(got) != content {
 			t.Errorf("%q %v", got, err)
 		}
 	}
 	s.kept.Wait()
 	before := asked.Load()
-	if got, err := s.Read(t.Context(), Reference("shop", padded), allowed); err != nil || string(got) != content || asked.Load() != before {
+	if got, err := s.Read(t.Context(), Reference("shop", padded), allowed, room); err != nil || string(got) != content || asked.Load() != before {
 		t.Errorf("%q %v, %d requests for what is kept", got, err, asked.Load()-before)
 	}
-	if _, err := s.Read(t.Context(), Reference("shop", padded), func(string) error { return denied }); !errors.Is(err, denied) {
+	if _, err := s.Read(t.Context(), Reference("shop", padded), func(string) error { return denied }, room); !errors.Is(err, denied) {
 		t.Errorf("what is kept is shown to somebody who may not: %v", err)
+	}
+	if _, err := s.Read(t.Context(), Reference("shop", hashOf("other")), allowed, func(bytes int64) error {
+		if bytes != int64(len(content)) {
+			t.Errorf("%d bytes are asked for", bytes)
+		}
+		return full
+	}); !errors.Is(err, full) {
+		t.Error(err)
 	}
 	for reference, kind := range map[string]error{
 		Reference("shop", hashOf("none")):  ErrMissing,
@@ -79,12 +88,12 @@ func TestStore_IsReadByWhoMay(t *testing.T) {
 		"ref://shop/../" + padded:          ErrRefused,
 		"s3://shop/" + padded:              ErrRefused,
 	} {
-		if _, err := s.Read(t.Context(), reference, allowed); !errors.Is(err, kind) {
+		if _, err := s.Read(t.Context(), reference, allowed, room); !errors.Is(err, kind) {
 			t.Errorf("%s: %v", reference, err)
 		}
 	}
 	untagged, _ := storeOf(t, map[string]string{"shop/" + padded: content}, `<Tag><Key>else</Key><Value>shop</Value></Tag>`)
-	if _, err := untagged.Read(t.Context(), Reference("shop", padded), allowed); !errors.Is(err, ErrForbidden) || !strings.Contains(err.Error(), "which application") {
+	if _, err := untagged.Read(t.Context(), Reference("shop", padded), allowed, room); !errors.Is(err, ErrForbidden) || !strings.Contains(err.Error(), "which application") {
 		t.Error(err)
 	}
 	down, err := NewStore(config.ArtifactStore{S3: config.ArtifactStoreS3{Enabled: true, Region: "us-east-1", URL: "http://127.0.0.1:1", Bucket: "bucket", AccessKey: "a", SecretKey: "b", PathStyle: true}})
@@ -92,7 +101,7 @@ func TestStore_IsReadByWhoMay(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(down.Close)
-	if _, err := down.Read(t.Context(), Reference("shop", padded), allowed); !errors.Is(err, ErrDown) {
+	if _, err := down.Read(t.Context(), Reference("shop", padded), allowed, room); !errors.Is(err, ErrDown) {
 		t.Error(err)
 	}
 	if none, err := NewStore(config.ArtifactStore{}); none != nil || err != nil {

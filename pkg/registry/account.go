@@ -49,8 +49,12 @@ const (
 // wrong. fence, which may be nil, says which addresses the registry itself must not
 // have.
 func NewAccount(c config.RegistryAccount, fence func(netip.Addr) error) (*Account, error) {
-	if c.Name == "" {
+	const longest = 128
+	switch {
+	case c.Name == "":
 		return nil, errors.New("name: must be given")
+	case len(c.Name) > longest:
+		return nil, fmt.Errorf("name: it has more than %d characters", longest)
 	}
 	base, err := addressOf(c.Address)
 	if err != nil {

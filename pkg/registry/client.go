@@ -38,7 +38,9 @@ const (
 	// mostMetadata is for one page, since some registries know no pages.
 	mostMetadata = 64 << 20
 	mostManifest = 4 << 20
-	mostPages    = 100_000
+	// mostLabels is for those of an image, which are held for as long as it has a tag.
+	mostLabels = 64 << 10
+	mostPages  = 100_000
 	// mostTags is for one repository, mostRepositories for one account.
 	mostTags         = 1_000_000
 	mostRepositories = 100_000
@@ -177,10 +179,17 @@ func (c *client) explained(err error) error {
 		}
 		return &denial{text, err}
 	case errors.As(err, &of) && !errors.As(err, &answered):
-		return of.Err // the address stands in the settings, and may have a token
+		return &silence{of.Err} // the address stands in the settings, and may have a token
 	}
 	return err
 }
+
+// silence is a request without an answer.
+type silence struct{ err error }
+
+func (s *silence) Error() string { return s.err.Error() }
+
+func (s *silence) Unwrap() error { return s.err }
 
 // denial is the answer to credentials that are no good.
 type denial struct {
@@ -339,6 +348,13 @@ func (c *client) image(ctx context.Context, repository, digest string) (*Image, 
 	}
 	if config.Created.IsZero() { // as charts have it
 		config.Created, _ = time.Parse(time.RFC3339, m.Annotations[ocispec.AnnotationCreated])
+	}
+	size := 0
+	for name, value := range config.Config.Labels {
+		size += len(name) + len(value)
+	}
+	if size > mostLabels {
+		return nil, fmt.Errorf("its labels have %d bytes, more than %d", size, mostLabels)
 	}
 	return &Image{Created: config.Created, Labels: config.Config.Labels}, nil
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/secret"
 	"github.com/datapunchorg/go-clouddriver/pkg/store"
@@ -26,6 +25,8 @@ const (
 	mostBackOff = 10 * time.Minute
 	// mostFile bounds a catalog in a file.
 	mostFile = 64 << 20
+	// mostName bounds the name of a repository, as its column does.
+	mostName = 255
 	// mostHeld bounds the tags of an account.
 	mostHeld = 5_000_000
 	// missing is how often a repository has to be missed before it is gone.
@@ -195,11 +196,20 @@ func (p *poller) wanted(ctx context.Context) (names map[Family][]string, whole b
 		names[Images] = found
 	}
 	for family, all := range names {
-		kept := []string{}
+		kept, left := []string{}, map[string]bool{"": true}
+		for _, name := range p.a.Skip {
+			left[name] = true
+		}
 		for _, name := range all {
-			if name != "" && !slices.Contains(p.a.Skip, name) && !slices.Contains(kept, name) {
+			switch {
+			case left[name]:
+				continue
+			case len(name) > mostName:
+				p.note(fmt.Errorf("a repository is called %.50s…, with more than %d characters", name, mostName))
+			default:
 				kept = append(kept, name)
 			}
+			left[name] = true
 		}
 		names[family] = kept
 	}
@@ -282,7 +292,12 @@ func (p *poller) one(ctx context.Context, key store.RegistryKey) error {
 		p.note(fmt.Errorf("%s: the account would have more than %d tags: name the repositories that are wanted in repositories", key.Repository, mostHeld))
 		return nil
 	}
-	return p.save(ctx, key, now)
+	err = p.save(ctx, key, now)
+	if err == nil || ctx.Err() != nil || errors.Is(err, store.ErrLeaseLost) || errors.Is(err, store.ErrUnavailable) {
+		return err
+	}
+	p.note(fmt.Errorf("%s: %w", key.Repository, err)) // the others may be kept
+	return nil
 }
 
 func tagsOf(r *Repository) int {
@@ -359,11 +374,11 @@ func (p *poller) hopeless(ctx context.Context, err error) error {
 		return errOver
 	}
 	var denied *denial
-	var answered *errcode.ErrorResponse
+	var silent *silence
 	switch {
 	case errors.As(err, &denied):
 		return p.locked(ctx)
-	case errors.As(err, &answered), errors.Is(err, ErrMissing):
+	case !errors.As(err, &silent):
 		return nil
 	}
 	p.mu.Lock()
@@ -447,7 +462,8 @@ func (p *poller) looked(ctx context.Context, repository string, known, tag Tag, 
 func (p *poller) over(ctx context.Context, err error) error {
 	var resting *errResting
 	var denied *denial
-	if ctx.Err() != nil || errors.As(err, &resting) || errors.As(err, &denied) {
+	var silent *silence
+	if ctx.Err() != nil || errors.As(err, &resting) || errors.As(err, &denied) || errors.As(err, &silent) {
 		return err
 	}
 	return nil

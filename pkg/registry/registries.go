@@ -104,6 +104,16 @@ func (r *Registries) State(account string) State {
 	return State{}
 }
 
+// Stale says of each account whether its last reading has failed in part.
+func (r *Registries) Stale() map[string]bool {
+	out := map[string]bool{}
+	all, _ := r.List()
+	for _, a := range all {
+		out[a.Name] = r.State(a.Name).Problem != ""
+	}
+	return out
+}
+
 func (r *Registries) holding(account string) *holding {
 	h := r.held[account]
 	if h == nil {

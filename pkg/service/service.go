@@ -136,6 +136,13 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		}
 		other, figures.FallbackDown = f, f.Down
 	}
+	if c.Registries.Enabled {
+		s.tagged = registry.New(s.registries, s.Store, processName(), log)
+		if err := s.tagged.Load(ctx); err != nil {
+			return nil, fmt.Errorf("read what is known of registries: %w", err)
+		}
+		figures.Registries = s.tagged.Stale
+	}
 	s.metrics = telemetry.NewMetrics(figures, s.figures)
 	if s.tracing, err = newTracing(ctx, c.Tracing, o.Version, log); err != nil {
 		return nil, err
@@ -173,11 +180,7 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		return nil, err
 	}
 	var tagged api.Registries
-	if c.Registries.Enabled {
-		s.tagged = registry.New(s.registries, s.Store, processName(), log)
-		if err := s.tagged.Load(ctx); err != nil {
-			return nil, fmt.Errorf("read what is known of registries: %w", err)
-		}
+	if s.tagged != nil {
 		tagged = s.tagged
 	}
 	if s.store, err = artifact.NewStore(c.ArtifactStore); err != nil {

@@ -25,6 +25,9 @@ type Source struct {
 	Tasks func() int
 	// FallbackDown says that lists go without the fallback; nil without one.
 	FallbackDown func() bool
+	// Registries says which registries were not read whole at the last try; nil
+	// without any.
+	Registries func() map[string]bool
 	// Version is the build's.
 	Version string
 }
@@ -73,6 +76,7 @@ var (
 	cacheBytesUsed = Metric{Name: "cache_bytes", Type: gauge, Help: "Bytes of rendered answers in the cache."}
 	tasksUnderWay  = Metric{Name: "tasks_under_way", Type: gauge, Help: "Tasks that this replica is running or has waiting."}
 	fallbackDown   = Metric{Name: "fallback_down", Type: gauge, Help: "1 while lists go without the fallback, which does not answer; not there without one."}
+	registryStale  = Metric{Name: "registry_stale", Type: gauge, Help: "1 while what is known of a registry's account is of before its last, failed, reading.", Labels: []string{"account"}}
 )
 
 // Reference lists our metrics; those of the Go runtime and of the process
@@ -81,7 +85,7 @@ func Reference() []Metric {
 	return []Metric{
 		buildInfo, requestDuration, operationDuration, tasksUnderWay, clusterDuration, eventLag,
 		accountState, accountStale, watchLive, watchSynced, watchEvents, watchLists, watchOdd,
-		indexObjects, cacheHits, cacheMisses, cacheBytesUsed, cleanedUp, fallbackDown,
+		indexObjects, cacheHits, cacheMisses, cacheBytesUsed, cleanedUp, fallbackDown, registryStale,
 	}
 }
 
@@ -223,6 +227,11 @@ func (s *source) Collect(ch chan<- prometheus.Metric) {
 	send(tasksUnderWay, float64(s.Tasks()))
 	if s.FallbackDown != nil {
 		send(fallbackDown, bit(s.FallbackDown()))
+	}
+	if s.Registries != nil {
+		for name, stale := range s.Registries() {
+			send(registryStale, bit(stale), name)
+		}
 	}
 }
 

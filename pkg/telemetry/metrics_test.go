@@ -52,7 +52,7 @@ func TestReference_HasEveryMetric(t *testing.T) {
 			return []watch.Status{{Account: "prod", Kinds: []watch.KindStatus{{Kind: "pod"}}}}
 		},
 		Objects: func(string) map[string]int { return map[string]int{"pod": 7} },
-		Cache:   func() (uint64, uint64, uint64) { return 1, 2, 3 }, Tasks: func() int { return 4 }, FallbackDown: func() bool { return true },
+		Cache:   func() (uint64, uint64, uint64) { return 1, 2, 3 }, Tasks: func() int { return 4 }, FallbackDown: func() bool { return true }, Registries: func() map[string]bool { return map[string]bool{"hub": true} },
 	}, NewFigures(func() uint64 { return 0 }))
 	m.Observe("/applications", http.MethodGet, 200, 1)
 	m.ObserveOperation("deployManifest", false, 1)
