@@ -35,6 +35,7 @@ func (as *Accounts) Set(c config.Artifacts, masters config.Jenkins) error {
 	b.add("artifacts.http", c.HTTP, "artifacts-http", b.file("artifacts.http", nil, false), "http/file")
 	b.add("artifacts.gitRepo", c.GitRepo.ArtifactAccounts, "git/repo", b.git, "git/repo")
 	b.add("artifacts.helm", c.Helm, "artifacts-helm", b.helm, helmChart, helmIndex)
+	b.add("artifacts.maven", c.Maven, "artifacts-maven", b.maven, "maven/file")
 	b.add("artifacts.s3", c.S3, "artifacts-s3", func(a config.ArtifactAccount) (fetcher, error) { return newS3(a), nil }, "s3/object")
 	b.add("artifacts.gcs", c.GCS, "artifacts-gcs", func(a config.ArtifactAccount) (fetcher, error) { return newGCS(a), nil }, "gcs/object")
 	b.add("jenkins", config.ArtifactAccounts{Enabled: masters.Enabled, Accounts: masters.Masters}, "artifacts-jenkins", b.jenkins, "jenkins/file")
@@ -172,6 +173,14 @@ func (b *builder) helm(c config.ArtifactAccount) (fetcher, error) {
 		return nil, fmt.Errorf("repository: %w", err)
 	}
 	return helm{newWeb(rules, c.Repository), c, b.cache}, nil
+}
+
+func (b *builder) maven(c config.ArtifactAccount) (fetcher, error) {
+	rules, err := configured(c.Name, c.RepositoryURL)
+	if err != nil {
+		return nil, fmt.Errorf("repositoryUrl: %w", err)
+	}
+	return mavenFile{newWeb(rules, c.RepositoryURL), c, b.cache}, nil
 }
 
 func (b *builder) jenkins(c config.ArtifactAccount) (fetcher, error) {

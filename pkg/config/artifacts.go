@@ -12,6 +12,7 @@ type Artifacts struct {
 	Bitbucket      ArtifactAccounts `koanf:"bitbucket"`
 	HTTP           ArtifactAccounts `koanf:"http"`
 	Helm           ArtifactAccounts `koanf:"helm"`
+	Maven          ArtifactAccounts `koanf:"maven"`
 	S3             ArtifactAccounts `koanf:"s3"`
 	GCS            ArtifactAccounts `koanf:"gcs"`
 	GitRepo        GitArtifacts     `koanf:"gitRepo"`
@@ -60,6 +61,9 @@ type ArtifactAccount struct {
 	// Helm, and Jenkins.
 	Repository string `koanf:"repository"`
 	Address    string `koanf:"address"`
+
+	// Maven.
+	RepositoryURL string `koanf:"repositoryUrl"`
 
 	// Object stores. APIEndpoint of GCS is ours.
 	APIEndpoint        string `koanf:"apiEndpoint"`
