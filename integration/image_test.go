@@ -260,7 +260,7 @@ func TestImage_IsUpgradedFromEachEarlierSchema(t *testing.T) {
 		return dir + ":/var/lib/clouddriver"
 	}
 	const token = "opens-the-provider-api"
-	for _, back := range []int{1, 2, 3, 4} {
+	for _, back := range []int{1, 2, 3, 4, 5} {
 		for name, database := range map[string]struct {
 			env  map[string]string
 			bind []string
@@ -306,7 +306,7 @@ func TestImage_IsUpgradedFromEachEarlierSchema(t *testing.T) {
 				if err := box.container.Terminate(context.Background()); err != nil {
 					t.Fatal(err)
 				}
-				if after := migrate("status"); after == before || !strings.Contains(after, "5 of 5") {
+				if after := migrate("status"); after == before || !strings.Contains(after, "6 of 6") {
 					t.Errorf("from %s to %s", before, after)
 				}
 			})

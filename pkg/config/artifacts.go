@@ -15,6 +15,7 @@ type Artifacts struct {
 	Maven          ArtifactAccounts `koanf:"maven"`
 	S3             ArtifactAccounts `koanf:"s3"`
 	GCS            ArtifactAccounts `koanf:"gcs"`
+	Oracle         ArtifactAccounts `koanf:"oracle"`
 	GitRepo        GitArtifacts     `koanf:"gitRepo"`
 }
 
@@ -62,10 +63,17 @@ type ArtifactAccount struct {
 	Repository string `koanf:"repository"`
 	Address    string `koanf:"address"`
 
+	// Oracle's object storage.
+	Namespace            string `koanf:"namespace"`
+	UserID               string `koanf:"userId"`
+	Fingerprint          string `koanf:"fingerprint"`
+	PrivateKeyPassphrase string `koanf:"privateKeyPassphrase"`
+	TenancyID            string `koanf:"tenancyId"`
+
 	// Maven.
 	RepositoryURL string `koanf:"repositoryUrl"`
 
-	// Object stores. APIEndpoint of GCS is ours.
+	// Object stores. APIEndpoint of GCS and Oracle is ours.
 	APIEndpoint        string `koanf:"apiEndpoint"`
 	APIRegion          string `koanf:"apiRegion"`
 	Region             string `koanf:"region"`
