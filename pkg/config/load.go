@@ -57,20 +57,20 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 // squashed is the tag of a struct whose keys are those of the one it is in.
 const squashed = ",squash"
 
-// objectLists are the keys whose values are lists of objects, which can be said in
-// the file only.
-func objectLists(t reflect.Type, prefix string) []string {
-	var out []string
+// objectLists are the keys whose values are lists of objects, which have no flag, and
+// what those are.
+func objectLists(t reflect.Type, prefix string) map[string]reflect.Type {
+	out := map[string]reflect.Type{}
 	for f := range t.Fields() {
 		tag := f.Tag.Get("koanf")
 		switch {
 		case tag == squashed:
-			out = append(out, objectLists(f.Type, prefix)...)
+			maps.Copy(out, objectLists(f.Type, prefix))
 		case tag == "-":
 		case f.Type.Kind() == reflect.Struct:
-			out = append(out, objectLists(f.Type, prefix+tag+".")...)
+			maps.Copy(out, objectLists(f.Type, prefix+tag+"."))
 		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
-			out = append(out, prefix+tag)
+			out[prefix+tag] = f.Type.Elem()
 		}
 	}
 	return out
@@ -142,8 +142,11 @@ func LoadWith(flags *pflag.FlagSet, environ func(string) string, resolve func(co
 			return nil, fmt.Errorf("%s: %w", s.Key, err)
 		}
 	}
-	for _, key := range objectLists(reflect.TypeFor[Config](), "") {
+	for key, element := range objectLists(reflect.TypeFor[Config](), "") {
 		objects := k.Get(key)
+		if list := listOf(key, element, environ); list != nil {
+			objects = list
+		}
 		if objects == nil {
 			continue
 		}
@@ -229,9 +232,10 @@ func loadFiles(k *koanf.Koanf, path string, known map[string]string, environ fun
 	}
 	expand := expander{values: merged, environ: environ}
 	lists := map[string]string{}
-	for _, key := range objectLists(reflect.TypeFor[Config](), "") {
+	for key := range objectLists(reflect.TypeFor[Config](), "") {
 		lists[relaxed(key)] = key
 	}
+	gathered(merged, lists)
 	spelled := map[string]any{}
 	for key, value := range merged {
 		ours, is := known[key]
