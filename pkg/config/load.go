@@ -42,7 +42,7 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 		case f.Type.Kind() == reflect.Struct:
 			out = append(out, settingsOf(f.Type, key+".")...)
 		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
-			// a list of objects can be said in the file only
+			// a list of objects has no flag
 		default:
 			env := f.Tag.Get("env")
 			if env == "" {
