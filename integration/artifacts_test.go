@@ -338,7 +338,8 @@ func TestArtifacts_AreFetchedFromRealServers(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = res.Body.Close() }()
-		if _, err := io.Copy(io.Discard, res.Body); err == nil {
+		// Where it has broken off before the first byte was sent, the status says so.
+		if _, err := io.Copy(io.Discard, res.Body); err == nil && res.StatusCode == http.StatusOK {
 			t.Error("a part is taken for the whole")
 		}
 	})
