@@ -64,7 +64,7 @@ var (
 	administrators            = &access{everyone: true, administers: true}
 	// registryFinders are all who have no name, as Igor has none, and whoever may
 	// read the account (docker-registry.md 7); registryReaders have to be named.
-	registryFinders = &access{queried: auth.Read, unless: func(r *http.Request) bool { return !auth.Named(r.Header) }}
+	registryFinders = &access{queried: auth.Read, unless: func(r *http.Request) bool { return r.Header.Get("X-Spinnaker-User") == "" }}
 	registryReaders = &access{queried: auth.Read}
 )
 

@@ -148,8 +148,8 @@ func (c *client) prime(ctx context.Context) error {
 	if c.password.anonymous() {
 		return nil
 	}
-	if _, err := c.cache.GetScheme(ctx, c.host); err == nil {
-		return nil
+	if scheme, err := c.cache.GetScheme(ctx, c.host); err == nil && scheme == auth.SchemeBearer {
+		return nil // its token is asked for anew when it is over
 	}
 	shown, err := c.password.credential(ctx, c.host)
 	if err != nil || shown.Username == "" && shown.Password == "" { // an identity token is for token services
@@ -165,10 +165,18 @@ func (c *client) prime(ctx context.Context) error {
 func (c *client) explained(err error) error {
 	var answered *errcode.ErrorResponse
 	var of *url.Error
+	ours := true // what the token service, or another machine, has not is not missing here
+	if errors.As(err, &answered) && answered.URL != nil {
+		ours = c.wire.ours(answered.URL)
+		shown := *answered.URL
+		shown.User, shown.RawQuery = nil, "" // one that is signed is a secret
+		answered.URL = &shown
+		err = answered // what is around it has the address in its text
+	}
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, errdef.ErrNotFound), errors.As(err, &answered) && answered.StatusCode == http.StatusNotFound:
+	case errors.Is(err, errdef.ErrNotFound), ours && answered != nil && answered.StatusCode == http.StatusNotFound:
 		return ErrMissing
 	case errors.As(err, &answered) && answered.StatusCode == http.StatusTooManyRequests && c.wire.rest.err() != nil:
 		return c.wire.rest.err()
@@ -355,6 +363,9 @@ func (c *client) image(ctx context.Context, repository, digest string) (*Image, 
 	}
 	if size > mostLabels {
 		return nil, fmt.Errorf("its labels have %d bytes, more than %d", size, mostLabels)
+	}
+	if size == 0 {
+		config.Config.Labels = nil // as it comes back from the database
 	}
 	return &Image{Created: config.Created, Labels: config.Config.Labels}, nil
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -400,5 +402,46 @@ func TestClient_ASlowRegistryHasADeadline(t *testing.T) {
 	a := s.account(t, func(c *config.RegistryAccount) { c.ClientTimeoutMillis = 100 })
 	if _, err := a.client.tags(t.Context(), "a"); err == nil {
 		t.Error("no deadline")
+	}
+}
+
+func TestClient_APasswordThatIsOverByA403IsReadAgain(t *testing.T) { // as ECR answers
+	s := newScript(t)
+	s.tags["a"] = []string{"1"}
+	s.does(func(w http.ResponseWriter, r *http.Request) bool {
+		if _, password, _ := r.BasicAuth(); password == "two" {
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	})
+	path := filepath.Join(t.TempDir(), "p")
+	a := s.account(t, func(c *config.RegistryAccount) { c.Username, c.PasswordFile = "AWS", path })
+	if err := os.WriteFile(path, []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.client.tags(t.Context(), "a"); err == nil {
+		t.Error("a password that is over is taken")
+	}
+	if err := os.WriteFile(path, []byte("two"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.client.tags(t.Context(), "a"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClient_ATokenServiceThatIsNotThereTakesNothingAway(t *testing.T) {
+	service := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(service.Close)
+	s := newScript(t)
+	s.does(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="`+service.URL+`/token?signed=hush",service="x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	_, err := s.account(t, nil).client.tags(t.Context(), "a")
+	if err == nil || errors.Is(err, ErrMissing) || strings.Contains(err.Error(), "hush") {
+		t.Error(err)
 	}
 }

@@ -33,9 +33,10 @@ type password struct {
 	account config.RegistryAccount
 	host    string
 
-	mu    sync.Mutex
-	ran   time.Time // of the command; zero once its output was refused
-	found string
+	mu     sync.Mutex
+	ran    time.Time // of the command; zero once its output was refused
+	found  string
+	failed error
 }
 
 // anonymous says that there is nothing to show.
@@ -92,14 +93,16 @@ func (p *password) ofCommand(ctx context.Context) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if time.Since(p.ran) < commandEvery {
-		return p.found, nil
+		return p.found, p.failed
 	}
 	found, err := run(ctx, p.account.PasswordCommand, commandWithin)
 	if err != nil {
-		return "", fmt.Errorf("passwordCommand: %w", err)
+		err = fmt.Errorf("passwordCommand: %w", err)
 	}
-	p.ran, p.found = time.Now(), found
-	return found, nil
+	if ctx.Err() == nil { // else it is not the command's fault
+		p.ran, p.found, p.failed = time.Now(), found, err
+	}
+	return found, err
 }
 
 func run(ctx context.Context, command string, within time.Duration) (string, error) {

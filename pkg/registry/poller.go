@@ -89,6 +89,7 @@ func (p *poller) run(ctx context.Context) {
 func (p *poller) hold(ctx context.Context) {
 	ctx, lost := context.WithCancel(ctx)
 	defer lost()
+	clear(p.missed) // another may have polled meanwhile
 	go func() {
 		defer lost()
 		held := time.Now()

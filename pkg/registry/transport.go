@@ -72,7 +72,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	if res.StatusCode == http.StatusUnauthorized && (token || sent.Header.Get("Authorization") != "") {
+	if (res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden) && (token || sent.Header.Get("Authorization") != "") {
 		t.refused()
 	}
 	t.rest.heed(res)
