@@ -83,6 +83,10 @@ func typed(item map[string]any, list manifest) {
 	}
 }
 
+// expandLimit bounds what the references of one request stand for together, as a
+// request is bounded that has its manifests with it.
+const expandLimit = 64 << 20
+
 // Expand puts stored manifests into the place of their references, in the members
 // of a description that are read: what comes along of earlier stages is not looked
 // up. The error names the member.
@@ -94,6 +98,7 @@ func Expand(r Request, look func(reference string) ([]byte, error)) (Request, er
 	if err := json.Unmarshal(r.Body, &members); err != nil {
 		return r, nil //nolint:nilerr // Decode says what is wrong
 	}
+	looked, total := map[string][]byte{}, 0
 	expand := func(path string, one json.RawMessage) (json.RawMessage, error) {
 		var of struct {
 			Type      string
@@ -102,9 +107,16 @@ func Expand(r Request, look func(reference string) ([]byte, error)) (Request, er
 		if json.Unmarshal(one, &of) != nil || of.Type != storedManifest || of.Reference == nil {
 			return one, nil //nolint:nilerr // it is no reference
 		}
-		content, err := look(*of.Reference)
-		if err != nil {
-			return nil, &ExpandError{path, err}
+		content, again := looked[*of.Reference]
+		if !again {
+			var err error
+			if content, err = look(*of.Reference); err != nil {
+				return nil, &ExpandError{path, err}
+			}
+			looked[*of.Reference] = content
+		}
+		if total += len(content); len(content) > manifestLimit || total > expandLimit {
+			return nil, invalid("%s: what is kept under %s has %d bytes: a manifest may have %d, and all of a request %d", path, shortened(*of.Reference, lineLimit), len(content), manifestLimit, expandLimit)
 		}
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(content, &object); err != nil || object == nil {

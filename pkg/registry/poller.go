@@ -136,6 +136,12 @@ func (p *poller) cycle(ctx context.Context) {
 	if err != nil && !errors.Is(err, errOver) {
 		p.note(err)
 	}
+	// What fails for one repository only is no reason to leave the others alone.
+	if err != nil {
+		p.failed++
+	} else {
+		p.failed = 0
+	}
 	p.tell(ctx)
 }
 
@@ -154,9 +160,6 @@ func (p *poller) tell(ctx context.Context) {
 		if n > 1 {
 			problem += fmt.Sprintf(" (and %d more)", n-1)
 		}
-		p.failed++
-	} else {
-		p.failed = 0
 	}
 	if problem != p.told {
 		if problem != "" {
@@ -277,10 +280,18 @@ func (p *poller) all(ctx context.Context) error {
 // one reads a repository. It fails only when the others are not to be read, either.
 func (p *poller) one(ctx context.Context, key store.RegistryKey) error {
 	before := p.r.Repository(key.Account, Family(key.Family), key.Repository)
-	tags, err := p.tags(ctx, key.Repository, before)
+	tags, later, err := p.tags(ctx, key.Repository, before)
 	if err != nil {
 		return p.failedOn(ctx, key, err)
 	}
+	if err := p.took(ctx, key, before, tags); err != nil || later == nil {
+		return err
+	}
+	return p.failedOn(ctx, key, later)
+}
+
+// took keeps what was read of a repository.
+func (p *poller) took(ctx context.Context, key store.RegistryKey, before *Repository, tags []Tag) error {
 	p.mu.Lock()
 	delete(p.missed, key)
 	p.silent = 0
@@ -293,7 +304,7 @@ func (p *poller) one(ctx context.Context, key store.RegistryKey) error {
 		p.note(fmt.Errorf("%s: the account would have more than %d tags: name the repositories that are wanted in repositories", key.Repository, mostHeld))
 		return nil
 	}
-	err = p.save(ctx, key, now)
+	err := p.save(ctx, key, now)
 	if err == nil || ctx.Err() != nil || errors.Is(err, store.ErrLeaseLost) || errors.Is(err, store.ErrUnavailable) {
 		return err
 	}
@@ -410,38 +421,44 @@ func (p *poller) locked(ctx context.Context) error {
 }
 
 // tags reads those of a repository, with what the account wants to know of each.
-// What cannot be had of a tag is as it was known.
-func (p *poller) tags(ctx context.Context, repository string, before *Repository) ([]Tag, error) {
+// What cannot be had of a tag is as it was known. later is why nothing more was asked
+// about tags, nil where all were.
+func (p *poller) tags(ctx context.Context, repository string, before *Repository) (tags []Tag, later, err error) {
 	names, err := p.a.client.tags(ctx, repository)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	images := before.images()
 	out := make([]Tag, 0, len(names))
 	for _, name := range names {
-		tag := Tag{Name: name}
+		tag, known := Tag{Name: name}, Tag{}
 		if p.a.TrackDigests || p.a.dated() {
-			known, _ := before.tag(name)
-			if tag, err = p.looked(ctx, repository, known, tag, images); err != nil {
-				return nil, err
+			known, _ = before.tag(name)
+			known.Name = name
+			if tag = known; later == nil {
+				tag, later = p.looked(ctx, repository, known, images)
 			}
 		}
 		out = append(out, tag)
 	}
-	return out, nil
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	return out, later, nil
 }
 
-// looked adds the digest of a tag, and what it stands for.
-func (p *poller) looked(ctx context.Context, repository string, known, tag Tag, images map[string]*Image) (Tag, error) {
-	digest, err := p.a.client.digest(ctx, repository, tag.Name)
+// looked is a tag with its digest, and what it stands for. What fails for this tag is
+// noted; the error is one that the next ones would fail with, too.
+func (p *poller) looked(ctx context.Context, repository string, known Tag, images map[string]*Image) (Tag, error) {
+	digest, err := p.a.client.digest(ctx, repository, known.Name)
 	if err != nil {
 		if over := p.over(ctx, err); over != nil {
-			return tag, over
+			return known, over
 		}
-		p.note(fmt.Errorf("the digest of %s:%s: %w", repository, tag.Name, err))
-		return Tag{Name: tag.Name, Digest: known.Digest, Image: known.Image}, nil
+		p.note(fmt.Errorf("the digest of %s:%s: %w", repository, known.Name, err))
+		return known, nil
 	}
-	tag.Digest = digest
+	tag := Tag{Name: known.Name, Digest: digest}
 	if !p.a.dated() {
 		return tag, nil
 	}
@@ -459,12 +476,11 @@ func (p *poller) looked(ctx context.Context, repository string, known, tag Tag, 
 	return tag, nil
 }
 
-// over is an error that ends the reading of a repository.
+// over is an error that the next tags would fail with, too.
 func (p *poller) over(ctx context.Context, err error) error {
 	var resting *errResting
-	var denied *denial
 	var silent *silence
-	if ctx.Err() != nil || errors.As(err, &resting) || errors.As(err, &denied) || errors.As(err, &silent) {
+	if ctx.Err() != nil || errors.As(err, &resting) || errors.As(err, &silent) {
 		return err
 	}
 	return nil

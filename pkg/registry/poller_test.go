@@ -172,6 +172,52 @@ func TestCycle_TagsStayWhereTheirLabelsCannotBeRead(t *testing.T) {
 	}
 }
 
+func TestCycle_WhatWasReadBeforeALimitIsKept(t *testing.T) {
+	s := newScript(t)
+	s.image("a", ociManifest, map[string]string{"n": "1"}, "", "1")
+	s.image("a", ociManifest, map[string]string{"n": "2"}, "", "2", "3")
+	left := 4 // requests for the first tag's image
+	s.does(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "/manifests/") && !strings.Contains(r.URL.Path, "/blobs/") {
+			return false
+		}
+		if left--; left >= 0 {
+			return false
+		}
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	})
+	p := polled(t, s.account(t, func(c *config.RegistryAccount) { c.InspectDigests = true }))
+	cycled(t, p, "limited", "a:1", "a:2", "a:3")
+	tags := p.r.Repository("hub", Images, "a").Tags
+	if tags[0].Image == nil || tags[2].Image != nil || !strings.Contains(p.r.State("hub").Problem, "limits requests") {
+		t.Errorf("%+v, %+v", tags, p.r.State("hub"))
+	}
+}
+
+func TestCycle_ATagThatIsNotForUsHidesNoOther(t *testing.T) {
+	s := newScript(t)
+	s.image("a", ociManifest, nil, "", "1", "2")
+	s.does(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/manifests/1") {
+			w.WriteHeader(http.StatusForbidden)
+			return true
+		}
+		return false
+	})
+	p := polled(t, s.account(t, func(c *config.RegistryAccount) { c.TrackDigests = true }))
+	cycled(t, p, "one is blocked", "a:1", "a:2")
+	if tags := p.r.Repository("hub", Images, "a").Tags; tags[0].Digest != "" || tags[1].Digest == "" {
+		t.Errorf("%+v", tags)
+	}
+	for range 5 {
+		p.cycle(t.Context())
+	}
+	if wait := p.next(); wait > 40*time.Second {
+		t.Errorf("the account is left alone for %s", wait)
+	}
+}
+
 func TestCycle_AWrongPasswordIsNotTriedForEachRepository(t *testing.T) {
 	s := newScript(t)
 	s.does(func(w http.ResponseWriter, _ *http.Request) bool {
