@@ -431,9 +431,9 @@ func (p *poller) tags(ctx context.Context, repository string, before *Repository
 	images := before.images()
 	out := make([]Tag, 0, len(names))
 	for _, name := range names {
-		tag, known := Tag{Name: name}, Tag{}
+		tag := Tag{Name: name}
 		if p.a.TrackDigests || p.a.dated() {
-			known, _ = before.tag(name)
+			known, _ := before.tag(name)
 			known.Name = name
 			if tag = known; later == nil {
 				tag, later = p.looked(ctx, repository, known, images)
