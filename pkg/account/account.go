@@ -76,6 +76,9 @@ type Account struct {
 	Invalid error
 }
 
+// ID is the account's name.
+func (a *Account) ID() string { return a.Name }
+
 // Held says which kinds are watched beside those of the views (kubernetes.cache;
 // accounts.md 7.1).
 type Held struct {

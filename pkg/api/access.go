@@ -85,9 +85,11 @@ func (s *Server) permit(r *request) error {
 	if err := may.allowed(r.caller, r.path); err != nil {
 		return refusal(err)
 	}
-	if name := queriedAccount(r); may.queried != "" && name != "" {
-		if err := r.caller.Account(name, may.queried); err != nil {
-			return refusal(err)
+	if may.queried != "" {
+		if name := queriedAccount(r); name != "" {
+			if err := r.caller.Account(name, may.queried); err != nil {
+				return refusal(err)
+			}
 		}
 	}
 	if may.writes && may.account != "" {

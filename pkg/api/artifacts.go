@@ -54,10 +54,10 @@ type ArtifactStore interface {
 // stored reads from the artifact store what the caller may see. Nobody in particular
 // may see nothing, with and without Fiat (artifacts.md 6).
 func (s *Server) stored(r *request, reference string) ([]byte, error) {
-	caller := s.Auth.Caller(r.Context(), r.Header)
 	if !auth.Named(r.Header) {
 		return nil, problem{status: http.StatusUnauthorized, message: "Could not authenticate due to missing user id"}
 	}
+	caller := s.Auth.Caller(r.Context(), r.Header)
 	return s.ArtifactStore.Read(r.Context(), reference, func(application string) error {
 		if err := caller.Application(application, auth.Read); err != nil {
 			return refusal(err)

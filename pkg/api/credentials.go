@@ -93,10 +93,10 @@ func (s *Server) credentials(r *request) (reply, error) {
 
 func (s *Server) credential(r *request) (reply, error) {
 	p := r.segments("account")
-	a, ok := s.Accounts.Get(p[0])
-	if r, is := s.registry(p[0]); is && !ok {
-		return answered(newAnswer(view.Encode(s.newFullRegistryCredential(r)))), nil
+	if a, is := s.registry(p[0]); is {
+		return answered(newAnswer(view.Encode(s.newFullRegistryCredential(a)))), nil
 	}
+	a, ok := s.Accounts.Get(p[0])
 	if !ok {
 		return reply{}, view.NotFoundError("Account does not exist (name: " + p[0] + ")")
 	}

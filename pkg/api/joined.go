@@ -47,11 +47,8 @@ func (s *Server) elsewhere(w http.ResponseWriter, r *request) bool {
 }
 
 func (s *Server) isOurs(accountName string) bool {
-	if _, known := s.Accounts.Get(accountName); known {
-		return true
-	}
-	_, known := s.registry(accountName)
-	return known
+	_, registry := s.registry(accountName)
+	return registry || s.isCluster(accountName)
 }
 
 // whose decides by the route's row, and by the account and the provider.

@@ -35,9 +35,6 @@ func (s *Server) registries() []*registry.Account {
 		return nil
 	}
 	all, _ := s.Registries.List()
-	if !slices.ContainsFunc(all, func(a *registry.Account) bool { return s.isCluster(a.Name) }) {
-		return all
-	}
 	return slices.DeleteFunc(slices.Clone(all), func(a *registry.Account) bool { return s.isCluster(a.Name) })
 }
 
@@ -111,16 +108,15 @@ func (s *Server) newFullRegistryCredential(a *registry.Account) fullRegistryCred
 // off here, they may be in the other.
 func (s *Server) whoseTags(r *request) fallback.Whose {
 	name := queriedAccount(r)
-	_, known := s.registry(name)
 	switch {
 	case s.Registries == nil:
 		return fallback.Theirs
-	case known, name != "" && s.isCluster(name):
+	case name == "":
+		return fallback.Joined
+	case s.isOurs(name):
 		return fallback.Ours
-	case name != "":
-		return fallback.Theirs
 	}
-	return fallback.Joined
+	return fallback.Theirs
 }
 
 // taggedImage is an element of the lists (5.1). Igor and Keel decode it into fixed
@@ -177,12 +173,11 @@ func newTaggedImage(h registry.Hit, family registry.Family, details bool) tagged
 
 // asked are the registries that a query is about, and the caller may see.
 func (s *Server) asked(r *request) []*registry.Account {
-	out := []*registry.Account{}
+	name, out := queriedAccount(r), []*registry.Account{}
 	for _, a := range s.registries() {
-		if name := queriedAccount(r); name != "" && name != a.Name || !r.caller.SeesAccount(a.Name) {
-			continue
+		if (name == "" || name == a.Name) && r.caller.SeesAccount(a.Name) {
+			out = append(out, a)
 		}
-		out = append(out, a)
 	}
 	return out
 }
@@ -305,8 +300,7 @@ func listTags(family registry.Family) handler {
 		if !ok {
 			return answered(newAnswer([]byte(emptyList))), nil
 		}
-		rep, err := model(s.Registries.TagNames(a, family, q.Get("repository")))
-		return rep, err
+		return model(s.Registries.TagNames(a, family, q.Get("repository")))
 	}
 }
 

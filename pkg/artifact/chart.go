@@ -123,9 +123,9 @@ func parted(reference string) (name, version string) {
 
 // names are the charts that the settings name.
 func (c chart) names(context.Context) ([]string, error) { //nolint:unparam // it is a namer
-	return append([]string{}, slices.DeleteFunc(slices.Clone(c.registry.HelmOciRepositories), func(name string) bool {
+	return slices.DeleteFunc(append([]string{}, c.registry.HelmOciRepositories...), func(name string) bool {
 		return slices.Contains(c.registry.Skip, name)
-	})...), nil
+	}), nil
 }
 
 // versions are the tags of one, in the registry's order.

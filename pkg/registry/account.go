@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
@@ -159,6 +158,9 @@ func OfThisMachine(c config.RegistryAccount) string {
 	return ""
 }
 
+// ID is the account's name.
+func (a *Account) ID() string { return a.Name }
+
 func (a *Account) interval() time.Duration {
 	return time.Duration(a.CacheIntervalSeconds) * time.Second
 }
@@ -173,34 +175,26 @@ func (a *Account) dated() bool { return a.InspectDigests || a.SortTagsByDate }
 // ShowsDigests says that readers are shown the digests of tags.
 func (a *Account) ShowsDigests() bool { return a.TrackDigests || a.InspectDigests }
 
-// Source says where accounts come from. The first ones win.
-type Source int
-
-// The sources.
+// The sources of accounts. The first one wins.
 const (
-	FromDefinitions Source = iota
-	FromSettings
-	sources
+	FromDefinitions = "definitions"
+	FromSettings    = "settings"
 )
 
-// Accounts is the live set of accounts. Sources replace their part of it.
+// Accounts is the live set of accounts.
 type Accounts struct {
+	*account.Set[*Account]
 	log *slog.Logger
-
-	mu      sync.RWMutex
-	parts   [sources][]*Account
-	all     []*Account // by name
-	changed chan struct{}
 }
 
 // NewAccounts makes an empty set.
 func NewAccounts(log *slog.Logger) *Accounts {
-	return &Accounts{log: log, changed: make(chan struct{})}
+	return &Accounts{account.NewSet[*Account](FromDefinitions, FromSettings), log}
 }
 
-// Set takes over accounts of the settings file. One that cannot be used is left
+// Configure takes over accounts of the settings file. One that cannot be used is left
 // out, with its key in the log.
-func (as *Accounts) Set(settings []config.RegistryAccount) {
+func (as *Accounts) Configure(settings []config.RegistryAccount) {
 	var out []*Account
 	for i, c := range settings {
 		a, err := as.again(FromSettings, c, nil)
@@ -214,66 +208,23 @@ func (as *Accounts) Set(settings []config.RegistryAccount) {
 }
 
 // again is the account as it was where nothing has changed: it keeps its tokens.
-func (as *Accounts) again(from Source, c config.RegistryAccount, fence func(netip.Addr) error) (*Account, error) {
+func (as *Accounts) again(from string, c config.RegistryAccount, fence func(netip.Addr) error) (*Account, error) {
 	made, err := NewAccount(c, fence)
 	if err != nil {
 		return nil, err
 	}
-	as.mu.RLock()
-	defer as.mu.RUnlock()
-	for _, before := range as.parts[from] {
-		if reflect.DeepEqual(before.RegistryAccount, made.RegistryAccount) {
-			return before, nil
-		}
+	if before, ok := as.of(from, made.Name); ok && reflect.DeepEqual(before.RegistryAccount, made.RegistryAccount) {
+		return before, nil
 	}
 	return made, nil
 }
 
 // of is an account of one source.
-func (as *Accounts) of(from Source, name string) (*Account, bool) {
-	as.mu.RLock()
-	defer as.mu.RUnlock()
-	return find(as.parts[from], name)
-}
-
-// Replace sets the accounts of one source.
-func (as *Accounts) Replace(from Source, accounts []*Account) {
-	as.mu.Lock()
-	defer as.mu.Unlock()
-	as.parts[from] = accounts
-	as.all = nil
-	for _, part := range as.parts {
-		for _, a := range part {
-			if _, taken := find(as.all, a.Name); taken {
-				as.log.Warn("a registry is defined twice; the first definition is used", "account", a.Name)
-				continue
-			}
-			as.all = append(as.all, a)
-		}
-	}
-	slices.SortFunc(as.all, func(a, b *Account) int { return strings.Compare(a.Name, b.Name) })
-	close(as.changed)
-	as.changed = make(chan struct{})
-}
-
-func find(all []*Account, name string) (*Account, bool) {
-	at := slices.IndexFunc(all, func(a *Account) bool { return a.Name == name })
+func (as *Accounts) of(from, name string) (*Account, bool) {
+	part := as.Part(from)
+	at := slices.IndexFunc(part, func(a *Account) bool { return a.Name == name })
 	if at < 0 {
 		return nil, false
 	}
-	return all[at], true
-}
-
-// List returns the accounts sorted by name, and a channel that is closed at the
-// next change. The slice must not be changed.
-func (as *Accounts) List() ([]*Account, <-chan struct{}) {
-	as.mu.RLock()
-	defer as.mu.RUnlock()
-	return as.all, as.changed
-}
-
-// Get finds an account by its exact name.
-func (as *Accounts) Get(name string) (*Account, bool) {
-	all, _ := as.List()
-	return find(all, name)
+	return part[at], true
 }

@@ -74,7 +74,7 @@ func TestAccounts_ABadOneHarmsNoOther(t *testing.T) {
 	var log bytes.Buffer
 	as := NewAccounts(slog.New(slog.NewTextHandler(&log, nil)))
 	settings := []config.RegistryAccount{{Name: "z", Address: "https://z.example"}, {Name: "bad"}, {Name: "a", Address: "https://a.example"}, {Name: "a", Address: "https://other.example"}}
-	as.Set(settings)
+	as.Configure(settings)
 	all, changed := as.List()
 	if len(all) != 2 || all[0].Name != "a" || all[0].Registry != "a.example" || all[1].Name != "z" {
 		t.Errorf("%+v", all)
@@ -83,7 +83,7 @@ func TestAccounts_ABadOneHarmsNoOther(t *testing.T) {
 		t.Error(log.String())
 	}
 	settings[0].CacheThreads = 5
-	as.Set(settings)
+	as.Configure(settings)
 	now, _ := as.List()
 	if now[0] != all[0] || now[1] == all[1] {
 		t.Error("what has not changed stays as it is, and what has is another")

@@ -166,7 +166,7 @@ func (c *client) explained(err error) error {
 	var answered *errcode.ErrorResponse
 	var of *url.Error
 	ours := true // what the token service, or another machine, has not is not missing here
-	if errors.As(err, &answered) && answered.URL != nil {
+	if errors.As(err, &answered) {
 		ours = c.wire.ours(answered.URL)
 		shown := *answered.URL
 		shown.User, shown.RawQuery = nil, "" // one that is signed is a secret
@@ -178,7 +178,7 @@ func (c *client) explained(err error) error {
 		return nil
 	case errors.Is(err, errdef.ErrNotFound), ours && answered != nil && answered.StatusCode == http.StatusNotFound:
 		return ErrMissing
-	case errors.As(err, &answered) && answered.StatusCode == http.StatusTooManyRequests && c.wire.rest.err() != nil:
+	case answered != nil && answered.StatusCode == http.StatusTooManyRequests && c.wire.rest.err() != nil:
 		return c.wire.rest.err()
 	case refusedUs(err):
 		text := "the registry does not accept the credentials of the account"
@@ -186,7 +186,7 @@ func (c *client) explained(err error) error {
 			text += "; its password begins or ends with white space"
 		}
 		return &denial{text, err}
-	case errors.As(err, &of) && !errors.As(err, &answered):
+	case errors.As(err, &of):
 		return &silence{of.Err} // the address stands in the settings, and may have a token
 	}
 	return err

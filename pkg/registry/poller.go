@@ -300,7 +300,7 @@ func (p *poller) took(ctx context.Context, key store.RegistryKey, before *Reposi
 	if before.same(now) {
 		return nil
 	}
-	if held := p.count(); held-tagsOf(before)+len(now.Tags) > mostHeld {
+	if p.r.tags(p.a.Name)-tagsOf(before)+len(now.Tags) > mostHeld {
 		p.note(fmt.Errorf("%s: the account would have more than %d tags: name the repositories that are wanted in repositories", key.Repository, mostHeld))
 		return nil
 	}
@@ -317,15 +317,6 @@ func tagsOf(r *Repository) int {
 		return 0
 	}
 	return len(r.Tags)
-}
-
-func (p *poller) count() (n int) {
-	for _, family := range []Family{Images, Charts} {
-		for _, repository := range p.r.Repositories(p.a.Name, family) {
-			n += len(repository.Tags)
-		}
-	}
-	return n
 }
 
 func (p *poller) save(ctx context.Context, key store.RegistryKey, repository *Repository) error {

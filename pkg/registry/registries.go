@@ -50,6 +50,7 @@ type holding struct {
 	state        State
 	stateVersion int64
 	families     map[Family]*shelf
+	tags         int // of all families
 }
 
 // shelf are the repositories of a family.
@@ -92,6 +93,16 @@ func (r *Registries) Repository(account string, family Family, name string) *Rep
 		return nil
 	}
 	return h.families[family].byName[name]
+}
+
+// tags is how many an account has.
+func (r *Registries) tags(account string) int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if h := r.held[account]; h != nil {
+		return h.tags
+	}
+	return 0
 }
 
 // State is how an account does.
@@ -137,12 +148,14 @@ func (h *holding) shelf(family Family) *shelf {
 func (r *Registries) put(key store.RegistryKey, version int64, repository *Repository) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := r.holding(key.Account).shelf(Family(key.Family))
+	h := r.holding(key.Account)
+	s := h.shelf(Family(key.Family))
 	before := s.byName[key.Repository]
 	if before != nil && before.version >= version || s.gone[key.Repository] >= version {
 		return
 	}
 	s.sorted = nil
+	h.tags += tagsOf(repository) - tagsOf(before)
 	if repository == nil {
 		delete(s.byName, key.Repository)
 		s.gone[key.Repository] = version

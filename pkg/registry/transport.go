@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -28,8 +27,6 @@ type transport struct {
 	// credentials.
 	refused func()
 	rest    rest
-	// asked counts requests.
-	asked atomic.Int64
 }
 
 // errResting is returned while a registry wants to be left alone.
@@ -56,7 +53,6 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	t.asked.Add(1)
 	res, err := t.next.RoundTrip(sent)
 	if err != nil {
 		return nil, err

@@ -114,7 +114,7 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		return nil, err
 	}
 	s.registries = registry.NewAccounts(log)
-	s.registries.Set(c.Registries.Accounts)
+	s.registries.Configure(c.Registries.Accounts)
 	if s.definitions, err = definedAccounts(ctx, c, s.Store, s.Accounts, s.kubeconfig, s.providers.Fence(), s.registries, log); err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (s *Service) followSettings(ctx context.Context) error {
 			s.kubeconfig.SetAccounts(changed.Kubernetes.Accounts)
 		}
 		if !reflect.DeepEqual(current.Registries.Accounts, changed.Registries.Accounts) {
-			s.registries.Set(changed.Registries.Accounts)
+			s.registries.Configure(changed.Registries.Accounts)
 		}
 		if changed.Artifacts.CredentialsDir != "" || !reflect.DeepEqual(current.Artifacts, changed.Artifacts) || !reflect.DeepEqual(current.Jenkins, changed.Jenkins) {
 			if err := s.artifacts.Set(changed.Artifacts, changed.Jenkins); err != nil {
