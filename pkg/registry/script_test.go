@@ -176,7 +176,7 @@ func (s *script) does(first func(w http.ResponseWriter, r *http.Request) bool) {
 // account is one of the registry.
 func (s *script) account(t *testing.T, change func(*config.RegistryAccount)) *Account {
 	t.Helper()
-	c := config.RegistryAccount{Name: "hub", Address: s.URL + s.prefix, ClientTimeoutMillis: 5000}
+	c := config.RegistryAccount{Name: "hub", Address: s.URL + s.prefix, ClientTimeoutMillis: 60_000}
 	if change != nil {
 		change(&c)
 	}
