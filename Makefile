@@ -67,7 +67,7 @@ vulncheck: ## look what the program calls up in Go's database of vulnerabilities
 	GOFLAGS= go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) -db "file://$(CURDIR)/bin/vulndb" ./cmd/...
 
 lint: $(LINT) ## run the linters
-	@for m in $(MODULES) integration/registry; do (cd $$m && $(LINT) run --config $(CURDIR)/.golangci.yaml ./...) || exit 1; done
+	@for m in $(MODULES) integration/registry integration/gcs; do (cd $$m && $(LINT) run --config $(CURDIR)/.golangci.yaml ./...) || exit 1; done
 
 image: ## build the image for this machine; GO_IMAGE and BASE_IMAGE name other bases
 	docker build --build-arg BUILDPLATFORM=linux/$(shell go env GOARCH) --build-arg TARGETARCH=$(shell go env GOARCH) $(IMAGE_ARGS) -t $(IMAGE):$(VERSION) .

@@ -209,9 +209,36 @@ func files(t *testing.T, body []byte) []string {
 	}
 }
 
+// gcsServer starts a store of Google's protocol, with versions of one object, and
+// returns their generations.
+func gcsServer(t *testing.T, versions ...string) (address string, generations []string) {
+	t.Helper()
+	address, _ = startProgram(t, "gcs", "-bucket", "bucket")
+	for _, text := range versions {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+"/upload/storage/v1/b/bucket/o?uploadType=media&name=a/b.yml", strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stored struct {
+			Generation string `json:"generation"`
+		}
+		err = json.NewDecoder(res.Body).Decode(&stored)
+		_ = res.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		generations = append(generations, stored.Generation)
+	}
+	return address, generations
+}
+
 // TestArtifacts_AreFetchedFromRealServers fetches each type from a server of its
-// kind: git's http-backend, Debian's sshd, an S3 look-alike, a Helm repository, web
-// servers.
+// kind: git's http-backend, Debian's sshd, look-alikes of S3 and GCS, a Helm
+// repository, web servers.
 func TestArtifacts_AreFetchedFromRealServers(t *testing.T) {
 	folder := t.TempDir()
 	bare, commits := bareRepository(t, folder)
@@ -228,6 +255,7 @@ func TestArtifacts_AreFetchedFromRealServers(t *testing.T) {
 	}
 	s3 := httptest.NewServer(gofakes3.New(buckets).Server())
 	t.Cleanup(s3.Close)
+	gcs, generations := gcsServer(t, "first of gcs", "second of gcs")
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/charts/index.yaml":
@@ -247,6 +275,7 @@ func TestArtifacts_AreFetchedFromRealServers(t *testing.T) {
 	local := config.URLRestrictions{RejectVerbatimIPs: &no, RejectLocalhost: &no}
 	c := settings()
 	c.Artifacts.GitRepo.Enabled, c.Artifacts.HTTP.Enabled, c.Artifacts.Helm.Enabled, c.Artifacts.S3.Enabled = true, true, true, true
+	c.Artifacts.GCS = config.ArtifactAccounts{Enabled: true, Accounts: []config.ArtifactAccount{{Name: "gcs", APIEndpoint: gcs}}}
 	c.Artifacts.GitRepo.Accounts = []config.ArtifactAccount{
 		{Name: "repo", Token: "git-secret", AllowedHosts: []string{"127.0.0.1"}},
 		{Name: "wrong", Token: "wrong-secret", AllowedHosts: []string{"127.0.0.1"}},
@@ -302,6 +331,9 @@ func TestArtifacts_AreFetchedFromRealServers(t *testing.T) {
 		"chart, unknown":    {of{"type": "helm/chart", "artifactAccount": "charts", "name": "x", "version": ""}, 400, "Could not find correct entry with artifact name x"},
 		"index":             {of{"type": "helm/index", "artifactAccount": "charts"}, 200, "web-1.0.0.tgz"},
 		"s3":                {of{"type": "s3/object", "artifactAccount": "s3", "reference": "s3://bucket/a/b.yml"}, 200, "from s3"},
+		"gcs":               {of{"type": "gcs/object", "artifactAccount": "gcs", "reference": "gs://bucket/a/b.yml"}, 200, "second of gcs"},
+		"gcs, a generation": {of{"type": "gcs/object", "artifactAccount": "gcs", "reference": "gs://bucket/a/b.yml#" + generations[0]}, 200, "first of gcs"},
+		"gcs, not there":    {of{"type": "gcs/object", "artifactAccount": "gcs", "reference": "gs://bucket/none"}, 500, "there is no object gs://bucket/none"},
 		"s3, not there":     {of{"type": "s3/object", "artifactAccount": "s3", "reference": "bucket/none"}, 404, "s3://bucket/none not found"},
 		"s3, malformed":     {of{"type": "s3/object", "artifactAccount": "s3", "reference": "s3://bucket"}, 400, "S3 references must be of the format"},
 		"git, no branch":    {of{"type": "git/repo", "artifactAccount": "repo", "reference": gitURL, "version": "none"}, 500, "there is no branch or tag none"},

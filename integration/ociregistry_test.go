@@ -2,7 +2,6 @@ package integration
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"crypto/rand"
@@ -15,10 +14,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,21 +27,6 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 )
-
-// registryProgram builds the registry once: it is a module of its own.
-var registryProgram = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "registry")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(folder, "registry")
-	build := exec.Command("go", "build", "-o", path, ".")
-	build.Dir = "registry"
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
-})
 
 // ociRegistry is a real registry, and the service that gives tokens for it.
 type ociRegistry struct {
@@ -58,10 +40,6 @@ type ociRegistry struct {
 // everybody else may read nothing of.
 func startRegistry(t testing.TB) *ociRegistry {
 	t.Helper()
-	program, err := registryProgram()
-	if err != nil {
-		t.Fatal(err)
-	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -90,25 +68,7 @@ func startRegistry(t testing.TB) *ociRegistry {
 	if err := os.WriteFile(keys, encoded, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, "-realm", service.URL+"/token", "-jwks", keys)
-	cmd.Stderr = testWriter{t}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r.kill = sync.OnceFunc(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	t.Cleanup(r.kill)
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.URL = strings.TrimSpace(line)
+	r.URL, r.kill = startProgram(t, "registry", "-realm", service.URL+"/token", "-jwks", keys)
 	return r
 }
 

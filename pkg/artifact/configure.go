@@ -36,6 +36,7 @@ func (as *Accounts) Set(c config.Artifacts, masters config.Jenkins) error {
 	b.add("artifacts.gitRepo", c.GitRepo.ArtifactAccounts, "git/repo", b.git, "git/repo")
 	b.add("artifacts.helm", c.Helm, "artifacts-helm", b.helm, helmChart, helmIndex)
 	b.add("artifacts.maven", c.Maven, "artifacts-maven", b.maven, "maven/file")
+	b.add("artifacts.ivy", c.Ivy, "artifacts-ivy", b.ivy, "ivy/file")
 	b.add("artifacts.oracle", c.Oracle, "artifacts-oracle", b.oracle, "oracle/object")
 	b.add("artifacts.s3", c.S3, "artifacts-s3", func(a config.ArtifactAccount) (fetcher, error) { return newS3(a), nil }, "s3/object")
 	b.add("artifacts.gcs", c.GCS, "artifacts-gcs", func(a config.ArtifactAccount) (fetcher, error) { return newGCS(a), nil }, "gcs/object")

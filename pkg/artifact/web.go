@@ -23,6 +23,17 @@ const (
 	mostHops     = 10
 )
 
+// statusError is an answer that is none.
+type statusError struct {
+	code int
+	host string
+}
+
+// Error is Java's text.
+func (e *statusError) Error() string {
+	return fmt.Sprintf("Received %d status code from %s", e.code, e.host)
+}
+
 // web asks web servers. It follows redirects itself: each hop is checked like the
 // first one, and what an account shows of itself is for the first host only.
 type web struct {
@@ -117,7 +128,7 @@ func (w *web) get(ctx context.Context, reference string, show http.Header) (*ans
 			return &answer{header: res.Header, same: true}, nil
 		}
 		if res.StatusCode >= http.StatusBadRequest || res.StatusCode == http.StatusNotModified {
-			return nil, fmt.Errorf("Received %d status code from %s", res.StatusCode, u.Host) //nolint:staticcheck // Java's text
+			return nil, &statusError{res.StatusCode, u.Host}
 		}
 		location := res.Header.Get("Location")
 		if location == "" {

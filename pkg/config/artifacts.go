@@ -13,6 +13,7 @@ type Artifacts struct {
 	HTTP           ArtifactAccounts `koanf:"http"`
 	Helm           ArtifactAccounts `koanf:"helm"`
 	Maven          ArtifactAccounts `koanf:"maven"`
+	Ivy            ArtifactAccounts `koanf:"ivy"`
 	S3             ArtifactAccounts `koanf:"s3"`
 	GCS            ArtifactAccounts `koanf:"gcs"`
 	Oracle         ArtifactAccounts `koanf:"oracle"`
@@ -73,6 +74,10 @@ type ArtifactAccount struct {
 	// Maven.
 	RepositoryURL string `koanf:"repositoryUrl"`
 
+	// Ivy.
+	Settings              IvySettings `koanf:"settings"`
+	ResolveConfigurations []string    `koanf:"resolveConfigurations"`
+
 	// Object stores. APIEndpoint of GCS and Oracle is ours.
 	APIEndpoint        string `koanf:"apiEndpoint"`
 	APIRegion          string `koanf:"apiRegion"`
@@ -129,4 +134,69 @@ type ArtifactStoreS3 struct {
 // ArtifactEntities are manifests that Orca keeps in the store.
 type ArtifactEntities struct {
 	Expand bool `koanf:"expand" default:"true" doc:"put manifests of the store into the place of their references"`
+}
+
+// IvySettings are those of Ivy, with the names of its settings file (artifacts.md
+// 5.13; spinnaker/clouddriver, clouddriver-artifacts, ivy/settings).
+type IvySettings struct {
+	Resolvers IvyResolvers `koanf:"resolvers"`
+	Settings  struct {
+		DefaultResolver string `koanf:"defaultResolver"`
+	} `koanf:"settings"`
+	Credentials struct {
+		Host     string `koanf:"host"`
+		Realm    string `koanf:"realm"`
+		Username string `koanf:"username"`
+		Password string `koanf:"password"`
+	} `koanf:"credentials"`
+}
+
+// IvyResolvers are repositories, in the order that Java Clouddriver has them in.
+// Bintray has ended, and SSH is not spoken: an account that names them is left out.
+type IvyResolvers struct {
+	IvyPlaces `koanf:",squash"`
+	Chain     []IvyChain `koanf:"chain"`
+}
+
+// IvyPlaces are the resolvers that can be in a chain.
+type IvyPlaces struct {
+	Bintray []IvyOther   `koanf:"bintray"`
+	URL     []IvyURL     `koanf:"url"`
+	IBiblio []IvyIBiblio `koanf:"ibiblio"`
+	SSH     []IvyOther   `koanf:"ssh"`
+}
+
+// IvyOther is a resolver that is not ours.
+type IvyOther struct {
+	Name string `koanf:"name"`
+}
+
+// IvyURL is a repository by its patterns.
+type IvyURL struct {
+	Name         string       `koanf:"name"`
+	M2Compatible bool         `koanf:"m2compatible"`
+	Ivy          []IvyPattern `koanf:"ivy"`
+	Artifact     []IvyPattern `koanf:"artifact"`
+}
+
+// IvyPattern is where files are.
+type IvyPattern struct {
+	Pattern string `koanf:"pattern"`
+}
+
+// IvyIBiblio is a repository with a root.
+type IvyIBiblio struct {
+	Name             string `koanf:"name"`
+	Root             string `koanf:"root"`
+	Pattern          string `koanf:"pattern"`
+	M2Compatible     bool   `koanf:"m2compatible"`
+	UseMavenMetadata *bool  `koanf:"useMavenMetadata"`
+	UsePoms          *bool  `koanf:"usepoms"`
+}
+
+// IvyChain asks several, one after the other.
+type IvyChain struct {
+	IvyPlaces   `koanf:",squash"`
+	Name        string `koanf:"name"`
+	ReturnFirst bool   `koanf:"returnFirst"`
 }

@@ -175,7 +175,10 @@ func picture(ix *Index) map[string]any {
 // relists, repetitions and stale events mixed in, and compares with an index
 // that only saw the end.
 func TestIndex_AnyInterleavingEndsAsTheFinalList(t *testing.T) {
-	const interleavings = 10_000
+	interleavings := 10_000
+	if raceDetected { // which makes each ten times slower, and nothing runs at once here
+		interleavings = 2_000
+	}
 	for seed := range uint64(interleavings) {
 		c := &simulated{rand: rand.New(rand.NewPCG(seed, 1)), objects: map[string]map[string]map[string]any{}}
 		for _, r := range everyKind {
