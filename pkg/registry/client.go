@@ -186,10 +186,19 @@ func (c *client) explained(err error) error {
 			text += "; its password begins or ends with white space"
 		}
 		return &denial{text, err}
-	case errors.As(err, &of):
+	case errors.As(err, &of) && unanswered(of.Err):
 		return &silence{of.Err} // the address stands in the settings, and may have a token
+	case errors.As(err, &of):
+		return of.Err
 	}
 	return err
+}
+
+// unanswered tells what has gone wrong on the way from what was answered and is
+// refused, like a redirect to where nobody may go.
+func unanswered(err error) bool {
+	var onTheWay net.Error
+	return errors.As(err, &onTheWay) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // silence is a request without an answer.
@@ -310,14 +319,25 @@ type manifest struct {
 // read fetches content by its digest, and checks it.
 func read(ctx context.Context, r *remote.Repository, d ocispec.Descriptor, into any) error {
 	if d.Size > mostManifest {
-		return fmt.Errorf("%s has %d bytes, more than %d", d.Digest, d.Size, mostManifest)
+		return &unreadable{fmt.Errorf("%s has %d bytes, more than %d", d.Digest, d.Size, mostManifest)}
 	}
 	body, err := content.FetchAll(ctx, r, d)
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(body, into)
+	if err := json.Unmarshal(body, into); err != nil {
+		return &unreadable{fmt.Errorf("%s: %w", d.Digest, err)}
+	}
+	return nil
 }
+
+// unreadable is content that is what its digest says, and of no use: it will never
+// be of any.
+type unreadable struct{ err error }
+
+func (u *unreadable) Error() string { return u.err.Error() }
+
+func (u *unreadable) Unwrap() error { return u.err }
 
 // manifestOf reads the manifest of a descriptor; of an index, that of its first
 // image.
@@ -331,7 +351,8 @@ func manifestOf(ctx context.Context, r *remote.Repository, d ocispec.Descriptor)
 	return image, read(ctx, r, m.Manifests[0], &image)
 }
 
-// image looks into what a digest stands for.
+// image looks into what a digest stands for. There is an image beside an error where
+// looking again would find no more.
 func (c *client) image(ctx context.Context, repository, digest string) (*Image, error) {
 	d, err := c.resolve(ctx, repository, digest)
 	if err != nil {
@@ -341,7 +362,11 @@ func (c *client) image(ctx context.Context, repository, digest string) (*Image, 
 	if err != nil {
 		return nil, err
 	}
+	var never *unreadable
 	m, err := manifestOf(ctx, r, d)
+	if errors.As(err, &never) {
+		return &Image{}, err
+	}
 	if err != nil {
 		return nil, c.explained(err)
 	}
@@ -350,7 +375,11 @@ func (c *client) image(ctx context.Context, repository, digest string) (*Image, 
 		Config  struct{ Labels map[string]string }
 	}
 	if m.Config.Size > 0 {
-		if err := read(ctx, r, m.Config, &config); err != nil {
+		err := read(ctx, r, m.Config, &config)
+		if errors.As(err, &never) {
+			return &Image{}, err
+		}
+		if err != nil {
 			return nil, c.explained(err)
 		}
 	}
@@ -362,7 +391,7 @@ func (c *client) image(ctx context.Context, repository, digest string) (*Image, 
 		size += len(name) + len(value)
 	}
 	if size > mostLabels {
-		return nil, fmt.Errorf("its labels have %d bytes, more than %d", size, mostLabels)
+		return &Image{Created: config.Created}, fmt.Errorf("its labels have %d bytes, more than %d", size, mostLabels)
 	}
 	if size == 0 {
 		config.Config.Labels = nil // as it comes back from the database

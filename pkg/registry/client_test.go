@@ -225,6 +225,9 @@ func TestClient_ReadsAllPages(t *testing.T) { // row 5
 		"another host": {"", func(string) func(string) []string {
 			return func(p string) []string { return []string{"<http://evil.example" + p + next} }
 		}, "not the same origin"},
+		"its own host by another scheme and port": {"", func(string) func(string) []string {
+			return func(p string) []string { return []string{"<https://127.0.0.1:8443" + p + next} }
+		}, ""},
 		"in a circle": {"", func(string) func(string) []string {
 			return func(p string) []string { return []string{"<" + p + `?n=10>; rel="next"`} }
 		}, "go in a circle"},

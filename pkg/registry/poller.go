@@ -43,6 +43,9 @@ type poller struct {
 	missed map[store.RegistryKey]int
 	failed int // cycles in a row
 	told   string
+	// resume is where the last cycle was broken off, so that no repository is always
+	// behind the one that a limit is met at.
+	resume store.RegistryKey
 
 	mu       sync.Mutex
 	problems []error
@@ -152,6 +155,18 @@ func (p *poller) note(err error) {
 	p.problems = append(p.problems, err)
 }
 
+// untimed is what is wrong without what is another at each cycle.
+func untimed(problems []error) string {
+	if len(problems) == 0 {
+		return ""
+	}
+	var resting *errResting
+	if errors.As(problems[0], &resting) {
+		return "resting"
+	}
+	return problems[0].Error()
+}
+
 // tell shows how the account does, once for each change.
 func (p *poller) tell(ctx context.Context) {
 	problem := ""
@@ -161,13 +176,13 @@ func (p *poller) tell(ctx context.Context) {
 			problem += fmt.Sprintf(" (and %d more)", n-1)
 		}
 	}
-	if problem != p.told {
+	if plain := untimed(p.problems); plain != p.told {
 		if problem != "" {
 			p.r.log.Warn("a registry cannot be read; what is known of it stays", "account", p.a.Name, "error", problem)
 		} else {
 			p.r.log.Info("a registry can be read again", "account", p.a.Name)
 		}
-		p.told = problem
+		p.told = plain
 	}
 	state := State{Polled: time.Now().UTC().Truncate(time.Second), Problem: problem}
 	before := p.r.State(p.a.Name)
@@ -243,19 +258,7 @@ func (p *poller) catalog(ctx context.Context) ([]string, error) {
 // all reads the repositories, so many at once as the account allows.
 func (p *poller) all(ctx context.Context) error {
 	names, whole := p.wanted(ctx)
-	group, reading := errgroup.WithContext(ctx)
-	group.SetLimit(p.a.CacheThreads)
-	for _, family := range []Family{Images, Charts} {
-		for _, name := range names[family] {
-			group.Go(func() error {
-				if reading.Err() != nil {
-					return errOver
-				}
-				return p.one(reading, store.RegistryKey{Account: p.a.Name, Family: string(family), Repository: name})
-			})
-		}
-	}
-	if err := group.Wait(); err != nil {
+	if err := p.each(ctx, p.inTurn(names)); err != nil {
 		return err
 	}
 	for family, kept := range names {
@@ -275,6 +278,41 @@ func (p *poller) all(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// inTurn are the repositories in the order that they are read in: from where the
+// last cycle was broken off.
+func (p *poller) inTurn(names map[Family][]string) []store.RegistryKey {
+	var out []store.RegistryKey
+	for _, family := range []Family{Images, Charts} {
+		for _, name := range names[family] {
+			out = append(out, store.RegistryKey{Account: p.a.Name, Family: string(family), Repository: name})
+		}
+	}
+	at := max(slices.Index(out, p.resume), 0)
+	return slices.Concat(out[at:], out[:at])
+}
+
+// each reads repositories, and remembers the first one whose turn has not come.
+func (p *poller) each(ctx context.Context, keys []store.RegistryKey) error {
+	group, reading := errgroup.WithContext(ctx)
+	group.SetLimit(p.a.CacheThreads)
+	tried := make([]bool, len(keys))
+	for i, key := range keys {
+		group.Go(func() error {
+			if reading.Err() != nil {
+				return errOver
+			}
+			tried[i] = true
+			return p.one(reading, key)
+		})
+	}
+	err := group.Wait()
+	p.resume = store.RegistryKey{}
+	if left := slices.Index(tried, false); err != nil && left >= 0 {
+		p.resume = keys[left]
+	}
+	return err
 }
 
 // one reads a repository. It fails only when the others are not to be read, either.
@@ -456,14 +494,17 @@ func (p *poller) looked(ctx context.Context, repository string, known Tag, image
 	if tag.Image = images[digest]; tag.Image != nil {
 		return tag, nil
 	}
-	if tag.Image, err = p.a.client.image(ctx, repository, digest); err != nil {
-		if over := p.over(ctx, err); over != nil {
-			return tag, over
-		}
-		p.note(fmt.Errorf("the labels and date of %s:%s: %w", repository, tag.Name, err))
+	tag.Image, err = p.a.client.image(ctx, repository, digest)
+	if tag.Image != nil { // there may be a problem with it, which is told once
+		images[digest] = tag.Image
+	}
+	if err == nil {
 		return tag, nil
 	}
-	images[digest] = tag.Image
+	if over := p.over(ctx, err); over != nil {
+		return tag, over
+	}
+	p.note(fmt.Errorf("the labels and date of %s:%s: %w", repository, tag.Name, err))
 	return tag, nil
 }
 

@@ -305,6 +305,79 @@ func TestCycle_LooksIntoEachDigestOnce(t *testing.T) { // row 12
 	same(t, "charts", p.r.TagNames(p.a, Charts, "a"), []string{})
 }
 
+func TestCycle_WhatCannotBeReadOfAnImageIsToldOnceAndNotReadAgain(t *testing.T) {
+	s := newScript(t)
+	s.image("a", ociManifest, map[string]string{"commitId": "1"}, "yesterday", "odd")
+	s.image("a", ociManifest, map[string]string{"long": strings.Repeat("x", mostLabels)}, "2026-01-01T00:00:00Z", "long")
+	p := polled(t, s.account(t, func(c *config.RegistryAccount) { c.SortTagsByDate, c.Repositories = true, []string{"a"} }))
+	p.cycle(t.Context())
+	if problem := p.r.State("hub").Problem; !strings.Contains(problem, "the labels and date of a:") || !strings.Contains(problem, "1 more") {
+		t.Error(problem)
+	}
+	s.asked()
+	p.cycle(t.Context())
+	for _, request := range s.asked() {
+		if strings.Contains(request, "/blobs/") {
+			t.Error(request)
+		}
+	}
+	if problem := p.r.State("hub").Problem; problem != "" {
+		t.Error(problem)
+	}
+}
+
+func TestCycle_GoesOnWhereALimitHasEndedIt(t *testing.T) {
+	s := newScript(t)
+	names := []string{"a", "b", "c", "d", "e"}
+	for _, name := range names {
+		s.tags[name] = []string{"1"}
+	}
+	p := polled(t, s.account(t, func(c *config.RegistryAccount) { c.Repositories = names }))
+	for range 3 {
+		answers := 0
+		s.does(func(w http.ResponseWriter, _ *http.Request) bool {
+			if answers++; answers > 2 {
+				w.WriteHeader(http.StatusTooManyRequests)
+				return true
+			}
+			return false
+		})
+		p.cycle(t.Context())
+		p.a.client.wire.rest = rest{}
+	}
+	same(t, "in three cycles of two", p.shown(Images), []string{"a:1", "b:1", "c:1", "d:1", "e:1"})
+}
+
+func TestCycle_ARedirectThatIsRefusedEndsNoCycle(t *testing.T) {
+	s := newScript(t)
+	names := []string{"a", "b", "c", "d", "e", "f"}
+	s.tags["f"] = []string{"1"}
+	s.does(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/f/") {
+			return false
+		}
+		http.Redirect(w, r, r.URL.Path, http.StatusFound)
+		return true
+	})
+	p := polled(t, s.account(t, func(c *config.RegistryAccount) { c.Repositories = names }))
+	cycled(t, p, "the last one", "f:1")
+}
+
+func TestReplicas_AnAccountThatComesBackHasWhatTheDatabaseHas(t *testing.T) {
+	s := newScript(t)
+	s.tags["a"] = []string{"1"}
+	db := openStore(t)
+	with := s.account(t, func(c *config.RegistryAccount) { c.Repositories = []string{"a"} })
+	r, _ := replica(t, db, "one", s, with)
+	has := func() bool { return r.Repository("hub", Images, "a") != nil }
+	until(t, "it is polled", has)
+	r.Replace(FromSettings, nil)
+	until(t, "it is forgotten", func() bool { return !has() })
+	s.Close()
+	r.Replace(FromSettings, []*Account{with})
+	until(t, "it is read from the database", has)
+}
+
 func TestCycle_AnotherImageUnderATagIsSeen(t *testing.T) {
 	s := newScript(t)
 	first := s.image("a", ociManifest, map[string]string{"n": "1"}, "", "1")

@@ -43,6 +43,8 @@ type Registries struct {
 	held    map[string]*holding // by account
 	version int64               // of what was read last
 	read    time.Time           // when that was
+	polled  map[string]bool     // the accounts that are, nil before that is known
+	anew    bool                // all is read, since an account is new
 }
 
 // holding is what an account has.
@@ -194,15 +196,18 @@ const (
 
 // Load reads from the database what is new there.
 func (r *Registries) Load(ctx context.Context) error {
-	r.mu.RLock()
-	version, stale := r.version, r.version > 0 && time.Since(r.read) > goneFor/2
-	r.mu.RUnlock()
+	r.mu.Lock()
+	polled := r.polled
+	version, stale := r.version, r.anew || r.version > 0 && time.Since(r.read) > goneFor/2
+	r.anew = false
+	r.mu.Unlock()
 	newest, err := r.db.RegistriesVersion(ctx)
 	if err != nil {
 		return err
 	}
 	if stale { // what has gone meanwhile may not be told of any more
 		whole := New(r.Accounts, r.db, r.owner, r.log)
+		whole.polled = polled
 		if err := r.db.RegistriesAfter(ctx, 0, whole.take); err != nil {
 			return err
 		}
@@ -222,6 +227,12 @@ func (r *Registries) Load(ctx context.Context) error {
 
 // take shows a row. One that cannot be read harms no other.
 func (r *Registries) take(row store.RegistryRow) error {
+	r.mu.RLock()
+	ours := r.polled == nil || r.polled[row.Account]
+	r.mu.RUnlock()
+	if !ours {
+		return nil
+	}
 	if row.Family == "" {
 		var state State
 		if len(row.Parts) == 1 && unpack(row.Parts[0], &state) == nil {
@@ -276,6 +287,26 @@ func (r *Registries) follow(ctx context.Context) error {
 	}
 }
 
+// keep forgets what accounts have that are no more. Of one that is new, the database
+// may know what was passed over while it was not there.
+func (r *Registries) keep(all []*Account) {
+	names := map[string]bool{}
+	for _, a := range all {
+		names[a.Name] = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name := range r.held {
+		if !names[name] {
+			delete(r.held, name)
+		}
+	}
+	for name := range names {
+		r.anew = r.anew || r.polled != nil && !r.polled[name]
+	}
+	r.polled = names
+}
+
 // pollAll has a loop for each account, and a new one for each that has changed.
 func (r *Registries) pollAll(ctx context.Context) error {
 	var loops sync.WaitGroup
@@ -288,6 +319,7 @@ func (r *Registries) pollAll(ctx context.Context) error {
 	}()
 	for {
 		all, changed := r.List()
+		r.keep(all)
 		for a, stop := range running {
 			if !slices.Contains(all, a) {
 				stop()

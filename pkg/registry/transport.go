@@ -109,11 +109,22 @@ func (t *transport) mend(res *http.Response) {
 	}
 	if links := res.Header.Values("Link"); len(links) > 0 {
 		if next := nextLink(links); next != "" {
-			res.Header.Set("Link", "<"+next+`>; rel="next"`)
+			res.Header.Set("Link", "<"+t.here(next)+`>; rel="next"`)
 		} else {
 			res.Header.Del("Link")
 		}
 	}
+}
+
+// here is a link without its scheme and host where they are the registry's: one
+// behind a proxy writes http where it is reached by https.
+func (t *transport) here(link string) string {
+	u, err := url.Parse(link)
+	if err != nil || !strings.EqualFold(u.Hostname(), t.base.Hostname()) {
+		return link
+	}
+	u.Scheme, u.Host, u.User = "", "", nil
+	return u.String()
 }
 
 // challenge is the one of several that is answered: Bearer before Basic.
