@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 	"unique"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
@@ -15,186 +16,308 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
-// wireMeta is metadata as far as it is used. Decoding into few fields is what
-// makes a list cheap: everything else is skipped, not built.
-type wireMeta struct {
-	Name              string            `json:"name"`
-	Namespace         string            `json:"namespace"`
-	UID               string            `json:"uid"`
-	ResourceVersion   string            `json:"resourceVersion"`
-	CreationTimestamp string            `json:"creationTimestamp"`
-	DeletionTimestamp string            `json:"deletionTimestamp"`
-	Labels            map[string]string `json:"labels"`
-	Annotations       map[string]string `json:"annotations"`
-	OwnerReferences   []struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Name       string `json:"name"`
-		UID        string `json:"uid"`
-	} `json:"ownerReferences"`
-}
-
+// wireObject is an object as far as it is used.
 type wireObject struct {
-	Metadata wireMeta `json:"metadata"`
+	kind *Kind
+	walker
+
+	name, namespace, uid, version, created, deleted string
+	labels                                          []pair
+	annotations                                     map[string]string
+	owners                                          []wireOwner
+
+	pod   PodState
+	group *GroupState
+	job   template // a cron job's
+	// selector is a service's.
+	selector []pair
 }
 
-func (w *wireObject) meta() *wireMeta { return &w.Metadata }
-func (w *wireObject) fill(*Object)    {}
+type wireOwner struct{ apiVersion, kind, name, uid string }
 
-type wirePod struct {
-	wireObject
-	Status *struct {
-		Phase             string `json:"phase"`
-		ContainerStatuses []struct {
-			Name  string `json:"name"`
-			Ready bool   `json:"ready"`
-		} `json:"containerStatuses"`
-	} `json:"status"`
-}
-
-func (w *wirePod) fill(o *Object) {
-	if w.Status == nil || (w.Status.Phase == "" && w.Status.ContainerStatuses == nil) {
-		return // the API server writes a missing status as an empty one
+// read reads an object of a kind. The error is for one that is none; odd says of one
+// that can be used what is not as its kind has it, and left out: custom kinds may have
+// anything for a spec or a status.
+func read(kind *Kind, raw []byte) (w *wireObject, odd, err error) {
+	w = &wireObject{kind: kind, walker: walker{b: raw}}
+	if w.next() != '{' {
+		return nil, nil, errJSON
 	}
-	o.Pod.HasStatus = true
-	switch w.Status.Phase {
+	var bad error
+	err = w.object("it", func(key []byte) error {
+		switch string(key) {
+		case "metadata":
+			before := w.odd
+			w.odd = nil
+			if err := w.metadata(); err != nil {
+				return err
+			}
+			if bad == nil {
+				bad = w.odd
+			}
+			w.odd = before
+			return nil
+		case "spec":
+			return w.spec()
+		case "status":
+			return w.status()
+		}
+		return w.skip()
+	})
+	if err == nil {
+		err = bad
+	}
+	return w, w.odd, err
+}
+
+// metadata is read into few fields: everything else is skipped, not built.
+func (w *wireObject) metadata() error {
+	return w.object("metadata", func(key []byte) error {
+		switch string(key) {
+		case "name":
+			return w.text("metadata.name", &w.name)
+		case "namespace":
+			return w.text("metadata.namespace", &w.namespace)
+		case "uid":
+			return w.text("metadata.uid", &w.uid)
+		case "resourceVersion":
+			return w.text("metadata.resourceVersion", &w.version)
+		case "creationTimestamp":
+			return w.text("metadata.creationTimestamp", &w.created)
+		case "deletionTimestamp":
+			return w.text("metadata.deletionTimestamp", &w.deleted)
+		case "labels":
+			return w.pairs("metadata.labels", &w.labels)
+		case "annotations":
+			return w.texts("metadata.annotations", spinnaker.ReadsAnnotation, func(key, value string) {
+				if w.annotations == nil {
+					w.annotations = map[string]string{}
+				}
+				w.annotations[key] = value
+			})
+		case "ownerReferences":
+			return w.array("metadata.ownerReferences", w.owner)
+		}
+		return w.skip()
+	})
+}
+
+func (w *wireObject) owner() error {
+	w.owners = append(w.owners, wireOwner{})
+	o := &w.owners[len(w.owners)-1]
+	const what = "metadata.ownerReferences[]"
+	return w.object(what, func(key []byte) error {
+		switch string(key) {
+		case "apiVersion":
+			return w.text(what, &o.apiVersion)
+		case "kind":
+			return w.text(what, &o.kind)
+		case "name":
+			return w.text(what, &o.name)
+		case "uid":
+			return w.text(what, &o.uid)
+		}
+		return w.skip()
+	})
+}
+
+// pairs reads labels, sorted by key, each key once.
+func (w *walker) pairs(what string, into *[]pair) error {
+	var out []pair
+	err := w.texts(what, nil, func(key, value string) { out = append(out, pair{key, value}) })
+	slices.SortStableFunc(out, func(a, b pair) int { return cmp.Compare(a.key, b.key) })
+	slices.Reverse(out) // of a key that comes twice, the last one counts
+	out = slices.CompactFunc(out, func(a, b pair) bool { return a.key == b.key })
+	slices.Reverse(out)
+	*into = out
+	return err
+}
+
+func (w *wireObject) spec() error {
+	switch {
+	case w.kind.Class == spinnaker.ServerGroups:
+		return w.groupSpec()
+	case w.kind.Text == "service":
+		return w.serviceSpec()
+	}
+	return w.skip()
+}
+
+func (w *wireObject) status() error {
+	switch w.kind.Text {
+	case "pod":
+		return w.podStatus()
+	case "daemonSet":
+		return w.object("status", func(key []byte) error {
+			if string(key) == "desiredNumberScheduled" {
+				return w.number(&w.grouped().Desired)
+			}
+			return w.skip()
+		})
+	}
+	if w.kind.Class == spinnaker.ServerGroups {
+		return w.object("status", func([]byte) error { return w.skip() })
+	}
+	return w.skip()
+}
+
+func (w *wireObject) podStatus() error {
+	var phase string
+	var containers []Container
+	statuses := false
+	err := w.object("status", func(key []byte) error {
+		switch string(key) {
+		case "phase":
+			return w.text("status.phase", &phase)
+		case "containerStatuses":
+			statuses = w.next() == '['
+			return w.array("status.containerStatuses", func() error {
+				containers = append(containers, Container{})
+				return w.container(&containers[len(containers)-1])
+			})
+		}
+		return w.skip()
+	})
+	if phase == "" && !statuses {
+		return err // the API server writes a missing status as an empty one
+	}
+	w.pod.HasStatus = true
+	switch phase {
 	case "Pending":
-		o.Pod.Phase = Pending
+		w.pod.Phase = Pending
 	case "Running":
-		o.Pod.Phase = Running
+		w.pod.Phase = Running
 	}
-	containers := make([]Container, 0, 4)
-	for _, c := range w.Status.ContainerStatuses {
-		containers = append(containers, Container(c))
-	}
-	o.Pod.containers = encodeContainers(containers)
+	w.pod.containers = encodeContainers(containers)
+	return err
 }
 
-type wireService struct {
-	wireObject
-	Spec struct {
-		Type     string            `json:"type"`
-		Selector map[string]string `json:"selector"`
-	} `json:"spec"`
-}
-
-func (w *wireService) fill(o *Object) {
-	if w.Spec.Type != "ExternalName" {
-		o.selector = pairs(w.Spec.Selector)
-	}
-}
-
-// wireGroup is a server group of any kind. The fields of custom kinds may
-// have any type, hence the lenient ones.
-type wireGroup struct {
-	wireObject
-	Spec struct {
-		Replicas    json.RawMessage `json:"replicas"`
-		ServiceName json.RawMessage `json:"serviceName"`
-		Template    json.RawMessage `json:"template"`
-		JobTemplate json.RawMessage `json:"jobTemplate"`
-	} `json:"spec"`
-	Status struct {
-		DesiredNumberScheduled json.RawMessage `json:"desiredNumberScheduled"`
-	} `json:"status"`
-}
-
-// wireParts is an object whose spec or status is not what its kind has there.
-type wireParts struct {
-	Spec   json.RawMessage `json:"spec,omitempty"`
-	Status json.RawMessage `json:"status,omitempty"`
-}
-
-func (w *wireGroup) fill(o *Object) {
-	g := &GroupState{Explicit: spinnaker.ExplicitLoadBalancers(w.Metadata.Annotations)}
-	desired := w.Spec.Replicas
-	if o.Kind.Text == "daemonSet" {
-		desired = w.Status.DesiredNumberScheduled
-	}
-	g.Desired = number(desired)
-	if o.Kind.Text == "statefulSet" {
-		_ = json.Unmarshal(w.Spec.ServiceName, &g.serviceName)
-	}
-	if o.Kind.Text == "replicaSet" || o.Kind.Text == "statefulSet" {
-		var template struct {
-			Metadata struct {
-				Labels map[string]string `json:"labels"`
-			} `json:"metadata"`
+func (w *wireObject) container(c *Container) error {
+	const what = "status.containerStatuses[]"
+	return w.object(what, func(key []byte) error {
+		switch string(key) {
+		case "name":
+			return w.text(what, &c.Name)
+		case "ready":
+			return w.truth(what, &c.Ready)
 		}
-		_ = json.Unmarshal(w.Spec.Template, &template) // absent or odd: no labels
-		g.template = pairs(template.Metadata.Labels)
-	}
-	g.Images = images(w.Spec.Template, w.Spec.JobTemplate)
-	o.Group = g
+		return w.skip()
+	})
 }
 
-// number reads a JSON number, 0 for anything else.
-func number(raw json.RawMessage) int64 {
-	var f float64
-	if json.Unmarshal(raw, &f) != nil {
-		return 0
+func (w *wireObject) serviceSpec() error {
+	var kind string
+	err := w.object("spec", func(key []byte) error {
+		switch string(key) {
+		case "type":
+			return w.text("spec.type", &kind)
+		case "selector":
+			return w.pairs("spec.selector", &w.selector)
+		}
+		return w.skip()
+	})
+	if kind == "ExternalName" {
+		w.selector = nil
 	}
-	return int64(f)
+	return err
 }
 
-// images collects the images of every pod template in the given parts: first
-// all containers, then all init containers, without repetition
-// (read-lists.md 2.6).
-func images(template, jobTemplate json.RawMessage) []string {
-	type podSpec struct {
-		Containers     []struct{ Image any } `json:"containers"`
-		InitContainers []struct{ Image any } `json:"initContainers"`
+func (w *wireObject) grouped() *GroupState {
+	if w.group == nil {
+		w.group = &GroupState{}
 	}
-	type podTemplate struct {
-		Spec podSpec `json:"spec"`
-	}
-	var specs []podSpec
-	var direct podTemplate
-	if len(template) > 0 && json.Unmarshal(template, &direct) == nil {
-		specs = append(specs, direct.Spec)
-	}
-	var job struct {
-		Spec struct {
-			Template podTemplate `json:"template"`
-		} `json:"spec"`
-	}
-	if len(jobTemplate) > 0 && json.Unmarshal(jobTemplate, &job) == nil {
-		specs = append(specs, job.Spec.Template.Spec)
-	}
-	var out []string
-	add := func(image any) {
-		if text, ok := image.(string); ok && text != "" && !slices.Contains(out, text) {
-			out = append(out, text)
+	return w.group
+}
+
+// groupSpec reads a server group of any kind. The fields of custom kinds may have any
+// type: one of another type than is looked for is as good as none.
+func (w *wireObject) groupSpec() error {
+	g := w.grouped()
+	var direct template
+	err := w.object("spec", func(key []byte) error {
+		odd := w.odd
+		defer func() { w.odd = odd }()
+		switch string(key) {
+		case "replicas":
+			if w.kind.Text != "daemonSet" {
+				return w.number(&g.Desired)
+			}
+		case "serviceName":
+			if w.kind.Text == "statefulSet" {
+				return w.text("", &g.serviceName)
+			}
+		case "template":
+			return w.template(&direct)
+		case "jobTemplate":
+			return w.inside("spec", func() error { return w.inside("template", func() error { return w.template(&w.job) }) })
 		}
+		return w.skip()
+	})
+	if w.kind.Text == "replicaSet" || w.kind.Text == "statefulSet" {
+		g.template = direct.labels
 	}
-	for _, s := range specs {
-		for _, c := range s.Containers {
-			add(c.Image)
+	g.Images = distinct(direct.images, w.job.images, direct.first, w.job.first)
+	return err
+}
+
+// inside reads one field of an object.
+func (w *walker) inside(field string, read func() error) error {
+	return w.object("", func(key []byte) error {
+		if string(key) == field {
+			return read()
 		}
-	}
-	for _, s := range specs {
-		for _, c := range s.InitContainers {
-			add(c.Image)
+		return w.skip()
+	})
+}
+
+// template is that of pods: first are the images of its init containers.
+type template struct {
+	labels        []pair
+	images, first []string
+}
+
+func (w *walker) template(t *template) error {
+	return w.object("", func(key []byte) error {
+		switch string(key) {
+		case "metadata":
+			return w.inside("labels", func() error { return w.pairs("", &t.labels) })
+		case "spec":
+			return w.object("", func(key []byte) error {
+				switch string(key) {
+				case "containers":
+					return w.images(&t.images)
+				case "initContainers":
+					return w.images(&t.first)
+				}
+				return w.skip()
+			})
+		}
+		return w.skip()
+	})
+}
+
+func (w *walker) images(into *[]string) error {
+	return w.array("", func() error {
+		return w.inside("image", func() error {
+			var image string
+			err := w.text("", &image)
+			*into = append(*into, image)
+			return err
+		})
+	})
+}
+
+// distinct are the images of all containers, and then those of all init containers,
+// without repetition (read-lists.md 2.6).
+func distinct(lists ...[]string) (out []string) {
+	for _, list := range lists {
+		for _, image := range list {
+			if image != "" && !slices.Contains(out, image) {
+				out = append(out, image)
+			}
 		}
 	}
 	return out
-}
-
-func pairs(labels map[string]string) []pair {
-	if len(labels) == 0 {
-		return nil
-	}
-	out := make([]pair, 0, len(labels))
-	for k, v := range labels {
-		out = append(out, pair{k, v})
-	}
-	slices.SortFunc(out, func(a, b pair) int { return cmp.Compare(a.key, b.key) })
-	return out
-}
-
-type wire interface {
-	meta() *wireMeta
-	fill(*Object)
 }
 
 // decoder returns the decode function of one kind.
@@ -216,84 +339,50 @@ func (a *Account) decoder(kind *Kind) watch.Decode {
 }
 
 func objectDecoder(a *account.Account, kind *Kind) watch.Decode {
-	fresh := func() wire { return &wireObject{} }
-	switch {
-	case kind.Class == spinnaker.ServerGroups:
-		fresh = func() wire { return &wireGroup{} }
-	case kind.Text == "pod":
-		fresh = func() wire { return &wirePod{} }
-	case kind.Text == "service":
-		fresh = func() wire { return &wireService{} }
-	}
 	return func(raw []byte) (watch.Object, error) {
-		w, odd, err := read(raw, fresh)
+		w, odd, err := read(kind, raw)
 		if err != nil {
 			return nil, err
 		}
-		m := w.meta()
-		if m.Name == "" || m.UID == "" || m.ResourceVersion == "" {
+		if w.name == "" || w.uid == "" || w.version == "" {
 			return nil, errors.New("an object without name, uid or resourceVersion")
 		}
-		if !a.AllowsNamespace(m.Namespace) {
+		if !a.AllowsNamespace(w.namespace) {
 			return nil, nil
 		}
-		o := newObject(kind, m)
-		moniker := spinnaker.MonikerOf(kind.Text, m.Name, m.Annotations, a.DeriveNames)
-		o.Stated = m.Annotations[spinnaker.AnnotationApplication] != "" && m.Annotations[spinnaker.AnnotationCluster] != ""
+		o := newObject(kind, w)
+		moniker := spinnaker.MonikerOf(kind.Text, w.name, w.annotations, a.DeriveNames)
+		o.Stated = w.annotations[spinnaker.AnnotationApplication] != "" && w.annotations[spinnaker.AnnotationCluster] != ""
 		o.moniker = unique.Make(moniker)
-		w.fill(o)
-		if spinnaker.Ignored(m.Annotations) || (!a.DeriveNames && moniker.App == "") {
+		if spinnaker.Ignored(w.annotations) || (!a.DeriveNames && moniker.App == "") {
 			return hidden{o}, nil
 		}
 		return o, odd
 	}
 }
 
-// read decodes an object. Custom kinds may have anything for a spec or a
-// status: odd says which of them is left out.
-func read(raw []byte, fresh func() wire) (w wire, odd, err error) {
-	w = fresh()
-	whole := json.Unmarshal(raw, w)
-	if whole == nil {
-		return w, nil, nil
-	}
-	var meta wireObject
-	if err := json.Unmarshal(raw, &meta); err != nil {
-		return nil, nil, err
-	}
-	var parts wireParts
-	if err := json.Unmarshal(raw, &parts); err != nil {
-		return nil, nil, err
-	}
-	for _, kept := range []wireParts{{Spec: parts.Spec}, {Status: parts.Status}, {}} {
-		w = fresh()
-		some, err := json.Marshal(struct {
-			wireParts
-			Metadata wireMeta `json:"metadata"`
-		}{kept, meta.Metadata})
-		if err == nil && json.Unmarshal(some, w) == nil {
-			return w, whole, nil
-		}
-	}
-	return nil, nil, whole
-}
-
 // hidden is an object that no view may show. It still takes part in the
 // order of versions: it ends whatever was known under its name.
 type hidden struct{ *Object }
 
-func newObject(kind *Kind, m *wireMeta) *Object {
-	o := &Object{Kind: kind, Namespace: m.Namespace, Name: m.Name, UID: m.UID, version: m.ResourceVersion, labels: labelsJSON(m.Labels)}
-	o.Terminating = m.DeletionTimestamp != ""
-	if t, err := time.Parse(time.RFC3339, m.CreationTimestamp); err == nil {
+func newObject(kind *Kind, w *wireObject) *Object {
+	o := &Object{
+		Kind: kind, Namespace: w.namespace, Name: w.name, UID: w.uid, version: w.version, labels: labelsJSON(w.labels),
+		Pod: w.pod, selector: w.selector, Terminating: w.deleted != "",
+	}
+	if kind.Class == spinnaker.ServerGroups {
+		o.Group = w.grouped()
+		o.Group.Explicit = spinnaker.ExplicitLoadBalancers(w.annotations)
+	}
+	if t, err := time.Parse(time.RFC3339, w.created); err == nil {
 		o.Created = t.UnixMilli()
 	}
-	for i, ref := range m.OwnerReferences {
-		group, _, found := strings.Cut(ref.APIVersion, "/")
+	for i, ref := range w.owners {
+		group, _, found := strings.Cut(ref.apiVersion, "/")
 		if !found {
 			group = ""
 		}
-		owner := Owner{Kind: spinnaker.KindText(group, ref.Kind), Name: ref.Name, UID: ref.UID}
+		owner := Owner{Kind: spinnaker.KindText(group, ref.kind), Name: ref.name, UID: ref.uid}
 		if i == 0 {
 			o.owners, o.hasOwn = unique.Make(owner), true
 		} else {
@@ -303,15 +392,33 @@ func newObject(kind *Kind, m *wireMeta) *Object {
 	return o
 }
 
-func labelsJSON(labels map[string]string) unique.Handle[string] {
+func labelsJSON(labels []pair) unique.Handle[string] {
 	if len(labels) == 0 {
 		return unique.Handle[string]{}
 	}
-	encoded, err := json.Marshal(labels) // sorted keys
-	if err != nil {
-		return unique.Handle[string]{} // strings always encode
+	encoded := []byte{'{'}
+	for i, l := range labels {
+		if i > 0 {
+			encoded = append(encoded, ',')
+		}
+		encoded = appendQuoted(encoded, l.key)
+		encoded = append(encoded, ':')
+		encoded = appendQuoted(encoded, l.value)
 	}
-	return unique.Make(string(encoded))
+	return unique.Make(string(append(encoded, '}')))
+}
+
+// appendQuoted appends a text as JSON.
+func appendQuoted(to []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			encoded, _ := json.Marshal(text) // strings always encode
+			return append(to, encoded...)
+		}
+	}
+	to = append(to, '"')
+	to = append(to, text...)
+	return append(to, '"')
 }
 
 // kindOf describes a served kind for one account; ok is false when no view

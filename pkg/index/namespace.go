@@ -1,7 +1,6 @@
 package index
 
 import (
-	"encoding/json"
 	"errors"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
@@ -13,14 +12,14 @@ type namespaceObject struct{ name, uid, version string }
 func (n namespaceObject) ResourceVersion() string { return n.version }
 
 func decodeNamespace(raw []byte) (watch.Object, error) {
-	var w wireObject
-	if err := json.Unmarshal(raw, &w); err != nil {
+	w, _, err := read(&Kind{}, raw)
+	if err != nil {
 		return nil, err
 	}
-	if w.Metadata.Name == "" || w.Metadata.ResourceVersion == "" {
+	if w.name == "" || w.version == "" {
 		return nil, errors.New("a namespace without name or resourceVersion")
 	}
-	return namespaceObject{w.Metadata.Name, w.Metadata.UID, w.Metadata.ResourceVersion}, nil
+	return namespaceObject{w.name, w.uid, w.version}, nil
 }
 
 // namespaceReceiver keeps the account's list of namespaces.

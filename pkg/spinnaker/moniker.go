@@ -63,6 +63,16 @@ var (
 	clusterPart = regexp.MustCompile(`^([A-Za-z0-9._]+)(-([A-Za-z0-9._]*)(-([-A-Za-z0-9._]*))?)?$`)
 )
 
+// ReadsAnnotation says whether an annotation means anything here.
+func ReadsAnnotation(key []byte) bool {
+	switch string(key) {
+	case AnnotationApplication, AnnotationCluster, AnnotationStack, AnnotationDetail, AnnotationSequence,
+		AnnotationRevision, AnnotationLoadBalancers, AnnotationIgnore:
+		return true
+	}
+	return false
+}
+
 // MonikerOf derives an object's moniker from its annotations. Parts that they
 // lack come from the name by frigga's rules when derive is set, and are
 // absent otherwise.

@@ -1,0 +1,182 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// program builds the service once.
+var program = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "clouddriver")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "clouddriver")
+	out, err := exec.Command("go", "build", "-o", path, "../../cmd/clouddriver").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+// process is the service as it ships, with the accounts of a fleet.
+type process struct {
+	t      testing.TB
+	URL    string
+	admin  string
+	folder string
+	cmd    *exec.Cmd
+	log    *os.File
+	began  time.Time
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// serve starts the service, in a folder that an earlier one may have used.
+func serve(t testing.TB, f *Fleet, folder string, environment ...string) *process {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, admin := freePort(t), freePort(t)
+	if err := os.WriteFile(filepath.Join(folder, "kubeconfig"), f.Kubeconfig(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, URL: "http://127.0.0.1:" + strconv.Itoa(port), admin: "http://127.0.0.1:" + strconv.Itoa(admin), folder: folder, began: time.Now()}
+	if p.log, err = os.OpenFile(filepath.Join(folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.cmd = exec.Command(path)
+	p.cmd.Env = append(append(os.Environ(),
+		"KUBECONFIG="+filepath.Join(folder, "kubeconfig"), "SERVER_PORT="+strconv.Itoa(port), "ADMIN_PORT="+strconv.Itoa(admin),
+		"DATABASE_PATH="+filepath.Join(folder, "clouddriver.db"), "SERVER_SHUTDOWNGRACE=0s",
+	), environment...)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.stop)
+	return p
+}
+
+// stop ends the process; it may be called again.
+func (p *process) stop() {
+	if p.cmd.ProcessState != nil {
+		return
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	late := time.AfterFunc(30*time.Second, func() { _ = p.cmd.Process.Kill() })
+	_ = p.cmd.Wait()
+	late.Stop()
+	_ = p.log.Close()
+}
+
+// ask is a GET; it takes what comes.
+func (p *process) ask(ctx context.Context, path string) (status int, body []byte, header http.Header, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+path, nil)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err = io.ReadAll(res.Body)
+	return res.StatusCode, body, res.Header, err
+}
+
+// until asks until an answer is as wanted, and says how long it took since the start.
+func (p *process) until(within time.Duration, path string, is func(status int, body []byte, header http.Header) bool) (time.Duration, error) {
+	last := errors.New("nothing was answered")
+	for deadline := p.began.Add(within); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		status, body, header, err := p.ask(p.t.Context(), path)
+		if err == nil && is(status, body, header) {
+			return time.Since(p.began), nil
+		}
+		last = fmt.Errorf("%d %.200s %w", status, body, err)
+	}
+	return 0, fmt.Errorf("%s after %s: %w", path, within, last)
+}
+
+// usage is what the process has used so far.
+type usage struct {
+	cpu           time.Duration
+	resident, top int64 // bytes, now and at most
+	threads       int
+}
+
+// used reads Linux's accounts of a process.
+func (p *process) used() usage {
+	pid := strconv.Itoa(p.cmd.Process.Pid)
+	status, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var out usage
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		switch name {
+		case "VmRSS":
+			out.resident = n << 10
+		case "VmHWM":
+			out.top = n << 10
+		}
+	}
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	const userTime, systemTime, ticks = 11, 12, 100
+	user, _ := strconv.ParseInt(fields[userTime], 10, 64)
+	system, _ := strconv.ParseInt(fields[systemTime], 10, 64)
+	out.cpu = time.Duration(user+system) * time.Second / ticks
+	return out
+}
+
+// metric sums the values of a metric.
+func (p *process) metric(name string) float64 {
+	res, err := http.Get(p.admin + "/metrics")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	sum := 0.0
+	for line := range strings.Lines(string(body)) {
+		at, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if bare, _, _ := strings.Cut(at, "{"); bare == name {
+			v, _ := strconv.ParseFloat(value, 64)
+			sum += v
+		}
+	}
+	return sum
+}
