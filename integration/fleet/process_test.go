@@ -71,7 +71,7 @@ func serve(t testing.TB, f *Fleet, folder string, environment ...string) *proces
 	p.cmd = exec.Command(path)
 	p.cmd.Env = append(append(os.Environ(),
 		"KUBECONFIG="+filepath.Join(folder, "kubeconfig"), "SERVER_PORT="+strconv.Itoa(port), "ADMIN_PORT="+strconv.Itoa(admin),
-		"DATABASE_PATH="+filepath.Join(folder, "clouddriver.db"), "SERVER_SHUTDOWNGRACE=0s",
+		"DB_PATH="+filepath.Join(folder, "clouddriver.db"), "SERVER_SHUTDOWNGRACE=0s",
 	), environment...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

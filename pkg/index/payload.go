@@ -1,6 +1,9 @@
 package index
 
 import (
+	"bytes"
+	"sync"
+
 	"github.com/klauspost/compress/s2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
@@ -13,12 +16,24 @@ func payloadKey(account string, o *Object) string {
 // keep remembers the whole manifest of a version of an object. The cache may
 // drop it at any time.
 func (a *Account) keep(o *Object, raw []byte) {
-	packed := s2.Encode(nil, raw)
+	packed := pack(raw)
 	if o.Kind.Text == "job" && o.Group != nil {
 		o.Group.packed = packed
 	}
 	key := payloadKey(a.Name, o)
 	a.index.payloads.put(key, packed, int64(len(packed)+len(key)))
+}
+
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// pack compresses into no more room than it takes: what is kept counts in a budget.
+func pack(raw []byte) []byte {
+	room := scratch.Get().(*[]byte)
+	defer scratch.Put(room)
+	if need := s2.MaxEncodedLen(len(raw)); cap(*room) < need {
+		*room = make([]byte, need)
+	}
+	return bytes.Clone(s2.Encode((*room)[:cap(*room)], raw))
 }
 
 // Manifest is the whole object of that name in the version that the readers

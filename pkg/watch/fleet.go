@@ -42,6 +42,7 @@ type Fleet struct {
 	sink      Sink
 	options   Options
 	slots     *Slots
+	decoders  *decoders
 	refreshes flight.Group[refreshing, struct{}]
 
 	mu      sync.Mutex
@@ -76,7 +77,7 @@ type running struct {
 func NewFleet(registry *account.Registry, sink Sink, o Options) *Fleet {
 	o.Timing.Life = max(o.Timing.Life, o.Client.PingAfter+o.Client.PingTimeout()+time.Second)
 	f := &Fleet{
-		registry: registry, sink: sink, options: o, slots: NewSlots(o.StartConcurrency), running: map[string]*running{},
+		registry: registry, sink: sink, options: o, slots: NewSlots(o.StartConcurrency), decoders: newDecoders(), running: map[string]*running{},
 		settled: make(chan struct{}), watching: make(chan struct{}), pictured: make(chan struct{}), until: make(chan struct{}),
 	}
 	f.health.Store(&Health{registry: registry})
@@ -96,6 +97,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			f.reconcile(ctx, nil, f.registry.Revision())
 			f.ending.Wait()
+			f.decoders.end()
 			return nil
 		}
 	}
@@ -131,7 +133,7 @@ func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account, revi
 		}
 		watching, cancel := context.WithCancel(ctx)
 		r := &running{
-			supervisor:  newSupervisor(a, f.sink.Open(a), f.slots, f.options, f.note),
+			supervisor:  newSupervisor(a, f.sink.Open(a), f.slots, f.decoders, f.options, f.note),
 			fingerprint: a.WatchFingerprint(), identity: a.Identity(), cancel: cancel, done: make(chan struct{}),
 		}
 		f.running[name] = r

@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -21,18 +20,20 @@ var errStuck = errors.New("the server said nothing")
 
 // follower reads a watch's frames and gives it up when nothing comes.
 type follower struct {
-	frames  frameReader
-	silence *silence
+	frames   frameReader
+	silence  *silence
+	decoders *decoders
 }
 
-func newFollower(body io.Reader, s *silence) *follower {
-	return &follower{frames: frameReader{r: bufio.NewReaderSize(body, 16<<10)}, silence: s}
+func newFollower(body io.Reader, s *silence, d *decoders) *follower {
+	return &follower{frames: frameReader{r: body}, silence: s, decoders: d}
 }
 
 // each reads frames until the stream ends, which nil says if it was not before
 // the time that was agreed.
 func (f *follower) each(lasting time.Duration, handle func(frame) error) error {
 	defer func() { f.silence.timer.Stop() }()
+	defer f.frames.end()
 	began := time.Now()
 	for {
 		fr, err := f.frames.next()
@@ -43,7 +44,8 @@ func (f *follower) each(lasting time.Duration, handle func(frame) error) error {
 			return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("read the watch: %w", err)}
 		}
 		f.silence.timer.Reset(f.silence.within)
-		if err := handle(fr); err != nil {
+		f.decoders.do(func() { err = handle(fr) })
+		if err != nil {
 			return err
 		}
 	}

@@ -82,7 +82,10 @@ func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold) (page, i
 	if hold != nil {
 		from = hold.reader(ctx, reader)
 	}
-	p, err := decodeList(from, r.tolerant)
+	p, err := decodeList(from, func(raw []byte) (o Object) {
+		r.decoders.do(func() { o = r.tolerant(raw) })
+		return o
+	})
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause

@@ -58,6 +58,7 @@ type Reflector struct {
 	stream   *Stream
 	slots    *Slots
 	slotOf   string
+	decoders *decoders
 	timing   Timing
 	log      *slog.Logger
 	// sameCluster says whether the cluster is still the one that was listed:
@@ -184,14 +185,7 @@ func (r *Reflector) attempt(parent context.Context) (err error) {
 	ahead := ""
 	if version == "" {
 		r.stream.listing()
-		if !r.noStreams {
-			err := r.streamList(ctx, cancel)
-			if !cluster.Is(err, cluster.Unsupported) {
-				return err
-			}
-			r.noStreams = true
-		}
-		if err := r.list(ctx); err != nil {
+		if err := r.listed(ctx, cancel); err != nil {
 			return err
 		}
 	} else if doubted {
@@ -285,8 +279,21 @@ func (r *Reflector) watchQuery() (url.Values, time.Duration) {
 	return q, lasting
 }
 
-// streamList lists by a watch that begins with the current objects (KEP-3157)
-// and goes on watching on the same stream.
+// listed lists in the way that the server knows.
+func (r *Reflector) listed(ctx context.Context, cancel context.CancelCauseFunc) error {
+	if !r.noStreams {
+		err := r.streamList(ctx, cancel)
+		if !cluster.Is(err, cluster.Unsupported) {
+			return err
+		}
+		r.noStreams = true
+	}
+	return r.list(ctx)
+}
+
+// streamList lists by a watch that begins with the current objects (KEP-3157), and
+// ends it then: the stream of a long list keeps its buffers for as long as it is
+// open, on connections that lists share and that are closed when nobody uses them.
 func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFunc) error {
 	hold, err := r.slots.acquire(ctx, r.slotOf)
 	if err != nil {
@@ -297,7 +304,7 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 	q.Set("sendInitialEvents", "true")
 	q.Set("resourceVersionMatch", "NotOlderThan")
 	var body io.ReadCloser
-	if waited := hold.while(ctx, func() { body, err = r.source.Open(ctx, r.path, q, true) }); err == nil {
+	if waited := hold.while(ctx, func() { body, err = r.source.Open(ctx, r.path, q, false) }); err == nil {
 		err = waited
 	}
 	if body != nil {
@@ -308,12 +315,8 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 	}
 	var initial []Object
 	from := hold.reader(ctx, body)
-	listing := true
-	f := newFollower(from, newSilence(r.timing.RequestTimeout, cancel, hold))
-	return f.each(lasting, func(fr frame) error {
-		if !listing {
-			return r.apply(fr)
-		}
+	f := newFollower(from, newSilence(r.timing.RequestTimeout, cancel, hold), r.decoders)
+	err = f.each(lasting, func(fr frame) error {
 		switch fr.event {
 		case "ADDED", "MODIFIED":
 			if r.timing.MostBytes > 0 && from.read > r.timing.MostBytes {
@@ -334,17 +337,23 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 				return nil
 			}
 			r.replace(initial, mark.Metadata.ResourceVersion)
-			initial, listing = nil, false
-			from.through()
-			f.silence.timer.Stop()
-			f.silence = newSilence(r.silenceOf(body), cancel, nil)
-			r.stream.live(body)
+			return errThrough
 		case "ERROR":
 			return fr.failure()
 		}
 		return nil
 	})
+	switch {
+	case errors.Is(err, errThrough):
+		return nil
+	case err == nil:
+		return undecodable(io.ErrUnexpectedEOF) // it has ended before the list has
+	}
+	return err
 }
+
+// errThrough ends the stream of a list.
+var errThrough = errors.New("the list is through")
 
 // watch follows changes from the last version on. Its stream is live once it has
 // brought what is there up to a version.
@@ -359,7 +368,7 @@ func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc, a
 	defer func() { _ = body.Close() }()
 	caught := r.catchUp(body, ahead)
 	defer caught.stop()
-	f := newFollower(body, newSilence(r.silenceOf(body), cancel, nil))
+	f := newFollower(body, newSilence(r.silenceOf(body), cancel, nil), r.decoders)
 	return f.each(lasting, func(fr frame) error {
 		err := r.apply(fr)
 		caught.heard()

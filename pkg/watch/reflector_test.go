@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,8 +10,16 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 )
 
-func readFrames(text string, buffer int) (frames []frame, err error) {
-	r := frameReader{r: bufio.NewReaderSize(strings.NewReader(text), buffer)}
+// parts is a reader of few bytes at once.
+type parts struct {
+	from io.Reader
+	most int
+}
+
+func (p parts) Read(b []byte) (int, error) { return p.from.Read(b[:min(len(b), p.most)]) }
+
+func readFrames(text string, part int) (frames []frame, err error) {
+	r := frameReader{r: parts{strings.NewReader(text), part}}
 	for {
 		f, err := r.next()
 		if errors.Is(err, io.EOF) {
@@ -27,16 +34,18 @@ func readFrames(text string, buffer int) (frames []frame, err error) {
 }
 
 func TestFrames_AreReadInAnyFormAndSize(t *testing.T) {
-	long := `{"type":"ADDED","object":{"a":"` + strings.Repeat("x", 5000) + `"}}`
+	long := `{"type":"ADDED","object":{"a":"` + strings.Repeat("x", 3*frameBuffer) + `"}}`
 	for name, text := range map[string]string{
 		"usual":                `{"type":"ADDED","object":{"a":1}}` + "\n" + `{"type":"DELETED","object":{"a":2}}` + "\n",
 		"other order":          `{"object":{"a":1},"type":"ADDED"}` + "\n\n" + `{ "type" : "DELETED" , "object" : {"a":2} }` + "\n",
 		"longer than a buffer": long + "\n" + `{"type":"DELETED","object":{}}` + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			frames, err := readFrames(text, 64)
-			if err != nil || len(frames) != 2 || frames[0].event != "ADDED" || frames[1].event != "DELETED" || !json.Valid(frames[0].object) {
-				t.Errorf("%v %v", frames, err)
+			for _, part := range []int{1, 64, frameBuffer, len(text)} {
+				frames, err := readFrames(text, part)
+				if err != nil || len(frames) != 2 || frames[0].event != "ADDED" || frames[1].event != "DELETED" || !json.Valid(frames[0].object) {
+					t.Errorf("in parts of %d: %.200v %v", part, frames, err)
+				}
 			}
 		})
 	}

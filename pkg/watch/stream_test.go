@@ -170,9 +170,12 @@ func TestStream_IsLiveOnlyWhileAWatchIsOpen(t *testing.T) {
 		var first *openWatch
 		hold := make(chan struct{})
 		r, _, got := reflected(t, func(n int, _ string) (io.ReadCloser, error) {
-			if n == 1 {
+			switch n {
+			case 1:
 				<-hold
-				first = newWatch(added("3"), mark("5", true))
+				return newWatch(added("3"), mark("5", true)), nil
+			case 2:
+				first = newWatch()
 				return first, nil
 			}
 			return nil, &cluster.Error{Reason: cluster.Unavailable, Err: errors.New("refused")}
@@ -234,9 +237,7 @@ func TestReflector_AWatchThatEndsAtOnceBacksOff(t *testing.T) {
 		_, source, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
 			switch what {
 			case "stream":
-				w := newWatch(mark("5", true))
-				time.AfterFunc(time.Millisecond, w.end)
-				return w, nil
+				return newWatch(mark("5", true)), nil
 			case "peek":
 				return listOf("6"), nil
 			}
@@ -244,7 +245,7 @@ func TestReflector_AWatchThatEndsAtOnceBacksOff(t *testing.T) {
 		})
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if n := source.count("watch"); n < 10 || n > 50 {
+		if n := source.count("watch"); n < 10 || n > 50 || source.count("stream") != 1 {
 			t.Errorf("%d watches in 10 minutes", n)
 		}
 	})
@@ -255,10 +256,10 @@ func TestReflector_AWatchThatEndsAsAgreedIsGoneOnWithUnnoticed(t *testing.T) {
 		ended, over := false, make(chan struct{})
 		defer close(over)
 		r, source, got := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
-			w := newWatch()
 			if what == "stream" {
-				w = newWatch(mark("5", true))
+				return newWatch(mark("5", true)), nil
 			}
+			w := newWatch()
 			beat := time.NewTicker(time.Minute)
 			go func() {
 				defer beat.Stop()
@@ -289,10 +290,15 @@ func TestReflector_AWatchThatEndsAsAgreedIsGoneOnWithUnnoticed(t *testing.T) {
 
 func TestReflector_SilenceListsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, source, _ := reflected(t, func(int, string) (io.ReadCloser, error) { return newWatch(mark("5", true)), nil })
+		r, source, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
+			if what == "stream" {
+				return newWatch(mark("5", true)), nil
+			}
+			return newWatch(), nil
+		})
 		time.Sleep(3*time.Minute + time.Second)
 		synctest.Wait()
-		if source.count("stream") != 2 || source.count("watch") != 0 {
+		if source.count("stream") != 2 || source.count("watch") != 2 {
 			t.Errorf("%v", source.requests)
 		}
 		if f := r.stream.Freshness(); f.Phase != Live {
@@ -353,11 +359,14 @@ func TestReflector_HonoursRetryAfter(t *testing.T) {
 func TestReflector_WhatIsForbiddenIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		allowed := time.Now().Add(20 * time.Second)
-		r, _, got := reflected(t, func(int, string) (io.ReadCloser, error) {
-			if time.Now().Before(allowed) {
+		r, _, got := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
+			switch {
+			case time.Now().Before(allowed):
 				return nil, &cluster.Error{Reason: cluster.Forbidden, Err: errors.New("no")}
+			case what == "stream":
+				return newWatch(mark("5", true)), nil
 			}
-			return newWatch(mark("5", true)), nil
+			return newWatch(), nil
 		})
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
@@ -381,14 +390,17 @@ func TestReflector_VersionsThatGoBackBeginAnEpoch(t *testing.T) {
 		r, _, got := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
 			switch {
 			case what == "stream" && !restored:
-				first = newWatch(mark("500", true))
-				return first, nil
+				return newWatch(mark("500", true)), nil
 			case what == "stream":
 				return newWatch(mark("100", true)), nil
 			case what == "peek":
 				return listOf("100"), nil
 			}
-			return newWatch(), nil
+			w := newWatch()
+			if first == nil {
+				first = w
+			}
+			return w, nil
 		})
 		synctest.Wait()
 		time.Sleep(30 * time.Second)
@@ -408,8 +420,11 @@ func TestReflector_VersionsThatGoBackBeginAnEpoch(t *testing.T) {
 
 func TestReflector_AnOddObjectHarmsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, _, got := reflected(t, func(int, string) (io.ReadCloser, error) {
-			return newWatch(added("1"), `{"type":"ADDED","object":{"metadata":{"name":7}}}`, added("2"), mark("5", true), `{"type":"MODIFIED","object":[1]}`, added("6")), nil
+		r, _, got := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
+			if what == "stream" {
+				return newWatch(added("1"), `{"type":"ADDED","object":{"metadata":{"name":7}}}`, added("2"), mark("5", true)), nil
+			}
+			return newWatch(`{"type":"MODIFIED","object":[1]}`, added("6")), nil
 		})
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -425,12 +440,14 @@ func TestReflector_ProvesNothingWhileItCatchesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var first, second *openWatch
 		r, _, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
-			switch what {
-			case "stream":
-				first = newWatch(mark("5", true))
-				return first, nil
-			case "peek":
+			switch {
+			case what == "stream":
+				return newWatch(mark("5", true)), nil
+			case what == "peek":
 				return listOf("90"), nil
+			case first == nil:
+				first = newWatch()
+				return first, nil
 			}
 			second = newWatch(added("6"))
 			return second, nil

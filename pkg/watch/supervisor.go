@@ -48,12 +48,13 @@ const (
 
 // supervisor runs the watchers of one account.
 type supervisor struct {
-	account *account.Account
-	sink    AccountSink
-	log     *slog.Logger
-	options Options
-	slots   *Slots
-	changed func(*supervisor) // the account's health may have changed
+	account  *account.Account
+	sink     AccountSink
+	log      *slog.Logger
+	options  Options
+	slots    *Slots
+	decoders *decoders
+	changed  func(*supervisor) // the account's health may have changed
 
 	client    *cluster.Client
 	clientErr error
@@ -97,9 +98,9 @@ type watcher struct {
 	done      chan struct{}
 }
 
-func newSupervisor(a *account.Account, sink AccountSink, slots *Slots, o Options, changed func(*supervisor)) *supervisor {
+func newSupervisor(a *account.Account, sink AccountSink, slots *Slots, d *decoders, o Options, changed func(*supervisor)) *supervisor {
 	s := &supervisor{
-		account: a, sink: sink, slots: slots, options: o, changed: changed,
+		account: a, sink: sink, slots: slots, decoders: d, options: o, changed: changed,
 		log: o.Log.With("account", a.Name), began: time.Now(),
 		rediscover: make(chan struct{}, 1), ready: make(chan struct{}), foundOnce: make(chan struct{}),
 		state: Starting, stale: true, since: time.Now(), watchers: map[watcherKey]*watcher{},
@@ -283,7 +284,7 @@ func (s *supervisor) newWatcher(key watcherKey, resource cluster.Resource) *watc
 	}
 	w.reflector = &Reflector{
 		source: source, path: resource.Path(key.namespace), selector: selector,
-		decode: decode, receiver: receiver, stream: w.stream, slots: s.slots, slotOf: s.account.Name,
+		decode: decode, receiver: receiver, stream: w.stream, slots: s.slots, slotOf: s.account.Name, decoders: s.decoders,
 		timing: s.options.Timing, wake: make(chan struct{}, 1), log: s.log,
 		sameCluster: s.sameCluster, unserved: s.poke,
 	}
