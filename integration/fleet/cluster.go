@@ -187,7 +187,7 @@ func (q query) selects(o object) bool {
 		return false
 	}
 	for _, r := range q.selector {
-		if !r.fits(o.labels()) {
+		if value, has := o.label(r.label); !r.fits(value, has) {
 			return false
 		}
 	}
@@ -201,8 +201,7 @@ type requirement struct {
 	not    bool
 }
 
-func (r requirement) fits(labels map[string]string) bool {
-	value, has := labels[r.label]
+func (r requirement) fits(value string, has bool) bool {
 	for _, v := range r.values {
 		if has && v == value {
 			return !r.not

@@ -92,7 +92,8 @@ func (o object) other(kind, number int) object {
 // ones.
 func (o object) app() string {
 	f := o.cluster.fleet.options
-	return fmt.Sprintf("app%04d", (o.cluster.Number*f.Applications/3+o.application()*7)%f.Names)
+	number := (o.cluster.Number*f.Applications/3 + o.application()*7) % f.Names
+	return "app" + strconv.Itoa(10_000 + number)[1:]
 }
 
 func (o object) namespace() string {
@@ -111,9 +112,9 @@ func (o object) name() string {
 	case apiServices:
 		return "v" + strconv.Itoa(o.number+1) + ".example.com"
 	case replicaSets:
-		return fmt.Sprintf("%s-v%03d", o.base(), o.ordinal())
+		return o.base() + "-v00" + strconv.Itoa(o.ordinal())
 	case pods:
-		return fmt.Sprintf("%s-v001-%05x", o.base(), 0x10000+o.ordinal()*2741)
+		return o.base() + "-v001-" + strconv.FormatInt(0x10000+int64(o.ordinal())*2741, 16)
 	default:
 		if k.each > 1 {
 			return o.base() + "-" + strconv.Itoa(o.ordinal())
@@ -127,7 +128,8 @@ func (o object) name() string {
 func (o object) base() string { return o.app() + "-" + strconv.Itoa(o.application()) }
 
 func (o object) uid() string {
-	return fmt.Sprintf("%08x-%04x-4000-8000-%012x", o.cluster.Number+1, o.kind+1, o.number+1)
+	hex := func(digits, n int) string { return strconv.FormatInt(1<<(4*digits)+int64(n), 16)[1:] }
+	return hex(8, o.cluster.Number+1) + "-" + hex(4, o.kind+1) + "-4000-8000-" + hex(12, o.number+1)
 }
 
 // clusterText is Spinnaker's cluster of the object. StatefulSets and daemonSets are
@@ -154,15 +156,31 @@ func (o object) owner() (owner object, ok bool) {
 // managedBy is the label that Spinnaker's objects have.
 const managedBy = "app.kubernetes.io/managed-by"
 
-func (o object) labels() map[string]string {
+// labels are the object's, sorted by name.
+func (o object) labels() []label {
 	if !kinds[o.kind].managed {
-		return map[string]string{"kubernetes.io/metadata.name": o.name()}
+		return []label{{"kubernetes.io/metadata.name", o.name()}}
 	}
-	out := map[string]string{managedBy: "spinnaker", "app.kubernetes.io/name": o.app(), "app": o.base()}
+	out := []label{{"app", o.base()}, {managedBy, "spinnaker"}, {"app.kubernetes.io/name", o.app()}}
 	if o.kind == pods || o.kind == replicaSets {
-		out["pod-template-hash"] = fmt.Sprintf("%010d", 7_654_321+o.application())
+		out = append(out, label{"pod-template-hash", strconv.Itoa(7_654_321_000 + o.application())})
 	}
 	return out
+}
+
+type label struct{ name, value string }
+
+// label is the value of one of the labels; ok is false for one that it has not.
+func (o object) label(name string) (value string, ok bool) {
+	if name == managedBy { // nearly all watches ask for it
+		return "spinnaker", kinds[o.kind].managed
+	}
+	for _, l := range o.labels() {
+		if l.name == name {
+			return l.value, true
+		}
+	}
+	return "", false
 }
 
 // json is the object as an API server writes it. Items of lists come without kind and
@@ -173,7 +191,7 @@ func (o object) json(item bool) []byte {
 	b.Grow(3 << 10)
 	b.WriteByte('{')
 	if !item {
-		fmt.Fprintf(&b, `"kind":%q,"apiVersion":%q,`, k.name, k.apiVersion())
+		put(&b, `"kind":"`, k.name, `","apiVersion":"`, k.apiVersion(), `",`)
 	}
 	o.metadata(&b)
 	b.WriteString(o.body())
@@ -210,24 +228,33 @@ func (o object) body() string {
 	return `,"spec":{},"status":{}`
 }
 
-func (o object) metadata(b *strings.Builder) {
-	fmt.Fprintf(b, `"metadata":{"name":%q,`, o.name())
-	if n := o.namespace(); n != "" {
-		fmt.Fprintf(b, `"namespace":%q,`, n)
+// put writes texts one after the other. A million objects are written by it, so it
+// formats nothing.
+func put(b *strings.Builder, texts ...string) {
+	for _, text := range texts {
+		b.WriteString(text)
 	}
-	fmt.Fprintf(b, `"uid":%q,"resourceVersion":"%d","generation":1,"creationTimestamp":"2026-11-01T08:%02d:%02dZ","labels":{`, o.uid(), o.resourceVersion, o.number/60%60, o.number%60)
-	comma := ""
-	for name, value := range o.labels() {
-		fmt.Fprintf(b, `%s%q:%q`, comma, name, value)
-		comma = ","
+}
+
+func (o object) metadata(b *strings.Builder) {
+	put(b, `"metadata":{"name":"`, o.name(), `",`)
+	if n := o.namespace(); n != "" {
+		put(b, `"namespace":"`, n, `",`)
+	}
+	put(b, `"uid":"`, o.uid(), `","resourceVersion":"`, strconv.FormatUint(o.resourceVersion, 10), `","generation":1,"creationTimestamp":"2026-11-01T08:00:`, strconv.Itoa(10+o.number%50), `Z","labels":{`)
+	for i, l := range o.labels() {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		put(b, `"`, l.name, `":"`, l.value, `"`)
 	}
 	b.WriteByte('}')
 	if kinds[o.kind].managed {
-		fmt.Fprintf(b, `,"annotations":{"artifact.spinnaker.io/location":%q,"artifact.spinnaker.io/name":%q,"artifact.spinnaker.io/type":"kubernetes/%s","moniker.spinnaker.io/application":%q,"moniker.spinnaker.io/cluster":%q}`,
-			o.namespace(), o.base(), kinds[o.kind].singular, o.app(), o.clusterText())
+		put(b, `,"annotations":{"artifact.spinnaker.io/location":"`, o.namespace(), `","artifact.spinnaker.io/name":"`, o.base(), `","artifact.spinnaker.io/type":"kubernetes/`, kinds[o.kind].singular,
+			`","moniker.spinnaker.io/application":"`, o.app(), `","moniker.spinnaker.io/cluster":"`, o.clusterText(), `"}`)
 	}
 	if owner, ok := o.owner(); ok {
-		fmt.Fprintf(b, `,"ownerReferences":[{"apiVersion":"apps/v1","kind":%q,"name":%q,"uid":%q,"controller":true,"blockOwnerDeletion":true}]`, kinds[owner.kind].name, owner.name(), owner.uid())
+		put(b, `,"ownerReferences":[{"apiVersion":"apps/v1","kind":"`, kinds[owner.kind].name, `","name":"`, owner.name(), `","uid":"`, owner.uid(), `","controller":true,"blockOwnerDeletion":true}]`)
 	}
 	if kinds[o.kind].managed {
 		b.WriteString(`,"managedFields":[{"manager":"go-clouddriver","operation":"Update","apiVersion":"apps/v1","time":"2026-11-01T08:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:annotations":{".":{},"f:artifact.spinnaker.io/location":{},"f:artifact.spinnaker.io/name":{},"f:moniker.spinnaker.io/application":{},"f:moniker.spinnaker.io/cluster":{}},"f:labels":{".":{},"f:app":{},"f:app.kubernetes.io/managed-by":{},"f:app.kubernetes.io/name":{}}},"f:spec":{"f:replicas":{},"f:selector":{},"f:template":{"f:metadata":{"f:labels":{"f:app":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"main\"}":{".":{},"f:image":{},"f:imagePullPolicy":{},"f:name":{},"f:ports":{},"f:resources":{}}},"f:dnsPolicy":{},"f:restartPolicy":{}}}}}}]`)

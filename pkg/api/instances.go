@@ -51,7 +51,7 @@ func (s *Server) podOfUID(accountName, uid string) (kind, name string, ok bool) 
 		return "", "", false
 	}
 	for _, o := range s.Index.OfClass(accountName, spinnaker.Instances) {
-		if o.UID == uid {
+		if o.UID() == uid {
 			return o.Kind.Text, o.Name, true
 		}
 	}

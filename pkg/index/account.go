@@ -184,12 +184,12 @@ func newer(a, b string) bool {
 // upsert takes an object in unless something newer is known of its name.
 func (a *Account) upsert(k *kindObjects, in watch.Object) {
 	o := objectOf(in)
-	if _, gone := a.gone[o.UID]; gone {
+	if _, gone := a.gone[o.UID()]; gone {
 		return // an event from before its deletion
 	}
 	where := place{o.Namespace, o.Name}
 	cur := k.objects[where]
-	if cur != nil && (newer(cur.version, o.version) || cur.UID == o.UID && cur.version == o.version && cur.Kind == o.Kind) {
+	if cur != nil && (newer(cur.version, o.version) || sameUID(cur, o) && cur.version == o.version && cur.Kind == o.Kind) {
 		return
 	}
 	if _, hide := in.(hidden); hide {
@@ -200,17 +200,14 @@ func (a *Account) upsert(k *kindObjects, in watch.Object) {
 		return
 	}
 	o.Namespace = a.intern(o.Namespace)
-	if cur != nil && cur.UID == o.UID && a.replaceInPlace(k, where, cur, o) {
-		a.publish(o, false)
-		return
+	if cur == nil {
+		a.add(k, where, o)
+	} else {
+		if !sameUID(cur, o) || cur.moniker != o.moniker {
+			a.publish(cur, true)
+		}
+		a.swap(k, where, cur, o)
 	}
-	switch {
-	case cur != nil && (cur.UID != o.UID || cur.moniker != o.moniker):
-		a.vanish(k, cur)
-	case cur != nil:
-		a.remove(k, cur)
-	}
-	a.add(k, where, o)
 	a.publish(o, false)
 }
 
@@ -222,37 +219,26 @@ func (a *Account) intern(s string) string {
 	return s
 }
 
-// replaceInPlace handles the commonest event, an instance whose health
-// changed, without touching its relations.
-func (a *Account) replaceInPlace(k *kindObjects, where place, cur, o *Object) bool {
-	if k.kind.Class != spinnaker.Instances || cur.Kind != o.Kind || a.joins(o) || cur.owners != o.owners || len(cur.more)+len(o.more) > 0 {
-		return false
-	}
+// swap puts an object into the place of another one of its name. What the old one is
+// part of has the new one before it loses the old one: an application and a cluster
+// that are all of one object do not end when it changes.
+func (a *Account) swap(k *kindObjects, where place, cur, o *Object) {
+	a.touchRelated(cur)
 	k.objects[where] = o
 	k.table.replace(cur, o)
-	o.eachOwner(func(w Owner) {
-		set := a.children[w.UID]
-		delete(set, cur)
-		set[o] = struct{}{}
-	})
+	a.own(o)
+	a.disown(cur)
+	a.links.add(o)
+	a.links.remove(cur)
+	a.join(o)
+	a.leave(cur)
 	a.touchRelated(o)
-	return true
 }
 
 func (a *Account) add(k *kindObjects, where place, o *Object) {
 	k.objects[where] = o
 	k.table.add(o)
-	o.eachOwner(func(w Owner) {
-		set := a.children[w.UID]
-		if set == nil {
-			set = map[*Object]struct{}{}
-			a.children[w.UID] = set
-		}
-		set[o] = struct{}{}
-	})
-	if o.Kind.Class.FormsClusters() {
-		a.byUID[o.UID] = o
-	}
+	a.own(o)
 	a.links.add(o)
 	a.join(o)
 	a.touchRelated(o)
@@ -262,19 +248,24 @@ func (a *Account) remove(k *kindObjects, o *Object) {
 	a.touchRelated(o)
 	delete(k.objects, place{o.Namespace, o.Name})
 	k.table.remove(o)
-	o.eachOwner(func(w Owner) {
-		if set := a.children[w.UID]; set != nil {
-			delete(set, o)
-			if len(set) == 0 {
-				delete(a.children, w.UID)
-			}
-		}
-	})
-	if a.byUID[o.UID] == o {
-		delete(a.byUID, o.UID)
-	}
+	a.disown(o)
 	a.links.remove(o)
 	a.leave(o)
+}
+
+// own has an object found by its owners, and as one.
+func (a *Account) own(o *Object) {
+	o.eachOwner(func(w Owner) { insert(a.children, w.UID, o) })
+	if o.Kind.Class.FormsClusters() {
+		a.byUID[o.UID()] = o
+	}
+}
+
+func (a *Account) disown(o *Object) {
+	o.eachOwner(func(w Owner) { discard(a.children, w.UID, o) })
+	if uid := o.UID(); a.byUID[uid] == o {
+		delete(a.byUID, uid)
+	}
 }
 
 // members is the set of the part that the object belongs to.

@@ -367,8 +367,12 @@ type hidden struct{ *Object }
 
 func newObject(kind *Kind, w *wireObject) *Object {
 	o := &Object{
-		Kind: kind, Namespace: w.namespace, Name: w.name, UID: w.uid, version: w.version, labels: labelsJSON(w.labels),
-		Pod: w.pod, selector: w.selector, Terminating: w.deleted != "",
+		Kind: kind, Namespace: w.namespace, Name: w.name, version: w.version, labels: labelsJSON(w.labels),
+		Pod: w.pod, Terminating: w.deleted != "",
+	}
+	o.setUID(w.uid)
+	if len(w.selector) > 0 {
+		o.some().selector = w.selector
 	}
 	if kind.Class == spinnaker.ServerGroups {
 		o.Group = w.grouped()
@@ -384,9 +388,9 @@ func newObject(kind *Kind, w *wireObject) *Object {
 		}
 		owner := Owner{Kind: spinnaker.KindText(group, ref.kind), Name: ref.name, UID: ref.uid}
 		if i == 0 {
-			o.owners, o.hasOwn = unique.Make(owner), true
+			o.owners = unique.Make(owner)
 		} else {
-			o.more = append(o.more, owner)
+			o.some().more = append(o.some().more, owner)
 		}
 	}
 	return o

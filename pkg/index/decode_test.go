@@ -30,8 +30,8 @@ type looks struct {
 
 func looksOf(o *Object) looks {
 	l := looks{
-		Namespace: o.Namespace, Name: o.Name, UID: o.UID, Version: o.version, Labels: o.LabelsJSON(), App: o.Moniker().App, Created: o.Created,
-		Terminating: o.Terminating, HasStatus: o.Pod.HasStatus, Phase: o.Pod.Phase, Containers: o.Pod.Containers(), Selector: o.selector,
+		Namespace: o.Namespace, Name: o.Name, UID: o.UID(), Version: o.version, Labels: o.LabelsJSON(), App: o.Moniker().App, Created: o.Created,
+		Terminating: o.Terminating, HasStatus: o.Pod.HasStatus, Phase: o.Pod.Phase, Containers: o.Pod.Containers(), Selector: o.selector(),
 	}
 	o.eachOwner(func(w Owner) { l.Owners = append(l.Owners, w) })
 	if g := o.Group; g != nil {

@@ -323,7 +323,7 @@ func Compare(a, b *Object) int {
 
 func (a *Account) group(o *Object) Group {
 	g := Group{Object: o}
-	children := a.children[o.UID]
+	children := a.children[o.UID()]
 	g.Instances = make([]*Object, 0, len(children))
 	for child := range children {
 		if child.Kind.Class == spinnaker.Instances {
@@ -343,7 +343,7 @@ func (a *Account) group(o *Object) Group {
 
 func (a *Account) manager(o *Object) Manager {
 	m := Manager{Object: o}
-	for child := range a.children[o.UID] {
+	for child := range a.children[o.UID()] {
 		if child.Kind.Class == spinnaker.ServerGroups {
 			m.Groups = append(m.Groups, child)
 		}

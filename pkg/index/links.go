@@ -57,7 +57,7 @@ func (l *linker) add(o *Object) {
 	}
 	if o.Kind.Text == "service" {
 		l.byName[place{o.Namespace, o.Name}] = o
-		if len(o.selector) > 0 {
+		if len(o.selector()) > 0 {
 			anchor := l.rarest(o)
 			l.anchors[o] = anchor
 			insert(l.services, anchor, o)
@@ -86,8 +86,9 @@ func (l *linker) remove(o *Object) {
 // rarest is the selector label that the fewest server groups have, so that
 // few of them are looked at.
 func (l *linker) rarest(service *Object) label {
-	best := label{service.Namespace, service.selector[0]}
-	for _, p := range service.selector[1:] {
+	selector := service.selector()
+	best := label{service.Namespace, selector[0]}
+	for _, p := range selector[1:] {
 		if at := (label{service.Namespace, p}); len(l.groups[at]) < len(l.groups[best]) {
 			best = at
 		}
@@ -101,9 +102,9 @@ func (l *linker) groupsOf(balancer *Object) []*Object {
 		return nil
 	}
 	found := map[*Object]struct{}{}
-	if len(balancer.selector) > 0 {
+	if len(balancer.selector()) > 0 {
 		for group := range l.groups[l.rarest(balancer)] {
-			if subset(balancer.selector, group.Group.template) {
+			if subset(balancer.selector(), group.Group.template) {
 				found[group] = struct{}{}
 			}
 		}
@@ -123,7 +124,7 @@ func (l *linker) balancersOf(group *Object) []*Object {
 	found := map[*Object]struct{}{}
 	for _, p := range group.Group.template {
 		for service := range l.services[label{group.Namespace, p}] {
-			if subset(service.selector, group.Group.template) {
+			if subset(service.selector(), group.Group.template) {
 				found[service] = struct{}{}
 			}
 		}

@@ -96,8 +96,8 @@ func (ix *Index) Instances(accountName, ownerUID string) (uids map[string]struct
 	slices.SortFunc(all, Compare)
 	sum := fnv.New128a()
 	for _, o := range all {
-		uids[o.UID] = struct{}{}
-		_, _ = fmt.Fprintln(sum, o.UID, o.version)
+		uids[o.UID()] = struct{}{}
+		_, _ = fmt.Fprintln(sum, o.UID(), o.version)
 	}
 	return uids, fmt.Sprintf("%x", sum.Sum(nil))
 }

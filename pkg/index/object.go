@@ -1,9 +1,10 @@
 package index
 
 import (
-	"time"
-
 	"encoding/binary"
+	"encoding/hex"
+	"strings"
+	"time"
 	"unique"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
@@ -21,15 +22,13 @@ type Kind struct {
 type Object struct {
 	Kind            *Kind
 	Namespace, Name string
-	UID             string
+	uid             [uidBytes]byte
 	version         string
 	// Created is the creation time in milliseconds since 1970; 0 for none.
 	Created int64
 	moniker unique.Handle[spinnaker.Moniker]
 	labels  unique.Handle[string]
 	owners  unique.Handle[Owner]
-	more    []Owner
-	hasOwn  bool
 	// Stated says that the application and the cluster come from annotations,
 	// and Terminating that the object is being deleted.
 	Stated, Terminating bool
@@ -40,8 +39,93 @@ type Object struct {
 
 	// Of server groups, nil for others:
 	Group *GroupState
-	// Of services, nil for others:
-	selector []pair
+	// rare is what few objects have, nil for none of it.
+	rare *rare
+}
+
+// rare is what few objects have.
+type rare struct {
+	uid      string  // one that is not as Kubernetes makes them
+	more     []Owner // beside the first one
+	selector []pair  // of a service
+}
+
+const uidBytes = 16
+
+// setUID keeps a UID in fewer bytes than its text has, where it is written as
+// Kubernetes writes them.
+func (o *Object) setUID(text string) {
+	if !packUID(text, &o.uid) {
+		o.uid = [uidBytes]byte{}
+		o.some().uid = text
+	}
+}
+
+// packUID reads a UID like 01234567-89ab-cdef-0123-456789abcdef.
+func packUID(text string, into *[uidBytes]byte) bool {
+	const length, digits = 36, "0123456789abcdef"
+	if len(text) != length {
+		return false
+	}
+	n := 0
+	for i := range length {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			if text[i] != '-' {
+				return false
+			}
+			continue
+		}
+		digit := strings.IndexByte(digits, text[i])
+		if digit < 0 {
+			return false
+		}
+		into[n/2] = into[n/2]<<4 | byte(digit)
+		n++
+	}
+	return true
+}
+
+// UID is the object's.
+func (o *Object) UID() string {
+	if o.rare != nil && o.rare.uid != "" {
+		return o.rare.uid
+	}
+	u := o.uid
+	out := make([]byte, 0, 36)
+	for _, part := range [][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:]} {
+		if len(out) > 0 {
+			out = append(out, '-')
+		}
+		out = hex.AppendEncode(out, part)
+	}
+	return string(out)
+}
+
+// sameUID says whether both are one object.
+func sameUID(a, b *Object) bool {
+	return a.uid == b.uid && a.oddUID() == b.oddUID()
+}
+
+func (o *Object) oddUID() string {
+	if o.rare == nil {
+		return ""
+	}
+	return o.rare.uid
+}
+
+func (o *Object) some() *rare {
+	if o.rare == nil {
+		o.rare = &rare{}
+	}
+	return o.rare
+}
+
+// selector is that of a service.
+func (o *Object) selector() []pair {
+	if o.rare == nil {
+		return nil
+	}
+	return o.rare.selector
 }
 
 // Owner is one owner reference.
@@ -154,7 +238,7 @@ func (o *Object) ResourceVersion() string { return o.version }
 
 // Owner is the first owner; ok is false for none.
 func (o *Object) Owner() (w Owner, ok bool) {
-	if !o.hasOwn {
+	if o.owners == (unique.Handle[Owner]{}) {
 		return Owner{}, false
 	}
 	return o.owners.Value(), true
@@ -162,10 +246,13 @@ func (o *Object) Owner() (w Owner, ok bool) {
 
 // eachOwner calls f for every owner reference.
 func (o *Object) eachOwner(f func(Owner)) {
-	if o.hasOwn {
-		f(o.owners.Value())
+	if first, ok := o.Owner(); ok {
+		f(first)
 	}
-	for _, w := range o.more {
+	if o.rare == nil {
+		return
+	}
+	for _, w := range o.rare.more {
 		f(w)
 	}
 }

@@ -137,7 +137,7 @@ func open(ix *Index) map[string]sink {
 // picture is everything that the views can see.
 func picture(ix *Index) map[string]any {
 	flat := func(o *Object) string {
-		return fmt.Sprint(o.FullName(), o.Namespace, o.UID, o.version, o.LabelsJSON(), o.Moniker(), o.Pod.Phase)
+		return fmt.Sprint(o.FullName(), o.Namespace, o.UID(), o.version, o.LabelsJSON(), o.Moniker(), o.Pod.Phase)
 	}
 	all := func(objects []*Object) []string {
 		out := []string{}
@@ -243,5 +243,73 @@ func checkVersions(t *testing.T, ix *Index, before map[string]any, old, now map[
 		if !reflect.DeepEqual(before[name], after[name]) && old[name] == now[name] && now[name] != 0 {
 			t.Fatalf("%s changed under the same version:\nfrom %v\nto   %v", name, before[name], after[name])
 		}
+	}
+}
+
+// TestSwap_NothingEndsThatGoesOn changes the one object that an application and a
+// cluster are made of, in each way that leaves it where it is: the application is
+// there all the time, and the set of applications and clusters is not another one.
+func TestSwap_NothingEndsThatGoesOn(t *testing.T) {
+	kind := func(group, name, plural string) cluster.Resource {
+		return cluster.Resource{Group: group, Version: "v1", Plural: plural, Kind: name, Namespaced: true}
+	}
+	for _, r := range []cluster.Resource{
+		kind("apps", "Deployment", "deployments"), kind("apps", "ReplicaSet", "replicasets"), kind("apps", "StatefulSet", "statefulsets"), kind("apps", "DaemonSet", "daemonsets"),
+		kind("batch", "Job", "jobs"), kind("batch", "CronJob", "cronjobs"), kind("", "Service", "services"), kind("networking.k8s.io", "Ingress", "ingresses"),
+		kind("networking.k8s.io", "NetworkPolicy", "networkpolicies"), kind("", "Pod", "pods"),
+	} {
+		t.Run(r.Kind, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(7, 7))
+			ix := New(nil)
+			opened := ix.Open(&account.Account{Name: "a"})
+			decode, stream := opened.Open(r, &watch.Stream{Kind: r.KindText()})
+			s := sink{decode, stream}
+			version := 0
+			change := func() map[string]any {
+				version++
+				one := func(from ...string) string { return from[random.IntN(len(from))] }
+				labels := map[string]string{"l": one("a", "b", "c"), one("x", "y"): "z"}
+				owners := []map[string]any{}
+				for range random.IntN(3) {
+					owners = append(owners, map[string]any{"apiVersion": one("apps/v1", "example.com/v1"), "kind": one("Deployment", "ReplicaSet"), "name": one("o", "p"), "uid": one("u1", "u2", "01234567-89ab-cdef-0123-456789abcdef")})
+				}
+				return map[string]any{
+					"metadata": map[string]any{
+						"name": "lone", "namespace": "ns", "uid": "01234567-89ab-cdef-0123-456789abcdee", "resourceVersion": strconv.Itoa(version), "labels": labels, "ownerReferences": owners,
+						"annotations": map[string]string{"moniker.spinnaker.io/application": "App", "moniker.spinnaker.io/cluster": "c", "moniker.spinnaker.io/stack": one("s", "t"), "traffic.spinnaker.io/load-balancers": one(`["service x"]`, `[]`)},
+					},
+					"spec":   map[string]any{"replicas": random.IntN(5), "serviceName": one("x", "y"), "selector": labels, "template": map[string]any{"metadata": map[string]any{"labels": labels}}},
+					"status": map[string]any{"phase": one("Running", "Pending"), "desiredNumberScheduled": random.IntN(4), "readyReplicas": random.IntN(4)},
+				}
+			}
+			stream.Upsert(s.object(t, change()))
+			app, members, version0 := ix.apps["app"], ix.Membership(), ix.Version("app")
+			for range 500 {
+				before := ix.Version("app")
+				switch o := s.object(t, change()); random.IntN(4) {
+				case 0:
+					stream.Replace([]watch.Object{o}, strconv.Itoa(version), false)
+				default:
+					stream.Upsert(o)
+				}
+				if r.Kind != "Pod" && ix.Version("app") == before {
+					t.Fatal("what is shown has changed under the same version")
+				}
+				if ix.apps["app"] != app || ix.Membership() != members {
+					t.Fatalf("after change %d: the application has ended and begun anew, or the members have (%d, %d)", version, members, ix.Membership())
+				}
+			}
+			if r.Kind != "Pod" && version0 == 0 {
+				t.Error("there is no application")
+			}
+			stream.Delete(s.object(t, change()))
+			if ix.apps["app"] != nil {
+				t.Error("the application outlives its last object")
+			}
+			a := opened.(*Account)
+			if left := len(a.byUID) + len(a.children) + len(a.apps) + len(a.links.groups) + len(a.links.services) + len(a.links.named) + len(a.links.byName) + len(a.links.anchors); left != 0 {
+				t.Errorf("%d relations are left", left)
+			}
+		})
 	}
 }

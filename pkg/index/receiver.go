@@ -69,6 +69,7 @@ func (r *receiver) Replace(objects []watch.Object, version string, reset bool) {
 	for _, o := range objects {
 		r.a.upsert(k, o)
 	}
+	k.table.clip()
 	r.passed = version
 }
 
@@ -104,12 +105,12 @@ func (r *receiver) Delete(gone watch.Object) {
 		return
 	}
 	o := objectOf(gone)
-	if _, known := r.a.gone[o.UID]; known {
-		delete(r.a.gone, o.UID)
+	if _, known := r.a.gone[o.UID()]; known {
+		delete(r.a.gone, o.UID())
 		r.a.remember(o) // a read may have found it gone before its last event came
 	}
 	cur := k.objects[place{o.Namespace, o.Name}]
-	if cur != nil && cur.UID == o.UID && !newer(cur.version, o.version) {
+	if cur != nil && sameUID(cur, o) && !newer(cur.version, o.version) {
 		r.a.remember(o) // as it was at the end
 		r.a.vanish(k, cur)
 	}

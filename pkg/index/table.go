@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -15,7 +16,7 @@ type table struct {
 	// which is in none of them. mixed says that some are not in lower case.
 	names      []byte
 	mixed      bool
-	counts     [256]uint32 // of the bytes in names
+	counts     *[256]uint32 // of the bytes in names; nil for few
 	removed    int         // rows without an object
 	namespaces numbers
 	clusters   numbers
@@ -54,20 +55,38 @@ func clusterText(o *Object) string {
 	return m.App + "\x00" + m.Cluster
 }
 
-func (t *table) add(o *Object) {
-	// What comes and goes leaves rows, names and clusters behind.
+// sweep makes room: what comes and goes leaves rows, names and clusters behind.
+func (t *table) sweep() {
 	const spare = 1000
 	if len(t.clusters.texts) > 2*len(t.rows)+spare || t.removed > len(t.rows)/2+spare {
 		t.rebuild()
 	}
+}
+
+// fewNames is how many bytes of names are looked through without knowing how often
+// each byte is in them.
+const fewNames = 16 << 10
+
+func (t *table) count(names []byte) {
+	for _, c := range names {
+		t.counts[c]++
+	}
+}
+
+func (t *table) add(o *Object) {
+	t.sweep()
 	start := uint32(len(t.names))
 	t.names = append(t.names, o.Name...)
 	t.mixed = t.mixed || strings.ToLower(o.Name) != o.Name
 	end := uint32(len(t.names))
-	for i := range len(o.Name) {
-		t.counts[o.Name[i]]++
-	}
 	t.names = append(t.names, 0)
+	switch {
+	case t.counts != nil:
+		t.count(t.names[start:end])
+	case len(t.names) > fewNames:
+		t.counts = &[256]uint32{}
+		t.count(t.names)
+	}
 	o.row = int32(len(t.rows))
 	t.rows = append(t.rows, row{start, end, t.namespaces.number(o.Namespace), t.clusters.number(clusterText(o)), o})
 }
@@ -84,7 +103,7 @@ type finder struct {
 
 func (t *table) finder(text string) finder {
 	f := finder{table: t, text: []byte(text), next: -1}
-	f.common = text != "" && int(t.counts[text[0]]) > len(t.names)/16
+	f.common = text != "" && t.counts != nil && int(t.counts[text[0]]) > len(t.names)/16
 	return f
 }
 
@@ -127,9 +146,21 @@ func (t *table) remove(o *Object) {
 
 // replace puts an object in the place of another of the same name.
 func (t *table) replace(old, fresh *Object) {
+	t.sweep()
 	r := &t.rows[old.row]
 	r.namespace, r.cluster, r.o = t.namespaces.number(fresh.Namespace), t.clusters.number(clusterText(fresh)), fresh
 	fresh.row = old.row
+}
+
+// clip gives back what a list has left over while it was taken in.
+func (t *table) clip() {
+	const spare = 8 // parts of it may be
+	if cap(t.rows) > len(t.rows)+len(t.rows)/spare {
+		t.rows = slices.Clone(t.rows)
+	}
+	if cap(t.names) > len(t.names)+len(t.names)/spare {
+		t.names = bytes.Clone(t.names)
+	}
 }
 
 func (t *table) rebuild() {

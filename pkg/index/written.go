@@ -80,7 +80,7 @@ func (ix *Index) Gone(accountName, kindText, namespace, name, uid string) {
 	}
 	a.forgetGone()
 	a.gone[uid] = time.Now()
-	if cur := k.objects[place{namespace, name}]; cur != nil && cur.UID == uid {
+	if cur := k.objects[place{namespace, name}]; cur != nil && cur.UID() == uid {
 		a.remember(cur)
 		a.vanish(k, cur)
 	}
@@ -130,7 +130,7 @@ func (ix *Index) UID(accountName, kindText, namespace, name string) string {
 	defer a.mu.RUnlock()
 	if k := a.kindOf(kindText); k != nil {
 		if cur := k.objects[place{namespace, name}]; cur != nil {
-			return cur.UID
+			return cur.UID()
 		}
 	}
 	return ""

@@ -25,7 +25,7 @@ type change struct {
 // changes most.
 func Change(c *index.Change) []byte {
 	out := change{
-		Type: c.Kind.Class, Account: c.Account, Namespace: c.Namespace, Name: c.FullName(), Kind: c.Kind.Text, ID: c.UID, Moniker: c.Moniker(),
+		Type: c.Kind.Class, Account: c.Account, Namespace: c.Namespace, Name: c.FullName(), Kind: c.Kind.Text, ID: c.UID(), Moniker: c.Moniker(),
 		Version: c.ResourceVersion(), Removed: c.Removed,
 	}
 	switch {

@@ -89,7 +89,7 @@ func Instance(account string, o *index.Object) []byte { return encode(longInstan
 func longInstance(account string, o *index.Object) instance {
 	entries := healthOf(o)
 	return instance{
-		ID: o.UID, Name: o.UID, HumanReadableName: o.FullName(), DisplayName: o.Name,
+		ID: o.UID(), Name: o.UID(), HumanReadableName: o.FullName(), DisplayName: o.Name,
 		Kind: o.Kind.Text, APIVersion: o.Kind.APIVersion, Account: account,
 		Namespace: o.Namespace, Zone: o.Namespace, CloudProvider: provider, ProviderType: provider,
 		CreatedTime: o.Created, HealthState: stateOf(entries), Moniker: o.Moniker(), Labels: labels(o), Health: entries,
@@ -102,7 +102,7 @@ func briefInstance(o *index.Object) shortInstance {
 	for i, e := range entries {
 		short[i] = shortHealth{Type: e.Type, State: e.State}
 	}
-	return shortInstance{ID: o.UID, Name: o.FullName(), HealthState: stateOf(entries), AvailabilityZone: o.Namespace, Health: short}
+	return shortInstance{ID: o.UID(), Name: o.FullName(), HealthState: stateOf(entries), AvailabilityZone: o.Namespace, Health: short}
 }
 
 // labels is an object's labels in the long forms: {} for none.

@@ -17,7 +17,7 @@ func NewLoadBalancer(account string, b index.Balancer) LoadBalancer {
 		}
 		for _, pod := range g.Instances {
 			group.Instances = append(group.Instances, balancedInstance{
-				ID: pod.UID, Name: pod.FullName(), Zone: pod.Namespace, Health: mergedHealth(healthOf(pod)),
+				ID: pod.UID(), Name: pod.FullName(), Zone: pod.Namespace, Health: mergedHealth(healthOf(pod)),
 			})
 		}
 		out.ServerGroups = append(out.ServerGroups, group)

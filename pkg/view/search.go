@@ -67,7 +67,7 @@ func SearchHit(h index.Hit) any {
 		// Deck looks for it among the instances of the application, which it
 		// knows by their UIDs; Java Clouddriver sends the full name, which leads
 		// nowhere.
-		out.InstanceID = h.UID
+		out.InstanceID = h.UID()
 		if owner, ok := h.Owner(); ok {
 			out.ServerGroup = spinnaker.FullName(owner.Kind, owner.Name)
 		}
