@@ -96,8 +96,8 @@ func TestList_GoesOnPageByPageAndSelects(t *testing.T) {
 	}
 }
 
-// events reads a watch until a line has a text.
-func events(t *testing.T, client *http.Client, address, until string) []string {
+// lines reads a watch until a line has a text.
+func lines(t *testing.T, client *http.Client, address, until string) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -127,16 +127,16 @@ func TestWatch_BeginsWithWhatThereIsAndGoesOnFromAVersion(t *testing.T) {
 	f, client := started(t, 1)
 	c := f.Clusters()[0]
 	at := c.Server() + "/apis/apps/v1/deployments?watch=true"
-	if got := events(t, client, at+"&sendInitialEvents=true", "initial-events-end"); len(got) != 4 || !strings.HasPrefix(got[0], `{"type":"ADDED","object":{"kind":"Deployment","apiVersion":"apps/v1",`) {
+	if got := lines(t, client, at+"&sendInitialEvents=true", "initial-events-end"); len(got) != 4 || !strings.HasPrefix(got[0], `{"type":"ADDED","object":{"kind":"Deployment","apiVersion":"apps/v1",`) {
 		t.Errorf("%d: %.200s", len(got), got[0])
 	}
 	o := c.change(deployments, 1)
-	got := events(t, client, fmt.Sprintf("%s&resourceVersion=%d", at, firstVersion), "MODIFIED")
+	got := lines(t, client, fmt.Sprintf("%s&resourceVersion=%d", at, firstVersion), "MODIFIED")
 	if len(got) != 1 || !strings.Contains(got[0], o.uid()) {
 		t.Errorf("%.300s", got)
 	}
 	c.Compact()
-	if got := events(t, client, fmt.Sprintf("%s&resourceVersion=%d", at, firstVersion), "ERROR"); !strings.Contains(got[0], `"code":410`) {
+	if got := lines(t, client, fmt.Sprintf("%s&resourceVersion=%d", at, firstVersion), "ERROR"); !strings.Contains(got[0], `"code":410`) {
 		t.Errorf("%.300s", got)
 	}
 }

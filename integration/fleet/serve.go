@@ -91,7 +91,7 @@ func (c *Cluster) serve(w counting, r *http.Request, path string) {
 	}
 	q, name, ok := parse(path)
 	if !ok {
-		fail(w, failure(http.StatusNotFound, "NotFound", "the server could not find the requested resource"))
+		http.NotFound(w, r) // as an API server says of what it does not serve
 		return
 	}
 	values := r.URL.Query()

@@ -213,6 +213,7 @@ var taskID = regexp.MustCompile(`^([0-9A-Z]{26}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-
 
 func (s *Server) pageSearch(r *request) (reply, error) {
 	text := strings.TrimSpace(r.URL.Query().Get("q"))
+	lower := strings.ToLower(text)
 	if text == "" {
 		return shown(s.Pages.Search("", page.Found{}, r.health.Stale))
 	}
@@ -231,7 +232,7 @@ func (s *Server) pageSearch(r *request) (reply, error) {
 		Classes: []spinnaker.Class{spinnaker.ServerGroups, spinnaker.ServerGroupManagers, spinnaker.LoadBalancers, spinnaker.SecurityGroups, spinnaker.Instances},
 	})
 	for _, a := range s.sees(r).Applications() {
-		if has(a.Name, text) {
+		if has(a.Name, lower) {
 			found.Total++
 			if len(found.Applications) < mostNamed {
 				found.Applications = append(found.Applications, a)
@@ -243,7 +244,7 @@ func (s *Server) pageSearch(r *request) (reply, error) {
 	}
 	accounts, _ := s.Accounts.List()
 	for _, a := range accounts {
-		if s.sees(r).account(a.Name) && has(a.Name, text) {
+		if s.sees(r).account(a.Name) && has(a.Name, lower) {
 			found.Total++
 			if len(found.Accounts) < mostNamed {
 				found.Accounts = append(found.Accounts, a.Name)

@@ -132,9 +132,8 @@ func (s *Server) found(r *request, types []string, platform, text string, skip, 
 	return out, len(logical) + total
 }
 
-func has(text, part string) bool {
-	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
-}
+// has says whether a text has a lower-case part, in any spelling.
+func has(text, part string) bool { return strings.Contains(strings.ToLower(text), part) }
 
 // ranked puts hits in the order of objects that are found.
 func ranked(hits []map[string]any, text string) []map[string]any {
@@ -151,6 +150,7 @@ func ranked(hits []map[string]any, text string) []map[string]any {
 // foundApplications are those that are deployed, in one account when it is
 // given, and those that Front50 knows. Without Front50 there are only the former.
 func (s *Server) foundApplications(r *request, platform, text, accountName string) []map[string]any {
+	text = strings.ToLower(text)
 	known := map[string]map[string]any{}
 	if s.Front50 != nil && platform != kubernetes {
 		ctx, cancel := context.WithTimeout(r.Context(), front50Wait)
@@ -190,10 +190,28 @@ const front50Wait = 2 * time.Second
 
 func (s *Server) foundClusters(r *request, text, accountName string) []map[string]any {
 	var out []map[string]any
+	text = strings.ToLower(text)
+	accounts := map[string]bool{} // that have the text in their names
 	for _, a := range s.sees(r).Applications() {
-		for _, account := range slices.Sorted(maps.Keys(a.Clusters)) {
+		all := has(a.Name, text)
+		var in []string
+		for account, clusters := range a.Clusters {
+			if accountName != "" && account != accountName {
+				continue
+			}
+			named, known := accounts[account]
+			if !known {
+				named = has(account, text)
+				accounts[account] = named
+			}
+			if all || named || slices.ContainsFunc(clusters, func(c string) bool { return has(c, text) }) {
+				in = append(in, account)
+			}
+		}
+		slices.Sort(in)
+		for _, account := range in {
 			for _, cluster := range a.Clusters[account] {
-				if (accountName == "" || account == accountName) && (has(a.Name, text) || has(account, text) || has(cluster, text)) {
+				if all || accounts[account] || has(cluster, text) {
 					out = append(out, view.ClusterHit(account, a.Name, cluster))
 				}
 			}
@@ -203,6 +221,7 @@ func (s *Server) foundClusters(r *request, text, accountName string) []map[strin
 }
 
 func (s *Server) foundProjects(r *request, text string) []map[string]any {
+	text = strings.ToLower(text)
 	if s.Front50 == nil {
 		return nil
 	}

@@ -143,10 +143,17 @@ func (c *Client) took(err error) error {
 	return err
 }
 
+type onWatches struct{}
+
+// OnWatchConnection has small requests sent where the watches are.
+func OnWatchConnection(ctx context.Context) context.Context {
+	return context.WithValue(ctx, onWatches{}, true)
+}
+
 func (c *Client) do(req *http.Request, watching bool) (*http.Response, error) {
 	at := c.current.Load()
 	client := at.requests
-	if watching {
+	if watching || req.Context().Value(onWatches{}) != nil {
 		client = at.watches
 	}
 	res, err := client.Do(req) //nolint:gosec // to the account's own server, by a path that is checked

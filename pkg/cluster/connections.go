@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,21 +28,22 @@ const (
 // connections are those to one server with one set of credentials.
 type connections struct {
 	requests, watches *http.Client
+	watchDial         *oneDial
 	close             func()
 }
 
 func newConnections(c *rest.Config, o Options) (*connections, error) {
-	requests, closeRequests, err := newTransport(c, o)
+	requests, _, closeRequests, err := newTransport(c, o)
 	if err != nil {
 		return nil, err
 	}
-	watches, closeWatches, err := newTransport(c, o)
+	watches, dial, closeWatches, err := newTransport(c, o)
 	if err != nil {
 		closeRequests()
 		return nil, err
 	}
 	return &connections{
-		requests: outgoing.Client(requests, 0), watches: outgoing.Client(watches, 0),
+		requests: outgoing.Client(requests, 0), watches: outgoing.Client(watches, 0), watchDial: dial,
 		close: func() { closeRequests(); closeWatches() },
 	}, nil
 }
@@ -49,14 +51,14 @@ func newConnections(c *rest.Config, o Options) (*connections, error) {
 // PingTimeout is how long the answer to a ping may take.
 func (o Options) PingTimeout() time.Duration { return max(o.PingAfter/2, time.Second) }
 
-func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) {
+func newTransport(c *rest.Config, o Options) (http.RoundTripper, *oneDial, func(), error) {
 	settings, err := c.TransportConfig()
 	if err != nil {
-		return nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
+		return nil, nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
 	}
 	tlsConfig, err := transport.TLSConfigFor(settings)
 	if err != nil {
-		return nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("certificates: %w", err)}
+		return nil, nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("certificates: %w", err)}
 	}
 	dial := (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	if settings.DialHolder != nil && settings.DialHolder.Dial != nil {
@@ -67,6 +69,7 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) 
 	if settings.Proxy != nil {
 		proxy = settings.Proxy
 	}
+	one := &oneDial{}
 	base := &http.Transport{
 		Proxy: proxy,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -74,7 +77,8 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) 
 			if err != nil {
 				return nil, err
 			}
-			return &connection{Conn: conn}, nil
+			one.opened()
+			return &connection{Conn: conn, closed: sync.OnceFunc(one.closed)}, nil
 		},
 		TLSClientConfig:       tlsConfig,
 		TLSHandshakeTimeout:   tlsTimeout,
@@ -87,9 +91,10 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) 
 		DisableCompression: true,
 		HTTP2:              &http.HTTP2Config{SendPingTimeout: o.PingAfter, PingTimeout: o.PingTimeout()},
 	}
-	wrapped, err := transport.HTTPWrappersForConfig(settings, base)
+	one.next = base
+	wrapped, err := transport.HTTPWrappersForConfig(settings, one)
 	if err != nil {
-		return nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
+		return nil, nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
 	}
 	if c.ExecProvider != nil {
 		wrapped = abandoning{wrapped, make(chan struct{}, mostHanging)}
@@ -100,7 +105,7 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, func(), error) 
 	}
 	// Closing only the idle ones would leave those whose last stream is just
 	// being cancelled, each with its goroutines.
-	return wrapped, func() { base.CloseIdleConnections(); rotation.CloseAll() }, nil
+	return wrapped, one, func() { base.CloseIdleConnections(); rotation.CloseAll() }, nil
 }
 
 type guardKey struct{}
@@ -166,7 +171,14 @@ func (a abandoning) RoundTrip(r *http.Request) (*http.Response, error) {
 // connection remembers when it last brought anything.
 type connection struct {
 	net.Conn
-	heard moment
+	heard  moment
+	closed func()
+}
+
+// Close implements net.Conn.
+func (c *connection) Close() error {
+	c.closed()
+	return c.Conn.Close()
 }
 
 func (c *connection) Read(p []byte) (int, error) {

@@ -22,6 +22,8 @@ type Index struct {
 	// membership changes with every application, account and cluster text that
 	// comes or goes.
 	membership atomic.Uint64
+	// listed are the applications as of a membership.
+	listed atomic.Pointer[applications]
 
 	mu       sync.RWMutex
 	accounts map[string]*Account
@@ -131,15 +133,31 @@ func (ix *Index) Namespaces(accountName string) []string {
 	return a.namespaceNames()
 }
 
-// Application is one application and its clusters by account.
+// Application is one application and its clusters by account. It must not be changed.
 type Application struct {
 	Name     string
 	Clusters map[string][]string
 }
 
+// applications are all of them as long as the membership is the same.
+type applications struct {
+	membership uint64
+	all        []Application
+}
+
 // Applications lists every application that has a cluster, sorted by
-// lower-case name.
+// lower-case name. The list must not be changed.
 func (ix *Index) Applications() []Application {
+	membership := ix.Membership() // as it was before: what changes meanwhile is another one
+	if known := ix.listed.Load(); known != nil && known.membership == membership {
+		return known.all
+	}
+	all := ix.applications()
+	ix.listed.Store(&applications{membership, all})
+	return all
+}
+
+func (ix *Index) applications() []Application {
 	ix.mu.RLock()
 	accounts := sortedAccounts(ix.accounts)
 	ix.mu.RUnlock()

@@ -2,9 +2,9 @@ package watch
 
 import "runtime"
 
-// decoders do what takes time and stack: as many at once as there are processors, so
-// that those who read the index keep theirs while everything is listed anew, and that
-// the thousands of goroutines that wait for something to decode stay small.
+// decoders do what takes time and stack: at once so many that half of the processors
+// are left to those who read the index while everything is listed anew, and that the
+// thousands of goroutines that wait for something to decode stay small.
 type decoders struct {
 	work chan func()
 	over chan struct{}
@@ -12,7 +12,7 @@ type decoders struct {
 
 func newDecoders() *decoders {
 	d := &decoders{work: make(chan func()), over: make(chan struct{})}
-	for range runtime.GOMAXPROCS(0) {
+	for range (runtime.GOMAXPROCS(0) + 1) / 2 {
 		go d.run()
 	}
 	return d

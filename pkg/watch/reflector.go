@@ -222,6 +222,7 @@ func (r *Reflector) judge(err error) {
 // cluster's, and how far that is now. A watch from a version that is still to
 // come says nothing.
 func (r *Reflector) verify(ctx context.Context, version string) (ahead string, err error) {
+	ctx = cluster.OnWatchConnection(ctx) // one connection is enough to come back
 	if err := r.sameCluster(ctx); err != nil {
 		return "", err
 	}
