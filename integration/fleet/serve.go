@@ -97,6 +97,10 @@ func (c *Cluster) serve(w counting, r *http.Request, path string) {
 	values := r.URL.Query()
 	q.selector = selectorOf(values.Get("labelSelector"))
 	metadata := strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadata")
+	if strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadataList") == (values.Get("watch") != "") && metadata {
+		w.WriteHeader(http.StatusOK) // and nothing, as an API server does when the form does not fit
+		return
+	}
 	switch {
 	case name != "":
 		c.get(w, q, name)

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"bytes"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/html/charset"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
@@ -87,14 +90,14 @@ type ivyChain struct {
 
 func (ch ivyChain) resolve(ctx context.Context, m ivyModule, c ivyConstraint) (ivyFound, error) {
 	var best ivyFound
+	var failed error // of a resolver; the others may have it
 	for _, r := range ch.of {
 		found, err := r.resolve(ctx, m, c)
-		if errors.Is(err, errNotThere) {
-			continue
-		}
 		if err != nil {
-			best.close()
-			return ivyFound{}, err
+			if failed == nil && !errors.Is(err, errNotThere) {
+				failed = err
+			}
+			continue
 		}
 		if best.is() && ivyRevisionOf(found.revision).compare(ivyRevisionOf(best.revision)) <= 0 {
 			found.close()
@@ -106,10 +109,20 @@ func (ch ivyChain) resolve(ctx context.Context, m ivyModule, c ivyConstraint) (i
 			break
 		}
 	}
-	if !best.is() {
-		return ivyFound{}, errNotThere
+	switch {
+	case best.is():
+		return best, nil
+	case failed != nil:
+		return ivyFound{}, failed
 	}
-	return best, nil
+	return ivyFound{}, errNotThere
+}
+
+// readXML reads what Maven and Ivy write, in any encoding.
+func readXML(body []byte, into any) error {
+	d := xml.NewDecoder(bytes.NewReader(body))
+	d.CharsetReader, d.Entity = charset.NewReaderLabel, xml.HTMLEntity
+	return d.Decode(into)
 }
 
 // ivyPlace is one repository: patterns of where its files are.
@@ -276,7 +289,7 @@ func (p ivyPlace) descriptor(ctx context.Context, m ivyModule) (ivyDescribed, er
 			return out, err
 		}
 		var of ivyXML
-		if err := xml.Unmarshal(body, &of); err != nil {
+		if err := readXML(body, &of); err != nil {
 			return out, fmt.Errorf("the descriptor of %s#%s;%s cannot be read: %w", m.organisation, m.module, m.revision, err)
 		}
 		if of.XMLName.Local == "project" {
@@ -369,7 +382,7 @@ func (p ivyPlace) metadata(ctx context.Context, at ivyPattern, m ivyModule) (met
 	if err != nil {
 		return of, err
 	}
-	if err := xml.Unmarshal(body, &of); err != nil {
+	if err := readXML(body, &of); err != nil {
 		return of, fmt.Errorf("maven-metadata.xml cannot be read: %w", err)
 	}
 	return of, nil

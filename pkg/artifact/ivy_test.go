@@ -38,6 +38,12 @@ func TestIvyConstraint_TheRevisionsThatAreMeant(t *testing.T) {
 			t.Errorf("%s: %q %v", text, got, err)
 		}
 	}
+	milestone, _ := ivyConstraintOf("latest.milestone")
+	for status, want := range map[string]bool{"release": true, "milestone": true, "integration": false, "nightly": false} {
+		if milestone.takes(status) != want {
+			t.Errorf("%s is mature enough: %v", status, !want)
+		}
+	}
 	for _, text := range []string{"latest.", "latest.nightly", "[1.0", "[1.0]", "(,)", "[1,2,3]", "1,2"} {
 		if _, err := ivyConstraintOf(text); !errors.Is(err, ErrRefused) {
 			t.Errorf("%s: %v", text, err)
@@ -64,7 +70,7 @@ func ivyServer(t *testing.T) string {
 		"ivy/org.example/broken/1.0/ivy-1.0.xml":                        text("<ivy-module><info"),
 		"ivy/org.example/docs/1.0/ivy-1.0.xml":                          published("release", `<artifact conf="doc"/>`),
 		"m2/org/example/lib/maven-metadata.xml":                         text(`<metadata><versioning><versions><version>1.0</version><version>1.2</version><version>1.3-SNAPSHOT</version></versions></versioning></metadata>`),
-		"m2/org/example/lib/1.2/lib-1.2.pom":                            text(`<project><packaging>war</packaging></project>`),
+		"m2/org/example/lib/1.2/lib-1.2.pom":                            text("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><project><name>caf\xe9 &copy;</name><packaging>war</packaging></project>"),
 		"m2/org/example/lib/1.2/lib-1.2.war":                            text("war 1.2"),
 		"m2/org/example/lib/1.0/lib-1.0.pom":                            text(`<project xmlns="http://maven.apache.org/POM/4.0.0"><packaging>bundle</packaging></project>`),
 		"m2/org/example/lib/1.0/lib-1.0.jar":                            text("jar 1.0"),
@@ -142,6 +148,23 @@ func TestIvy_AChainTakesTheLatestOfAllUnlessTheFirstIsEnough(t *testing.T) {
 	body, err := io.ReadAll(got)
 	if err = errors.Join(err, got.Close()); err != nil || string(body) != "tgz 1.1" {
 		t.Errorf("%q %v", body, err)
+	}
+}
+
+func TestIvy_AResolverThatFailsIsNoReasonNotToAskTheNext(t *testing.T) {
+	c := ivyAccount(ivyServer(t))
+	broken := config.IvyIBiblio{Name: "down", Root: "http://127.0.0.1:1/m2", M2Compatible: true}
+	chain := &c.Settings.Resolvers.Chain[0]
+	chain.IBiblio = append([]config.IvyIBiblio{broken}, chain.IBiblio...)
+	all, _ := accounts(t, config.Artifacts{Ivy: config.ArtifactAccounts{Enabled: true, Accounts: []config.ArtifactAccount{c}}}, nil)
+	for reference, want := range map[string]string{"org.example:lib:1.0": "", "org.example:none:1.0": "connection refused"} {
+		got, err := all.Fetch(t.Context(), spinnaker.Artifact{Type: "ivy/file", ArtifactAccount: "ivy", Reference: reference})
+		if err == nil {
+			err = got.Close()
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", reference, err)
+		}
 	}
 }
 

@@ -141,6 +141,9 @@ func (b ivyBound) above(r ivyRevision) bool {
 
 // takes says whether a module of that status is mature enough.
 func (c ivyConstraint) takes(status string) bool {
+	if !slices.Contains(ivyStatuses, status) {
+		status = "integration" // nothing is less mature
+	}
 	return c.status == "" || slices.Index(ivyStatuses, status) <= slices.Index(ivyStatuses, c.status)
 }
 

@@ -2,7 +2,6 @@ package artifact
 
 import (
 	"context"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
@@ -126,7 +125,7 @@ func (m mavenFile) metadata(ctx context.Context, folder string) (metadata, error
 	if err != nil {
 		return out, err
 	}
-	if err := xml.Unmarshal(body, &out); err != nil {
+	if err := readXML(body, &out); err != nil {
 		return out, fmt.Errorf("maven-metadata.xml cannot be read: %w", err)
 	}
 	return out, nil

@@ -175,7 +175,7 @@ type Metadata struct{ *Client }
 // Open is like Client's.
 func (m Metadata) Open(ctx context.Context, path string, query url.Values, watching bool) (io.ReadCloser, error) {
 	as := "PartialObjectMetadataList"
-	if watching {
+	if query.Get("watch") != "" { // whatever connection it goes on
 		as = "PartialObjectMetadata"
 	}
 	return m.open(ctx, path, query, watching, metadataOf(as))

@@ -42,6 +42,7 @@ func newConnections(c *rest.Config, o Options) (*connections, error) {
 		closeRequests()
 		return nil, err
 	}
+	dial.alike = true
 	return &connections{
 		requests: outgoing.Client(requests, 0), watches: outgoing.Client(watches, 0), watchDial: dial,
 		close: func() { closeRequests(); closeWatches() },

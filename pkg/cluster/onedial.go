@@ -9,9 +9,12 @@ import (
 
 // oneDial lets one request find the way to a server that there is no connection to,
 // and the others wait for it: net/http dials for each of them, although HTTP/2 takes
-// them all on one connection. When the first one finds none, none of them does.
+// them all on one connection.
 type oneDial struct {
 	next http.RoundTripper
+	// alike says that all requests fail alike, so that the others hear of the first
+	// one's error; else each tries for itself.
+	alike bool
 
 	mu   sync.Mutex
 	open int // connections
@@ -48,8 +51,12 @@ func (d *oneDial) closed() {
 func (d *oneDial) RoundTrip(req *http.Request) (*http.Response, error) {
 	mine, others := d.begin()
 	for others != nil {
-		if err := wait(req.Context(), others); err != nil {
+		err := wait(req.Context(), others)
+		if err != nil && (d.alike || req.Context().Err() != nil) {
 			return nil, err
+		}
+		if err != nil {
+			break
 		}
 		mine, others = d.begin()
 	}

@@ -93,7 +93,7 @@ func (h *hanging) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestOneDial_WhoWaitsHearsWhatTheFirstHasFound(t *testing.T) {
 	h := &hanging{answer: make(chan error)}
-	d := &oneDial{next: h}
+	d := &oneDial{next: h, alike: true}
 	errs := make(chan error, 10)
 	ask := func(ctx context.Context) {
 		req := httptest.NewRequestWithContext(ctx, http.MethodGet, "http://x/", nil)

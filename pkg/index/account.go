@@ -324,7 +324,8 @@ func (a *Account) leave(o *Object) {
 	}
 	delete(p.members(o), o)
 	if o.Kind.Class.FormsClusters() {
-		if decrement(p.clusters, m.Cluster) || decrement(p.spellings, m.App) {
+		cluster, spelling := decrement(p.clusters, m.Cluster), decrement(p.spellings, m.App)
+		if cluster || spelling {
 			a.index.membership.Store(a.index.tick())
 		}
 	}

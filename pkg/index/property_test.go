@@ -313,3 +313,20 @@ func TestSwap_NothingEndsThatGoesOn(t *testing.T) {
 		})
 	}
 }
+
+func TestApplication_HasNoSpellingThatNobodyUses(t *testing.T) {
+	ix := New(nil)
+	all := open(ix)
+	for i, spelling := range []string{"Foo", "foo"} {
+		for _, name := range []string{"one", "two"}[i:] {
+			all["Deployment"].stream.Upsert(all["Deployment"].object(t, map[string]any{"metadata": map[string]any{
+				"name": name, "namespace": "ns", "uid": name, "resourceVersion": strconv.Itoa(i + len(name)*10 + len(name[:1+i])),
+				"annotations": map[string]string{"moniker.spinnaker.io/application": spelling, "moniker.spinnaker.io/cluster": spelling + name},
+			}}))
+		}
+	}
+	all["Deployment"].stream.Delete(all["Deployment"].object(t, map[string]any{"metadata": map[string]any{"name": "one", "namespace": "ns", "uid": "one", "resourceVersion": "99"}}))
+	if got := ix.Applications(); len(got) != 1 || got[0].Name != "foo" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -17,7 +17,7 @@ type table struct {
 	names      []byte
 	mixed      bool
 	counts     *[256]uint32 // of the bytes in names; nil for few
-	removed    int         // rows without an object
+	removed    int          // rows without an object
 	namespaces numbers
 	clusters   numbers
 }

@@ -20,14 +20,19 @@ func Redirecting(transport http.RoundTripper, within time.Duration) *http.Client
 	c.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		switch {
 		case len(via) > mostHops:
-			return fmt.Errorf("more than %d redirects", mostHops)
+			return &RefusedError{fmt.Sprintf("more than %d redirects", mostHops)}
 		case via[0].URL.Scheme == "https" && req.URL.Scheme != "https":
-			return fmt.Errorf("%s redirects to %s, which is not https", via[0].URL.Host, req.URL.Host)
+			return &RefusedError{fmt.Sprintf("%s redirects to %s, which is not https", via[0].URL.Host, req.URL.Host)}
 		}
 		return nil
 	}
 	return c
 }
+
+// RefusedError is a redirect that is not followed: something has answered.
+type RefusedError struct{ text string }
+
+func (e *RefusedError) Error() string { return e.text }
 
 // IsProxy says whether an address, host:port, is one of the environment's proxies.
 func IsProxy(address string) bool {

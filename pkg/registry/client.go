@@ -165,6 +165,7 @@ func (c *client) prime(ctx context.Context) error {
 func (c *client) explained(err error) error {
 	var answered *errcode.ErrorResponse
 	var of *url.Error
+	var led *outgoing.RefusedError
 	ours := true // what the token service, or another machine, has not is not missing here
 	if errors.As(err, &answered) {
 		ours = c.wire.ours(answered.URL)
@@ -186,19 +187,12 @@ func (c *client) explained(err error) error {
 			text += "; its password begins or ends with white space"
 		}
 		return &denial{text, err}
-	case errors.As(err, &of) && unanswered(of.Err):
-		return &silence{of.Err} // the address stands in the settings, and may have a token
+	case errors.As(err, &of) && errors.As(of.Err, &led):
+		return of.Err // the address stands in the settings, and may have a token
 	case errors.As(err, &of):
-		return of.Err
+		return &silence{of.Err}
 	}
 	return err
-}
-
-// unanswered tells what has gone wrong on the way from what was answered and is
-// refused, like a redirect to where nobody may go.
-func unanswered(err error) bool {
-	var onTheWay net.Error
-	return errors.As(err, &onTheWay) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // silence is a request without an answer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -150,6 +151,9 @@ func (h *holding) shelf(family Family) *shelf {
 func (r *Registries) put(key store.RegistryKey, version int64, repository *Repository) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.polled != nil && !r.polled[key.Account] {
+		return // the account has gone
+	}
 	h := r.holding(key.Account)
 	s := h.shelf(Family(key.Family))
 	before := s.byName[key.Repository]
@@ -199,7 +203,6 @@ func (r *Registries) Load(ctx context.Context) error {
 	r.mu.Lock()
 	polled := r.polled
 	version, stale := r.version, r.anew || r.version > 0 && time.Since(r.read) > goneFor/2
-	r.anew = false
 	r.mu.Unlock()
 	newest, err := r.db.RegistriesVersion(ctx)
 	if err != nil {
@@ -212,7 +215,15 @@ func (r *Registries) Load(ctx context.Context) error {
 			return err
 		}
 		r.mu.Lock()
+		for name := range whole.held {
+			if r.polled != nil && !r.polled[name] {
+				delete(whole.held, name) // it has gone meanwhile
+			}
+		}
 		r.held = whole.held
+		if maps.Equal(r.polled, polled) {
+			r.anew = false
+		}
 		r.mu.Unlock()
 	} else if newest > version {
 		if err := r.db.RegistriesAfter(ctx, version, r.take); err != nil {

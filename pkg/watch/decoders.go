@@ -2,9 +2,9 @@ package watch
 
 import "runtime"
 
-// decoders do what takes time and stack: at once so many that half of the processors
-// are left to those who read the index while everything is listed anew, and that the
-// thousands of goroutines that wait for something to decode stay small.
+// decoders decode objects, which takes time and stack: at once so many that half of the
+// processors are left to those who read the index while everything is listed anew, and
+// that the thousands of goroutines that wait for something to decode stay small.
 type decoders struct {
 	work chan func()
 	over chan struct{}
@@ -30,7 +30,7 @@ func (d *decoders) run() {
 }
 
 // do has something done and waits for it. Without decoders, it is done at once. It
-// must not wait for another one's.
+// must not wait for anything: a cluster would hold up the others.
 func (d *decoders) do(f func()) {
 	if d == nil {
 		f()

@@ -20,13 +20,12 @@ var errStuck = errors.New("the server said nothing")
 
 // follower reads a watch's frames and gives it up when nothing comes.
 type follower struct {
-	frames   frameReader
-	silence  *silence
-	decoders *decoders
+	frames  frameReader
+	silence *silence
 }
 
-func newFollower(body io.Reader, s *silence, d *decoders) *follower {
-	return &follower{frames: frameReader{r: body}, silence: s, decoders: d}
+func newFollower(body io.Reader, s *silence) *follower {
+	return &follower{frames: frameReader{r: body}, silence: s}
 }
 
 // each reads frames until the stream ends, which nil says if it was not before
@@ -44,8 +43,7 @@ func (f *follower) each(lasting time.Duration, handle func(frame) error) error {
 			return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("read the watch: %w", err)}
 		}
 		f.silence.timer.Reset(f.silence.within)
-		f.decoders.do(func() { err = handle(fr) })
-		if err != nil {
+		if err := handle(fr); err != nil {
 			return err
 		}
 	}

@@ -82,10 +82,7 @@ func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold) (page, i
 	if hold != nil {
 		from = hold.reader(ctx, reader)
 	}
-	p, err := decodeList(from, func(raw []byte) (o Object) {
-		r.decoders.do(func() { o = r.tolerant(raw) })
-		return o
-	})
+	p, err := decodeList(from, r.tolerant)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause

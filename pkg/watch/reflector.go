@@ -108,6 +108,9 @@ const (
 	// A watch is asked to end after 5 to 10 minutes, as client-go does, so that
 	// load spreads again over API servers.
 	watchLeast = 5 * time.Minute
+	// openAtOnce is how long opening a watch may take before what has happened
+	// meanwhile is waited for.
+	openAtOnce = 200 * time.Millisecond
 	// shortest is what a watch has to last to be taken for one that works.
 	shortest = time.Second
 )
@@ -222,26 +225,30 @@ func (r *Reflector) judge(err error) {
 // cluster's, and how far that is now. A watch from a version that is still to
 // come says nothing.
 func (r *Reflector) verify(ctx context.Context, version string) (ahead string, err error) {
-	ctx = cluster.OnWatchConnection(ctx) // one connection is enough to come back
-	if err := r.sameCluster(ctx); err != nil {
+	if err := r.sameCluster(cluster.OnWatchConnection(ctx)); err != nil {
 		return "", err
 	}
-	q := url.Values{"limit": {"1"}}
-	if r.selector != "" {
-		q.Set("labelSelector", r.selector)
-	}
-	now, _, err := r.page(ctx, q, nil)
-	if err != nil {
+	if ahead, err = r.present(ctx); err != nil {
 		return "", err
 	}
-	if older(now.version, version) {
+	if older(ahead, version) {
 		r.wentBack(false)
 		return "", errRelist
 	}
 	r.mu.Lock()
 	r.doubted = false
 	r.mu.Unlock()
-	return now.version, nil
+	return ahead, nil
+}
+
+// present is the version of now.
+func (r *Reflector) present(ctx context.Context) (string, error) {
+	q := url.Values{"limit": {"1"}}
+	if r.selector != "" {
+		q.Set("labelSelector", r.selector)
+	}
+	now, _, err := r.page(cluster.OnWatchConnection(ctx), q, nil) // one connection is enough to come back
+	return now.version, err
 }
 
 // older says whether version a is before b. What cannot be compared is of
@@ -316,7 +323,7 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 	}
 	var initial []Object
 	from := hold.reader(ctx, body)
-	f := newFollower(from, newSilence(r.timing.RequestTimeout, cancel, hold), r.decoders)
+	f := newFollower(from, newSilence(r.timing.RequestTimeout, cancel, hold))
 	err = f.each(lasting, func(fr frame) error {
 		switch fr.event {
 		case "ADDED", "MODIFIED":
@@ -362,14 +369,20 @@ func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc, a
 	q, lasting := r.watchQuery()
 	version, _ := r.at()
 	q.Set("resourceVersion", version)
+	began := time.Now()
 	body, err := r.source.Open(ctx, r.path, q, true)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = body.Close() }()
+	if ahead == "" && time.Since(began) > openAtOnce {
+		if ahead, err = r.present(ctx); err != nil {
+			return err
+		}
+	}
 	caught := r.catchUp(body, ahead)
 	defer caught.stop()
-	f := newFollower(body, newSilence(r.silenceOf(body), cancel, nil), r.decoders)
+	f := newFollower(body, newSilence(r.silenceOf(body), cancel, nil))
 	return f.each(lasting, func(fr frame) error {
 		err := r.apply(fr)
 		caught.heard()
@@ -436,7 +449,9 @@ func (r *Reflector) advance(version string) {
 // tolerant decodes an object. One that cannot be is counted and named, and
 // harms nobody else; nil for one that is not shown.
 func (r *Reflector) tolerant(raw []byte) Object {
-	obj, err := r.decode(raw)
+	var obj Object
+	var err error
+	r.decoders.do(func() { obj, err = r.decode(raw) })
 	if err == nil {
 		return obj
 	}
