@@ -17,7 +17,7 @@ CYCLONEDX    := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 .PHONY: help tools build test run bench fuzz lint image images sbom accept docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/clouddriver and bin/localkube
 	go build -trimpath -o bin/clouddriver ./cmd/clouddriver
@@ -45,11 +45,17 @@ bench: build ## measure against limits and peers on a real control plane, in one
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./integration
 	go test -run '^$$' -bench Search -benchtime 1000x ./pkg/index ./pkg/api
 
+# A fleet of FLEET (1,500) simulated clusters beside the service, in about ten minutes.
+.PHONY: bench-fleet
+bench-fleet: build ## measure a whole fleet of simulated clusters, in one run with one table
+	go test -run '^$$' -bench Fleet -benchtime 1x -timeout 60m ./integration/fleet
+
 FUZZTIME ?= 2m
 GOVULNCHECK ?= v1.1.4
 fuzz: ## look for input that breaks a route or a decoder, FUZZTIME (2m) for each
 	INTEGRATION_FUZZTIME=$(FUZZTIME) go test -run Routes_WithstandOddTexts -count 1 -timeout 0 ./integration
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./pkg/operation
+	go test -run '^$$' -fuzz FuzzDecodeObject -fuzztime $(FUZZTIME) ./pkg/index
 	go test -run '^$$' -fuzz FuzzProperties -fuzztime $(FUZZTIME) ./pkg/view
 	go test -run '^$$' -fuzz FuzzFrames -fuzztime $(FUZZTIME) ./pkg/watch
 	go test -run '^$$' -fuzz FuzzMonikerOf -fuzztime $(FUZZTIME) ./pkg/spinnaker

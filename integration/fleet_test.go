@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -40,7 +42,9 @@ func askedOf(t *testing.T, kubeconfig []byte) asked {
 
 func (a asked) open(t *testing.T, path, accept string) *http.Response {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.base+path, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,15 +224,6 @@ func TestFleet_AnswersAsAControlPlaneDoes(t *testing.T) {
 	for _, field := range [][]string{{"kind"}, {"apiVersion"}, {"metadata", "annotations"}} {
 		if !reflect.DeepEqual(under(gotMark, field...), under(wantMark, field...)) {
 			t.Errorf("the bookmark's %v is %v, and really %v", field, under(gotMark, field...), under(wantMark, field...))
-		}
-	}
-	f.Clusters()[0].Compact()
-	const old = "/api/v1/namespaces?watch=true&resourceVersion=1"
-	_, wantOld := truth.frames(t, old, "ERROR")
-	_, gotOld := ours.frames(t, old, "ERROR")
-	for _, field := range []string{"kind", "apiVersion", "status", "reason", "code"} {
-		if !reflect.DeepEqual(gotOld[field], wantOld[field]) {
-			t.Errorf("of a version that has expired, %s is %v, and really %v", field, gotOld[field], wantOld[field])
 		}
 	}
 }
