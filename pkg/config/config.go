@@ -240,7 +240,7 @@ type Watch struct {
 
 // Cache is the memory for rendered answers.
 type Cache struct {
-	Bytes int64 `koanf:"bytes" default:"268435456" doc:"budget for rendered answers in bytes; the index itself is not counted"`
+	Bytes int64 `koanf:"bytes" default:"268435456" doc:"budget for rendered answers and for manifests in bytes, half for each, and at most a tenth of the memory limit (GOMEMLIMIT, or the container's); the index itself is not counted"`
 }
 
 // Credentials are Java Clouddriver's flags of the account list.

@@ -65,8 +65,11 @@ func (c *Cache) look(key string) (value any, ok bool) {
 	return c.entries.Get(key)
 }
 
+// perEntry is what the cache itself takes for an entry, in bytes.
+const perEntry = 256
+
 func (c *Cache) put(key string, value any, cost int64) {
-	c.use(func(entries *ristretto.Cache[string, any]) { entries.Set(key, value, cost) })
+	c.use(func(entries *ristretto.Cache[string, any]) { entries.Set(key, value, cost+perEntry) })
 }
 
 // get returns what was put under a key, if it is still there. What is put

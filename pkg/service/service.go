@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
@@ -83,6 +84,7 @@ type Service struct {
 	ledger     *ledger.Ledger
 	follows    bool
 	cache      *index.Cache
+	manifests  *index.Cache
 	auth       *auth.Authority
 	// closing is closed when the service begins to stop, and ending when event
 	// streams have to end.
@@ -121,12 +123,17 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	if all, _ := s.Accounts.List(); len(all) == 0 {
 		log.Warn("there are no accounts: set KUBECONFIG, or kubernetes.accounts in the settings file, or post one to /v1/kubernetes/providers or /credentials")
 	}
-	if s.cache, err = index.NewCache(c.Cache.Bytes); err != nil {
+	// Manifests are put in with every event, and would crowd out what is asked for.
+	half := cacheBytes(c.Cache.Bytes, debug.SetMemoryLimit(-1)) / 2
+	if s.cache, err = index.NewCache(half); err != nil {
 		return nil, err
 	}
-	s.Index = index.New(s.cache)
+	if s.manifests, err = index.NewCache(half); err != nil {
+		return nil, err
+	}
+	s.Index = index.New(s.manifests)
 	s.figures = telemetry.NewFigures(s.events)
-	figures := telemetry.Source{Objects: s.Index.Size, Cache: s.cache.Stats, Version: o.Version, Accounts: func() []watch.Status { return s.Fleet.Status() }, Tasks: func() int { return s.Tasks.Load() }}
+	figures := telemetry.Source{Objects: s.Index.Size, Cache: s.cacheStats, Version: o.Version, Accounts: func() []watch.Status { return s.Fleet.Status() }, Tasks: func() int { return s.Tasks.Load() }}
 	memory := budget.New(c.Server.Memory)
 	var other api.Fallback
 	if c.Fallback.URL != "" {
@@ -331,6 +338,9 @@ func (s *Service) down(ctx context.Context) error {
 
 // Close gives back what New took.
 func (s *Service) Close() {
+	if s.manifests != nil {
+		s.manifests.Close()
+	}
 	if s.cache != nil {
 		s.cache.Close()
 	}
@@ -346,4 +356,19 @@ func (s *Service) Close() {
 	if s.Store != nil {
 		s.Store.Close()
 	}
+}
+
+// cacheBytes is the budget of both caches: the index needs nearly all of what a
+// process may have.
+func cacheBytes(wanted, limit int64) int64 {
+	const share = 10
+	return max(min(wanted, limit/share), 2)
+}
+
+// cacheStats are the hits and misses of rendered answers, and the bytes of both
+// caches.
+func (s *Service) cacheStats() (hits, misses, bytes uint64) {
+	hits, misses, bytes = s.cache.Stats()
+	_, _, manifests := s.manifests.Stats()
+	return hits, misses, bytes + manifests
 }

@@ -73,7 +73,7 @@ var (
 	indexObjects   = Metric{Name: "index_objects", Type: gauge, Help: "Objects in the index.", Labels: []string{"account", "kind"}}
 	cacheHits      = Metric{Name: "cache_hits_total", Type: counter, Help: "Rendered answers found in the cache."}
 	cacheMisses    = Metric{Name: "cache_misses_total", Type: counter, Help: "Rendered answers not found in the cache."}
-	cacheBytesUsed = Metric{Name: "cache_bytes", Type: gauge, Help: "Bytes of rendered answers in the cache."}
+	cacheBytesUsed = Metric{Name: "cache_bytes", Type: gauge, Help: "Bytes of rendered answers and of manifests that are kept."}
 	tasksUnderWay  = Metric{Name: "tasks_under_way", Type: gauge, Help: "Tasks that this replica is running or has waiting."}
 	fallbackDown   = Metric{Name: "fallback_down", Type: gauge, Help: "1 while lists go without the fallback, which does not answer; not there without one."}
 	registryStale  = Metric{Name: "registry_stale", Type: gauge, Help: "1 while what is known of a registry's account is of before its last, failed, reading.", Labels: []string{"account"}}
