@@ -262,7 +262,7 @@ func (p *process) follow(ctx context.Context, application string, seen func(id, 
 }
 
 // live is how many watches are live.
-func (p *process) live() int { return int(p.metric("clouddriver_watch_live")) }
+func (p *process) live() int { return int(p.metric(`clouddriver_account_streams`, `phase="live"`)) }
 
 // compact has every cluster forget its history at once.
 func compact(b *testing.B, t *table, f *Fleet, p *process) {

@@ -180,8 +180,8 @@ func (p *process) used() usage {
 	return out
 }
 
-// metric sums the values of a metric.
-func (p *process) metric(name string) float64 {
+// metric sums the values of a metric that have a label.
+func (p *process) metric(name string, label ...string) float64 {
 	res, err := http.Get(p.admin + "/metrics")
 	if err != nil {
 		return 0 // it is not there yet
@@ -194,7 +194,7 @@ func (p *process) metric(name string) float64 {
 	sum := 0.0
 	for line := range strings.Lines(string(body)) {
 		at, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if bare, _, _ := strings.Cut(at, "{"); bare == name {
+		if bare, _, _ := strings.Cut(at, "{"); bare == name && strings.Contains(at, strings.Join(label, "")) {
 			v, _ := strconv.ParseFloat(value, 64)
 			sum += v
 		}

@@ -67,7 +67,7 @@ type candidate struct {
 	row
 }
 
-func (c *candidate) namespace() string { return c.kind.table.namespaces.texts[c.row.namespace] }
+func (c *candidate) namespace() string { return c.kind.table.namespaces.all[c.row.namespace] }
 
 // compare is the order of hits.
 func (c *candidate) compare(o *candidate) int {
@@ -155,9 +155,9 @@ func (q *Search) wants(kind *Kind) bool {
 func (k *kindObjects) search(q *Search, account string, keep, floor int, best *worst) (total int) {
 	// What many objects share is looked at once.
 	outside := contains(account, q.Text) || contains(k.kind.Text, q.Text)
-	namespaces := make([]int, len(k.table.namespaces.texts))
+	namespaces := make([]int, len(k.table.namespaces.all))
 	const excluded = noMatch + 1
-	for i, namespace := range k.table.namespaces.texts {
+	for i, namespace := range k.table.namespaces.all {
 		switch {
 		case q.Namespace != "" && namespace != q.Namespace:
 			namespaces[i] = excluded
@@ -169,16 +169,16 @@ func (k *kindObjects) search(q *Search, account string, keep, floor int, best *w
 			namespaces[i] = noMatch
 		}
 	}
-	clusters := make([]bool, len(k.table.clusters.texts))
+	clusters := make([]bool, len(k.table.clusters.all))
 	var hidden []bool // as many, where somebody may not see all applications
 	if q.SeesApplication != nil {
 		hidden = make([]bool, len(clusters))
 	}
-	for i, text := range k.table.clusters.texts {
-		app, cluster, _ := strings.Cut(text, "\x00")
-		clusters[i] = contains(app, q.Text) || contains(cluster, q.Text)
+	for i, of := range k.table.clusters.all {
+		m := of.Value()
+		clusters[i] = contains(m.App, q.Text) || contains(m.Cluster, q.Text)
 		if hidden != nil {
-			hidden[i] = app != "" && !q.SeesApplication(app)
+			hidden[i] = m.App != "" && !q.SeesApplication(m.App)
 		}
 	}
 	t, names := &k.table, k.table.finder(q.Text)

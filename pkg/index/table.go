@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unique"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
 // table holds what searches look at, one row after the other, and the names in
@@ -18,8 +21,8 @@ type table struct {
 	mixed      bool
 	counts     *[256]uint32 // of the bytes in names; nil for few
 	removed    int          // rows without an object
-	namespaces numbers
-	clusters   numbers
+	namespaces numbers[string]
+	clusters   numbers[unique.Handle[spinnaker.Moniker]]
 }
 
 type row struct {
@@ -30,35 +33,29 @@ type row struct {
 
 func (t *table) name(r *row) []byte { return t.names[r.start:r.end] }
 
-// numbers gives texts numbers, in the order in which they come.
-type numbers struct {
-	of    map[string]uint32
-	texts []string
+// numbers gives what many objects share numbers, in the order in which they come.
+type numbers[K comparable] struct {
+	of  map[K]uint32
+	all []K
 }
 
-func (n *numbers) number(text string) uint32 {
-	if known, ok := n.of[text]; ok {
+func (n *numbers[K]) number(of K) uint32 {
+	if known, ok := n.of[of]; ok {
 		return known
 	}
 	if n.of == nil {
-		n.of = map[string]uint32{}
+		n.of = map[K]uint32{}
 	}
-	next := uint32(len(n.texts))
-	n.of[text] = next
-	n.texts = append(n.texts, text)
+	next := uint32(len(n.all))
+	n.of[of] = next
+	n.all = append(n.all, of)
 	return next
-}
-
-// clusterText is what a search compares of an object's moniker.
-func clusterText(o *Object) string {
-	m := o.Moniker()
-	return m.App + "\x00" + m.Cluster
 }
 
 // sweep makes room: what comes and goes leaves rows, names and clusters behind.
 func (t *table) sweep() {
 	const spare = 1000
-	if len(t.clusters.texts) > 2*len(t.rows)+spare || t.removed > len(t.rows)/2+spare {
+	if len(t.clusters.all) > 2*len(t.rows)+spare || t.removed > len(t.rows)/2+spare {
 		t.rebuild()
 	}
 }
@@ -88,7 +85,7 @@ func (t *table) add(o *Object) {
 		t.count(t.names)
 	}
 	o.row = int32(len(t.rows))
-	t.rows = append(t.rows, row{start, end, t.namespaces.number(o.Namespace), t.clusters.number(clusterText(o)), o})
+	t.rows = append(t.rows, row{start, end, t.namespaces.number(o.Namespace), t.clusters.number(o.moniker), o})
 }
 
 // finder finds a lower-case text in one name after the other, whatever their
@@ -148,7 +145,7 @@ func (t *table) remove(o *Object) {
 func (t *table) replace(old, fresh *Object) {
 	t.sweep()
 	r := &t.rows[old.row]
-	r.namespace, r.cluster, r.o = t.namespaces.number(fresh.Namespace), t.clusters.number(clusterText(fresh)), fresh
+	r.namespace, r.cluster, r.o = t.namespaces.number(fresh.Namespace), t.clusters.number(fresh.moniker), fresh
 	fresh.row = old.row
 }
 

@@ -65,11 +65,12 @@ var (
 	buildInfo      = Metric{Name: "build_info", Type: gauge, Help: "1, with the version that runs.", Labels: []string{"version"}}
 	accountState   = Metric{Name: "account_state", Type: gauge, Help: "1 for the state that the account is in: starting, failed or synced.", Labels: []string{"account", "state"}}
 	accountStale   = Metric{Name: "account_stale", Type: gauge, Help: "1 while some stream of the account is not live, so that its objects may be behind its cluster.", Labels: []string{"account"}}
-	watchLive      = Metric{Name: "watch_live", Type: gauge, Help: "1 while the stream proves what is held of its kind; phase says how it is.", Labels: []string{"account", "kind", "namespace", "phase"}}
-	watchOdd       = Metric{Name: "watch_odd_objects_total", Type: counter, Help: "Objects that could not be read as their kind is: they are shown in part, or left out.", Labels: []string{"account", "kind", "namespace"}}
-	watchSynced    = Metric{Name: "watch_synced", Type: gauge, Help: "1 once the kind has been listed; reason says why it is not followed now.", Labels: []string{"account", "kind", "namespace", "reason"}}
-	watchEvents    = Metric{Name: "watch_events_total", Type: counter, Help: "Events received.", Labels: []string{"account", "kind", "namespace"}}
-	watchLists     = Metric{Name: "watch_lists_total", Type: counter, Help: "Complete lists received.", Labels: []string{"account", "kind", "namespace"}}
+	accountStreams = Metric{Name: "account_streams", Type: gauge, Help: "Streams of the account, one for each kind (and namespace), by how they are.", Labels: []string{"account", "phase"}}
+	watchLive      = Metric{Name: "watch_live", Type: gauge, Help: "0 for each stream that does not prove what is held of its kind; phase says how it is, and reason why. One that is live is not there.", Labels: []string{"account", "kind", "namespace", "phase", "reason"}}
+	watchSynced    = Metric{Name: "watch_synced", Type: gauge, Help: "0 for each kind that has never been listed. One that has is not there.", Labels: []string{"account", "kind", "namespace"}}
+	watchOdd       = Metric{Name: "watch_odd_objects_total", Type: counter, Help: "Objects that could not be read as their kind is: they are shown in part, or left out. A kind without any is not there.", Labels: []string{"account", "kind", "namespace"}}
+	watchEvents    = Metric{Name: "watch_events_total", Type: counter, Help: "Events received.", Labels: []string{"account"}}
+	watchLists     = Metric{Name: "watch_lists_total", Type: counter, Help: "Complete lists received.", Labels: []string{"account"}}
 	indexObjects   = Metric{Name: "index_objects", Type: gauge, Help: "Objects in the index.", Labels: []string{"account", "kind"}}
 	cacheHits      = Metric{Name: "cache_hits_total", Type: counter, Help: "Rendered answers found in the cache."}
 	cacheMisses    = Metric{Name: "cache_misses_total", Type: counter, Help: "Rendered answers not found in the cache."}
@@ -84,7 +85,7 @@ var (
 func Reference() []Metric {
 	return []Metric{
 		buildInfo, requestDuration, operationDuration, tasksUnderWay, clusterDuration, eventLag,
-		accountState, accountStale, watchLive, watchSynced, watchEvents, watchLists, watchOdd,
+		accountState, accountStale, accountStreams, watchLive, watchSynced, watchEvents, watchLists, watchOdd,
 		indexObjects, cacheHits, cacheMisses, cacheBytesUsed, cleanedUp, fallbackDown, registryStale,
 	}
 }
@@ -209,13 +210,7 @@ func (s *source) Collect(ch chan<- prometheus.Metric) {
 	for _, a := range s.Accounts() {
 		send(accountState, 1, a.Account, string(a.State))
 		send(accountStale, bit(a.Stale), a.Account)
-		for _, k := range a.Kinds {
-			send(watchSynced, bit(k.Synced), a.Account, k.Kind, k.Namespace, string(k.Reason))
-			send(watchLive, bit(k.Phase == watch.Live), a.Account, k.Kind, k.Namespace, string(k.Phase))
-			send(watchOdd, float64(k.Odd), a.Account, k.Kind, k.Namespace)
-			send(watchEvents, float64(k.Events), a.Account, k.Kind, k.Namespace)
-			send(watchLists, float64(k.Lists), a.Account, k.Kind, k.Namespace)
-		}
+		s.streams(a, send)
 		for kind, n := range s.Objects(a.Account) {
 			send(indexObjects, float64(n), a.Account, kind)
 		}
@@ -233,6 +228,31 @@ func (s *source) Collect(ch chan<- prometheus.Metric) {
 			send(registryStale, bit(stale), name)
 		}
 	}
+}
+
+// streams tells of an account's streams. A fleet has tens of thousands of them, so only
+// those that are not as they should be are told of by themselves.
+func (s *source) streams(a watch.Status, send func(m Metric, v float64, labels ...string)) {
+	phases := map[watch.Phase]int{}
+	var events, lists uint64
+	for _, k := range a.Kinds {
+		phases[k.Phase]++
+		events, lists = events+k.Events, lists+k.Lists
+		if k.Phase != watch.Live {
+			send(watchLive, 0, a.Account, k.Kind, k.Namespace, string(k.Phase), string(k.Reason))
+		}
+		if !k.Synced {
+			send(watchSynced, 0, a.Account, k.Kind, k.Namespace)
+		}
+		if k.Odd > 0 {
+			send(watchOdd, float64(k.Odd), a.Account, k.Kind, k.Namespace)
+		}
+	}
+	for phase, n := range phases {
+		send(accountStreams, float64(n), a.Account, string(phase))
+	}
+	send(watchEvents, float64(events), a.Account)
+	send(watchLists, float64(lists), a.Account)
 }
 
 func bit(b bool) float64 {

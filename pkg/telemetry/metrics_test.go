@@ -26,12 +26,18 @@ func TestMetrics_TellHowFreshEachStreamIs(t *testing.T) {
 		{Kind: "pod", Phase: watch.Live, Synced: true, Events: 5}, {Kind: "service", Phase: watch.Ended, Reason: "forbidden", Odd: 2},
 	}})
 	for _, want := range []string{
-		`clouddriver_account_stale{account="prod"} 1`, `clouddriver_watch_live{account="prod",kind="pod",namespace="",phase="live"} 1`,
-		`clouddriver_watch_live{account="prod",kind="service",namespace="",phase="ended"} 0`, `clouddriver_watch_odd_objects_total{account="prod",kind="service",namespace=""} 2`,
+		`clouddriver_account_stale{account="prod"} 1`, `clouddriver_account_streams{account="prod",phase="live"} 1`, `clouddriver_account_streams{account="prod",phase="ended"} 1`,
+		`clouddriver_watch_events_total{account="prod"} 5`, `clouddriver_watch_synced{account="prod",kind="service",namespace=""} 0`,
+		`clouddriver_watch_live{account="prod",kind="service",namespace="",phase="ended",reason="forbidden"} 0`, `clouddriver_watch_odd_objects_total{account="prod",kind="service",namespace=""} 2`,
 		`clouddriver_index_objects{account="prod",kind="pod"} 7`, `clouddriver_http_request_duration_seconds_count{method="GET",route="/applications",status="200"} 1`,
 	} {
 		if !strings.Contains(rec.Body.String(), want+"\n") {
 			t.Errorf("%s is not there:\n%s", want, rec.Body)
+		}
+	}
+	for _, well := range []string{"watch_live", "watch_synced", "watch_odd_objects_total"} {
+		if strings.Contains(rec.Body.String(), "clouddriver_"+well+`{account="prod",kind="pod"`) {
+			t.Errorf("%s tells of a stream that is as it should be", well)
 		}
 	}
 }
@@ -49,7 +55,7 @@ func TestMetrics_OneThatStandsTwiceCostsItself(t *testing.T) {
 func TestReference_HasEveryMetric(t *testing.T) {
 	m := NewMetrics(Source{
 		Accounts: func() []watch.Status {
-			return []watch.Status{{Account: "prod", Kinds: []watch.KindStatus{{Kind: "pod"}}}}
+			return []watch.Status{{Account: "prod", Kinds: []watch.KindStatus{{Kind: "pod", Odd: 1}}}}
 		},
 		Objects: func(string) map[string]int { return map[string]int{"pod": 7} },
 		Cache:   func() (uint64, uint64, uint64) { return 1, 2, 3 }, Tasks: func() int { return 4 }, FallbackDown: func() bool { return true }, Registries: func() map[string]bool { return map[string]bool{"hub": true} },

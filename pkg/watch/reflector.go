@@ -188,7 +188,8 @@ func (r *Reflector) attempt(parent context.Context) (err error) {
 	ahead := ""
 	if version == "" {
 		r.stream.listing()
-		if err := r.listed(ctx, cancel); err != nil {
+		apart(func() { err = r.listed(ctx, cancel) })
+		if err != nil {
 			return err
 		}
 	} else if doubted {
@@ -287,6 +288,17 @@ func (r *Reflector) watchQuery() (url.Values, time.Duration) {
 	return q, lasting
 }
 
+// apart does what takes stack on another one: a goroutine keeps the stack that it
+// has needed once, and most of a watch's life is waiting.
+func apart(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	<-done
+}
+
 // listed lists in the way that the server knows.
 func (r *Reflector) listed(ctx context.Context, cancel context.CancelCauseFunc) error {
 	if !r.noStreams {
@@ -370,7 +382,9 @@ func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc, a
 	version, _ := r.at()
 	q.Set("resourceVersion", version)
 	began := time.Now()
-	body, err := r.source.Open(ctx, r.path, q, true)
+	var body io.ReadCloser
+	var err error
+	apart(func() { body, err = r.source.Open(ctx, r.path, q, true) })
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,80 @@
+package watch
+
+import (
+	"bytes"
+	"io"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func TestDecoders_DoFewAtOnceAndAllThatIsAsked(t *testing.T) {
+	d := newDecoders()
+	var now, most, done atomic.Int32
+	var group sync.WaitGroup
+	for range 200 {
+		group.Go(func() {
+			d.do(func() {
+				n := now.Add(1)
+				for {
+					before := most.Load()
+					if n <= before || most.CompareAndSwap(before, n) {
+						break
+					}
+				}
+				runtime.Gosched()
+				now.Add(-1)
+			})
+			done.Add(1)
+		})
+	}
+	group.Wait()
+	if limit := int32(runtime.GOMAXPROCS(0)+1) / 2; done.Load() != 200 || most.Load() > limit {
+		t.Errorf("%d were done, %d at once, %d allowed", done.Load(), most.Load(), limit)
+	}
+	d.end()
+	later := false
+	d.do(func() { later = true })
+	var none *decoders
+	none.do(func() { later = later && true })
+	if !later {
+		t.Error("nothing is done after the end")
+	}
+}
+
+// A watch that is quiet holds no buffer, and the last line is whole until the next.
+func TestFrames_HoldABufferOnlyWhileSomethingIsInIt(t *testing.T) {
+	r, w := io.Pipe()
+	f := frameReader{r: r}
+	long := `{"type":"ADDED","object":{"a":"` + strings.Repeat("x", 2*frameBuffer) + `"}}` + "\n"
+	short := `{"type":"ADDED","object":{}}` + "\n"
+	for _, sent := range []string{short, long, short + short, long + short} {
+		go func() { _, _ = io.WriteString(w, sent) }()
+		for range strings.Count(sent, "\n") {
+			if _, err := f.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(f.unread) != 0 {
+			t.Errorf("%d bytes are unread", len(f.unread))
+		}
+		waiting := make(chan struct{})
+		go func() {
+			defer close(waiting)
+			_, _ = f.next() // until the next one comes
+		}()
+		if _, err := io.WriteString(w, short); err != nil {
+			t.Fatal(err)
+		}
+		<-waiting
+		if f.buf != nil || f.long != nil {
+			t.Error("a buffer is held for a line that fits into the first bytes")
+		}
+	}
+	f.end()
+	if !bytes.Equal(f.unread, nil) {
+		t.Error("something is left")
+	}
+}
