@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/format/gitattributes"
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
@@ -104,6 +106,61 @@ func climbsLater(target string) bool {
 // walk visits what is in a folder; below are the segments of the sub path that are
 // still to be followed, "" for everything.
 func walk(ctx context.Context, tree *object.Tree, at, below string, visit func(in *object.Tree, entry object.TreeEntry, name string) error) error {
+	return walkWith(ctx, tree, nil, at, below, visit)
+}
+
+// attributesFile is where a repository says what git archive leaves out.
+const attributesFile = ".gitattributes"
+
+// Bounds of it, since each file is held against each pattern.
+const (
+	mostAttributes = 64 << 10
+	mostPatterns   = 1_000
+)
+
+// attributesOf adds what a folder says to what those above it have said.
+func attributesOf(tree *object.Tree, at string, above []gitattributes.MatchAttribute) ([]gitattributes.MatchAttribute, error) {
+	file, err := tree.File(attributesFile)
+	if err != nil {
+		return above, nil //nolint:nilerr // there is none
+	}
+	content, err := file.Reader()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = content.Close() }()
+	own, err := gitattributes.ReadAttributes(io.LimitReader(content, mostAttributes), segmentsOf(at), at == "")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path.Join(at, attributesFile), err)
+	}
+	if len(above)+len(own) > mostPatterns {
+		return nil, refused("the repository has more than %d patterns in %s", mostPatterns, attributesFile)
+	}
+	return append(slices.Clip(above), own...), nil
+}
+
+func segmentsOf(name string) []string {
+	if name == "" {
+		return nil
+	}
+	return strings.Split(name, "/")
+}
+
+// leftOut says whether git archive leaves out what has the name.
+func leftOut(attributes []gitattributes.MatchAttribute, name string) bool {
+	if len(attributes) == 0 {
+		return false
+	}
+	const ignore = "export-ignore"
+	found, _ := gitattributes.NewMatcher(attributes).Match(segmentsOf(name), []string{ignore})
+	return found[ignore] != nil && found[ignore].IsSet()
+}
+
+func walkWith(ctx context.Context, tree *object.Tree, attributes []gitattributes.MatchAttribute, at, below string, visit func(in *object.Tree, entry object.TreeEntry, name string) error) error {
+	attributes, err := attributesOf(tree, at, attributes)
+	if err != nil {
+		return err
+	}
 	next, rest, _ := strings.Cut(below, "/")
 	for _, entry := range tree.Entries {
 		if next != "" && entry.Name != next {
@@ -113,6 +170,9 @@ func walk(ctx context.Context, tree *object.Tree, at, below string, visit func(i
 			return err
 		}
 		name := path.Join(at, entry.Name)
+		if leftOut(attributes, name) {
+			continue
+		}
 		if err := visit(tree, entry, name); err != nil {
 			return err
 		}
@@ -123,7 +183,7 @@ func walk(ctx context.Context, tree *object.Tree, at, below string, visit func(i
 		if err != nil {
 			return err
 		}
-		if err := walk(ctx, folder, name, rest, visit); err != nil {
+		if err := walkWith(ctx, folder, attributes, name, rest, visit); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/secret"
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
@@ -236,7 +237,7 @@ func (r *repository) authOf(ctx context.Context, reference string) (string, tran
 		if !strings.HasPrefix(reference, "ssh://") && !strings.HasPrefix(reference, "git@") {
 			return "", nil, wrongMode(reference, "SSH")
 		}
-		auth, err := r.ssh(reference)
+		auth, err := r.ssh(ctx, reference)
 		return reference, auth, err
 	default:
 		return reference, nil, nil
@@ -272,8 +273,26 @@ func wrongMode(reference, mode string) error {
 	return refused("Git reference \"%s\" is invalid for credentials with auth type %s", withoutSecrets(reference), mode)
 }
 
+// askpassWithin is the deadline of a program that prints a passphrase.
+const askpassWithin = 10 * time.Second
+
+// passphrase is that of the account's key. A program is asked for it as ssh asks
+// (SSH_ASKPASS): with what the passphrase is for.
+func (r *repository) passphrase(ctx context.Context) (string, error) {
+	c := r.account
+	if c.SSHPrivateKeyPassphrase != "" || c.SSHPrivateKeyPassphraseCmd == "" {
+		return c.SSHPrivateKeyPassphrase, nil
+	}
+	text, err := secret.Printed(ctx, askpassWithin, c.SSHPrivateKeyPassphraseCmd, fmt.Sprintf("Enter passphrase for key '%s': ", c.SSHPrivateKeyFilePath))
+	if err != nil {
+		return "", fmt.Errorf("sshPrivateKeyPassphraseCmd: %w", err)
+	}
+	first, _, _ := strings.Cut(text, "\n")
+	return strings.TrimSuffix(first, "\r"), nil
+}
+
 // ssh reads the account's key and the hosts that it knows.
-func (r *repository) ssh(reference string) (transport.AuthMethod, error) {
+func (r *repository) ssh(ctx context.Context, reference string) (transport.AuthMethod, error) {
 	key, err := readFile(r.account.SSHPrivateKeyFilePath)
 	if err != nil {
 		return nil, err
@@ -282,7 +301,11 @@ func (r *repository) ssh(reference string) (transport.AuthMethod, error) {
 	if u, err := url.Parse(reference); err == nil && u.User.Username() != "" {
 		user = u.User.Username()
 	}
-	auth, err := gitssh.NewPublicKeys(user, append(key, '\n'), r.account.SSHPrivateKeyPassphrase)
+	passphrase, err := r.passphrase(ctx)
+	if err != nil {
+		return nil, err
+	}
+	auth, err := gitssh.NewPublicKeys(user, append(key, '\n'), passphrase)
 	if err != nil {
 		return nil, fmt.Errorf("the key in %s cannot be used; is its passphrase right? %w", r.account.SSHPrivateKeyFilePath, err)
 	}

@@ -5,12 +5,20 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/go-git/go-billy/v5/memfs"
 	"github.com/go-git/go-billy/v5/util"
@@ -105,6 +113,49 @@ func TestGit_AllowedHosts(t *testing.T) {
 		}
 		if !ok && (!errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "is not in the allowed hosts list: [GitHub.com, git.example.com]")) {
 			t.Errorf("%s: %v", reference, err)
+		}
+	}
+}
+
+// lockedKey is a private key with a passphrase, in a file.
+func lockedKey(t *testing.T, passphrase string) string {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(key, "", []byte(passphrase))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestGit_APassphraseIsWrittenOrPrinted(t *testing.T) {
+	key := lockedKey(t, "open sesame")
+	program := filepath.Join(t.TempDir(), "askpass")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\ncase \"$1\" in *\""+key+"\"*) echo 'open sesame';; esac\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		account config.ArtifactAccount
+		want    string
+	}{
+		"written":        {config.ArtifactAccount{SSHPrivateKeyPassphrase: "open sesame", SSHPrivateKeyPassphraseCmd: "/not/there"}, ""},
+		"printed":        {config.ArtifactAccount{SSHPrivateKeyPassphraseCmd: program}, ""},
+		"none":           {config.ArtifactAccount{}, "is its passphrase right?"},
+		"another":        {config.ArtifactAccount{SSHPrivateKeyPassphrase: "x"}, "is its passphrase right?"},
+		"no program":     {config.ArtifactAccount{SSHPrivateKeyPassphraseCmd: "/not/there"}, "sshPrivateKeyPassphraseCmd: "},
+		"prints nothing": {config.ArtifactAccount{SSHPrivateKeyPassphraseCmd: "/bin/true"}, "sshPrivateKeyPassphraseCmd: it printed nothing"},
+	} {
+		c.account.SSHPrivateKeyFilePath, c.account.SSHTrustUnknownHosts = key, true
+		_, _, err := gitAccount(t, c.account, config.GitArtifacts{}).authOf(t.Context(), "git@example.com:o/r")
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }
@@ -260,6 +311,49 @@ func TestSurvey_RefusesWhatWouldHarmWhoeverUnpacksIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := survey(ctx, tree, "", 100); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// What git archive leaves out is written in the repository (gitattributes(5)).
+func TestArchive_LeavesOutWhatTheRepositorySays(t *testing.T) {
+	commit := commitOf(t, map[string]string{
+		".gitattributes": "docs export-ignore\n*.secret export-ignore\n/keep.secret -export-ignore\n", "docs/a.md": "x", "a.yml": "x", "b.secret": "x", "keep.secret": "x",
+		"in/.gitattributes": "*.tmp export-ignore\n", "in/c.tmp": "x", "in/d.secret": "x", "in/e.yml": "x", "f.tmp": "x",
+	})
+	tree, err := commit.Tree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for subPath, want := range map[string][]string{
+		"":   {"pax_global_header", ".gitattributes", "a.yml", "f.tmp", "in/", "in/.gitattributes", "in/e.yml", "keep.secret"},
+		"in": {"pax_global_header", "in/", "in/.gitattributes", "in/e.yml"},
+	} {
+		var out bytes.Buffer
+		if err := errors.Join(survey(t.Context(), tree, subPath, 10_000), archive(t.Context(), &out, tree, commit.Hash, subPath)); err != nil {
+			t.Fatal(err)
+		}
+		zip, err := gzip.NewReader(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for all := tar.NewReader(zip); ; {
+			header, err := all.Next()
+			if err != nil {
+				break
+			}
+			names = append(names, header.Name)
+		}
+		if !slices.Equal(names, want) {
+			t.Errorf("%q: %q", subPath, names)
+		}
+	}
+	many := commitOf(t, map[string]string{".gitattributes": strings.Repeat("a export-ignore\n", mostPatterns+1)})
+	if tree, err = many.Tree(); err != nil {
+		t.Fatal(err)
+	}
+	if err := survey(t.Context(), tree, "", 100_000); !errors.Is(err, ErrRefused) {
 		t.Error(err)
 	}
 }

@@ -57,8 +57,10 @@ type ArtifactAccount struct {
 	AllowedHosts            []string `koanf:"allowedHosts"`
 	SSHPrivateKeyFilePath   string   `koanf:"sshPrivateKeyFilePath"`
 	SSHPrivateKeyPassphrase string   `koanf:"sshPrivateKeyPassphrase"`
-	SSHKnownHostsFilePath   string   `koanf:"sshKnownHostsFilePath"`
-	SSHTrustUnknownHosts    bool     `koanf:"sshTrustUnknownHosts"`
+	// SSHPrivateKeyPassphraseCmd is a program that prints it.
+	SSHPrivateKeyPassphraseCmd string `koanf:"sshPrivateKeyPassphraseCmd"`
+	SSHKnownHostsFilePath      string `koanf:"sshKnownHostsFilePath"`
+	SSHTrustUnknownHosts       bool   `koanf:"sshTrustUnknownHosts"`
 
 	// Helm, and Jenkins.
 	Repository string `koanf:"repository"`

@@ -1,14 +1,12 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -19,7 +17,7 @@ import (
 )
 
 const (
-	// mostSecret bounds a file, and the output of a command.
+	// mostSecret bounds a file.
 	mostSecret = 1 << 20
 	// commandWithin is the deadline of a command, and commandEvery how long its
 	// output is good for while the registry takes it.
@@ -106,51 +104,13 @@ func (p *password) ofCommand(ctx context.Context) (string, error) {
 }
 
 func run(ctx context.Context, command string, within time.Duration) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
 	shell, err := exec.LookPath("bash")
 	if err != nil {
 		if shell, err = exec.LookPath("sh"); err != nil {
 			return "", errors.New("there is no shell here: use passwordFile, and a container beside this one that renews it")
 		}
 	}
-	cmd := exec.CommandContext(ctx, shell, "-c", command) //nolint:gosec // the operator's own command
-	out := &bounded{most: mostSecret, full: cancel}
-	cmd.Stdout = out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // what it has started, too
-	cmd.WaitDelay = time.Second
-	err = cmd.Run()
-	switch {
-	case out.over:
-		return "", fmt.Errorf("it printed more than %d bytes", out.most)
-	case ctx.Err() != nil:
-		return "", fmt.Errorf("it took longer than %s", within)
-	case err != nil:
-		return "", err
-	}
-	text := strings.TrimSpace(out.text.String())
-	if text == "" {
-		return "", errors.New("it printed nothing")
-	}
-	return text, nil
-}
-
-// bounded is what a command prints, up to a bound.
-type bounded struct {
-	text bytes.Buffer // no part of it: its ReadFrom has no bound
-	most int
-	over bool
-	full func()
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if b.text.Len()+len(p) > b.most {
-		b.over = true
-		b.full()
-		return len(p), nil
-	}
-	return b.text.Write(p)
+	return secret.Printed(ctx, within, shell, "-c", command)
 }
 
 // hub is what Docker's own files call Docker Hub.
