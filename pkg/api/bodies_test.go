@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
 	"github.com/datapunchorg/go-clouddriver/pkg/operation"
@@ -91,6 +96,51 @@ func TestBody_ThatComesSlowlyIsEnded(t *testing.T) {
 	}
 	_ = conn.Close()
 	<-done
+}
+
+// TestAnswer_ThatIsTakenSlowlyTakesNoPlaceOfOthers: more callers than there are places
+// ask for a large list and read none of it.
+func TestAnswer_ThatIsTakenSlowlyTakesNoPlaceOfOthers(t *testing.T) {
+	const places = 4
+	ix, handler := bare(t, config.Server{MaxInFlight: places, MaxStreams: 1, NotSyncedDeadline: time.Second})
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		_ = c.(*net.TCPConn).SetWriteBuffer(8 << 10)
+		return ctx
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	decode, stream := ix.Open(&account.Account{Name: "prod", DeriveNames: true}).Open(cluster.Resource{Group: "apps", Version: "v1", Plural: "deployments", Kind: "Deployment", Namespaced: true, Watchable: true}, &watch.Stream{})
+	for n := range 60_000 {
+		o, err := decode(fmt.Appendf(nil, `{"metadata":{"name":"app%d-web","namespace":"ns","uid":"u%d","resourceVersion":"%d"}}`, n, n, n+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream.Upsert(o)
+	}
+	for range 3 * places { // of a caller who may have three quarters of the places
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		if _, err := io.WriteString(conn, "GET /applications HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		first := make([]byte, 12)
+		if _, err := io.ReadFull(conn, first); err != nil || string(first) != "HTTP/1.1 200" {
+			t.Fatalf("%q %v", first, err)
+		}
+	}
+	res, err := http.Get(server.URL + "/applications/app1/clusters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Error(res.Status)
+	}
 }
 
 func TestOperations_AreWeighedBeforeTheyAreDecoded(t *testing.T) {

@@ -123,6 +123,8 @@ type Server struct {
 	Options
 	places map[budgeted]*places
 	bodies *places
+	// sending are answers that their callers take slowly.
+	sending *places
 	// failures sample what is logged of them.
 	failures samples
 }
@@ -140,6 +142,7 @@ func New(o Options) (http.Handler, error) {
 func newRouter(o Options) (chi.Router, error) {
 	s := &Server{
 		Options: o, bodies: newShares(bodiesAtOnce),
+		sending: newShares(sendingFor * o.Limits.MaxInFlight),
 		places: map[budgeted]*places{
 			reads: newShares(o.Limits.MaxInFlight), writes: newPlaces(o.Limits.MaxInFlight),
 			logs: newPlaces(cmp.Or(o.Limits.MaxLogs, o.Limits.MaxInFlight)), streams: newShares(o.Limits.MaxStreams), fetches: newShares(cmp.Or(o.MaxFetches, o.Limits.MaxInFlight)),
@@ -192,7 +195,8 @@ func (s *Server) serve(row *route) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
-		// The place is kept until the answer is sent, but for what others answer.
+		// The place is kept until the answer is sent, but for what others answer, and
+		// for large answers, which a caller may take slowly.
 		done, err := s.take(row.budget, plain)
 		defer done()
 		if err != nil {
@@ -217,9 +221,23 @@ func (s *Server) serve(row *route) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
+		if row.budget == reads && rep.answer != nil && len(rep.answer.body) > sentAtOnce {
+			if sent, ok := s.sending.take(callerAddress(plain)); ok {
+				defer sent()
+				done()
+			}
+		}
 		s.send(w, r, rep)
 	})
 }
+
+const (
+	// sentAtOnce is what the system takes of an answer without the caller, in bytes.
+	sentAtOnce = 64 << 10
+	// sendingFor is how many answers are being sent for each request that is worked
+	// on: they take no work, and no memory of their own.
+	sendingFor = 16
+)
 
 // answer asks the handler once what its route needs is there.
 func (s *Server) answer(r *request) (reply, error) {
