@@ -146,7 +146,7 @@ func TestFleet_AnswersAsAControlPlaneDoes(t *testing.T) {
 		}
 		real := served(want)
 		for name, text := range served(got) {
-			if real[name] != text {
+			if real[name] != text && !strings.HasPrefix(name, "example.com/") { // which are the simulator's own
 				t.Errorf("%s: %s: %s, and really %s", path, name, text, real[name])
 			}
 		}

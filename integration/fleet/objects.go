@@ -67,6 +67,20 @@ var kinds = []*kind{
 	{group: "apiregistration.k8s.io", version: "v1", plural: "apiservices", singular: "apiservice", name: "APIService", alone: 5},
 }
 
+// ownGroup is that of the kinds which custom resource definitions announce. There are
+// no objects of them.
+const ownGroup = "example.com"
+
+// watched is how many kinds are of interest to a Clouddriver.
+const watched = apiServices + 1
+
+func init() {
+	for n := range kinds[definitions].alone {
+		name := strconv.Itoa(n)
+		kinds = append(kinds, &kind{group: ownGroup, version: "v1", plural: "things" + name, singular: "thing" + name, name: "Thing" + name, namespaced: true})
+	}
+}
+
 // object is one that can be made at any time.
 type object struct {
 	cluster *Cluster
@@ -108,9 +122,9 @@ func (o object) name() string {
 	case namespaces:
 		return [...]string{"kube-system", "default", "team-0", "team-1", "team-2", "team-3", "team-4", "team-5", "team-6", "team-7"}[o.number]
 	case definitions:
-		return "things" + strconv.Itoa(o.number) + ".example.com"
+		return "things" + strconv.Itoa(o.number) + "." + ownGroup
 	case apiServices:
-		return "v" + strconv.Itoa(o.number+1) + ".example.com"
+		return [...]string{"v1.", "v1.apps", "v1.batch", "v1.networking.k8s.io", "v1." + ownGroup}[o.number]
 	case replicaSets:
 		return o.base() + "-v00" + strconv.Itoa(o.ordinal())
 	case pods:

@@ -78,3 +78,27 @@ func TestFrames_HoldABufferOnlyWhileSomethingIsInIt(t *testing.T) {
 		t.Error("something is left")
 	}
 }
+
+func TestTrigger_LooksAgainForWhatTheFirstDiscoveryHasNot(t *testing.T) {
+	poked := 0
+	make := func() *trigger {
+		return &trigger{poke: func() { poked++ }, known: func(name string) bool { return name == "known.example.com" }}
+	}
+	known, unknown := versioned{"known.example.com", "1"}, versioned{"new.example.com", "2"}
+	for what, c := range map[string]struct {
+		do   func(*trigger)
+		want int
+	}{
+		"all known":      {func(t *trigger) { t.Replace([]Object{known}, "3", false) }, 0},
+		"one is new":     {func(t *trigger) { t.Replace([]Object{known, unknown}, "3", false) }, 1},
+		"listed again":   {func(t *trigger) { t.Replace(nil, "3", false); t.Replace([]Object{known}, "4", false) }, 1},
+		"changed":        {func(t *trigger) { t.Upsert(known) }, 1},
+		"gone":           {func(t *trigger) { t.Delete(known) }, 1},
+		"nothing at all": {func(t *trigger) { t.Passed("9") }, 0},
+	} {
+		poked = 0
+		if c.do(make()); poked != c.want {
+			t.Errorf("%s: %d", what, poked)
+		}
+	}
+}

@@ -47,6 +47,8 @@ type Fleet struct {
 
 	mu      sync.Mutex
 	running map[string]*running
+	// starting are the accounts that have neither synced nor failed.
+	starting map[string]struct{}
 	// pictured is closed when there is a new health.
 	pictured chan struct{}
 	health   atomic.Pointer[Health]
@@ -143,6 +145,7 @@ func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account, revi
 		}()
 	}
 	h := &Health{accounts: make(map[string]*supervisor, len(f.running)), registry: f.registry, revision: revision}
+	f.starting = map[string]struct{}{}
 	for name, r := range f.running {
 		h.accounts[name] = r.supervisor
 		state, stale := r.condition()
@@ -150,9 +153,10 @@ func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account, revi
 			h.Stale = append(h.Stale, name)
 		}
 		if state == Starting {
-			h.starting++
+			f.starting[name] = struct{}{}
 		}
 	}
+	h.starting = len(f.starting)
 	slices.Sort(h.Stale)
 	f.publish(h)
 }
@@ -174,7 +178,7 @@ func (f *Fleet) note(s *supervisor) {
 		return // it goes, or is not in the picture yet
 	}
 	h := *old
-	_, stale := s.condition()
+	state, stale := s.condition()
 	at, found := slices.BinarySearch(h.Stale, name)
 	switch {
 	case stale && !found:
@@ -182,14 +186,10 @@ func (f *Fleet) note(s *supervisor) {
 	case !stale && found:
 		h.Stale = slices.Delete(slices.Clone(h.Stale), at, at+1)
 	}
-	if h.starting > 0 {
-		h.starting = 0
-		for _, r := range f.running {
-			if state, _ := r.condition(); state == Starting {
-				h.starting++
-			}
-		}
+	if state != Starting {
+		delete(f.starting, name)
 	}
+	h.starting = len(f.starting)
 	f.publish(&h)
 }
 

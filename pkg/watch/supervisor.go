@@ -274,7 +274,7 @@ func (s *supervisor) newWatcher(key watcherKey, resource cluster.Resource) *watc
 	var decode Decode
 	var receiver Receiver
 	if key.internal {
-		decode, receiver, selector = decodeVersion, trigger(s.poke), ""
+		decode, receiver, selector = decodeVersion, &trigger{poke: s.poke, known: s.served(resource)}, ""
 		source = cluster.Metadata{Client: s.client}
 	} else {
 		decode, receiver = s.sink.Open(resource, w.stream)
@@ -463,21 +463,49 @@ func (s *supervisor) known(ctx context.Context) error {
 	}
 }
 
-// trigger turns any change of the watched kind into a rediscovery.
-type trigger func()
+// served says of the names of what announces kinds whether what they announce is known
+// to be served.
+func (s *supervisor) served(announcing cluster.Resource) func(name string) bool {
+	return func(name string) bool {
+		catalog := s.client.Known()
+		first, rest, _ := strings.Cut(name, ".")
+		switch {
+		case catalog == nil:
+			return false
+		case announcing.Plural == "apiservices": // version.group
+			return catalog.Serves(func(r cluster.Resource) bool { return r.Version == first && r.Group == rest })
+		}
+		return catalog.Serves(func(r cluster.Resource) bool { return r.Plural == first && r.Group == rest })
+	}
+}
 
-func (t trigger) Replace([]Object, string, bool) { t() }
-func (t trigger) Upsert(Object)                  { t() }
-func (t trigger) Delete(Object)                  { t() }
-func (t trigger) Passed(string)                  {}
+// trigger turns any change of the watched kind into a rediscovery. The first list is
+// none where all that it announces is known: it comes right after a discovery.
+type trigger struct {
+	poke   func()
+	known  func(name string) bool
+	listed bool
+}
 
-type versioned string
+func (t *trigger) Replace(objects []Object, _ string, _ bool) {
+	first := !t.listed
+	t.listed = true
+	if !first || slices.ContainsFunc(objects, func(o Object) bool { return !t.known(o.(versioned).name) }) {
+		t.poke()
+	}
+}
+func (t *trigger) Upsert(Object) { t.poke() }
+func (t *trigger) Delete(Object) { t.poke() }
+func (t *trigger) Passed(string) {}
 
-func (v versioned) ResourceVersion() string { return string(v) }
+type versioned struct{ name, version string }
+
+func (v versioned) ResourceVersion() string { return v.version }
 
 func decodeVersion(raw []byte) (Object, error) {
 	var o struct {
 		Metadata struct {
+			Name            string `json:"name"`
 			ResourceVersion string `json:"resourceVersion"`
 		} `json:"metadata"`
 	}
@@ -487,5 +515,5 @@ func decodeVersion(raw []byte) (Object, error) {
 	if o.Metadata.ResourceVersion == "" {
 		return nil, errors.New("an object without resourceVersion")
 	}
-	return versioned(o.Metadata.ResourceVersion), nil
+	return versioned{o.Metadata.Name, o.Metadata.ResourceVersion}, nil
 }
