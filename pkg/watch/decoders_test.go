@@ -81,7 +81,7 @@ func TestFrames_HoldABufferOnlyWhileSomethingIsInIt(t *testing.T) {
 
 func TestTrigger_LooksAgainForWhatTheFirstDiscoveryHasNot(t *testing.T) {
 	poked := 0
-	make := func() *trigger {
+	fresh := func() *trigger {
 		return &trigger{poke: func() { poked++ }, known: func(name string) bool { return name == "known.example.com" }}
 	}
 	known, unknown := versioned{"known.example.com", "1"}, versioned{"new.example.com", "2"}
@@ -97,7 +97,7 @@ func TestTrigger_LooksAgainForWhatTheFirstDiscoveryHasNot(t *testing.T) {
 		"nothing at all": {func(t *trigger) { t.Passed("9") }, 0},
 	} {
 		poked = 0
-		if c.do(make()); poked != c.want {
+		if c.do(fresh()); poked != c.want {
 			t.Errorf("%s: %d", what, poked)
 		}
 	}
