@@ -157,7 +157,7 @@ func (h *hold) reader(ctx context.Context, from io.Reader) *heldReader {
 	return &heldReader{ctx: ctx, from: from, hold: h}
 }
 
-// heldReader reads a list until it is through, and then whatever comes.
+// heldReader reads a list.
 type heldReader struct {
 	ctx  context.Context
 	from io.Reader
@@ -166,9 +166,6 @@ type heldReader struct {
 }
 
 func (r *heldReader) Read(p []byte) (n int, err error) {
-	if r.hold == nil {
-		return r.from.Read(p)
-	}
 	waited := r.hold.while(r.ctx, func() { n, err = r.from.Read(p) })
 	if n > 0 && r.read == 0 {
 		r.hold.slots.hears(r.hold.owner)
@@ -178,12 +175,6 @@ func (r *heldReader) Read(p []byte) (n int, err error) {
 		err = waited
 	}
 	return n, err
-}
-
-// through ends the list: the slot is given back.
-func (r *heldReader) through() {
-	r.hold.release()
-	r.hold = nil
 }
 
 // hears takes note that an account's cluster sends lists.
