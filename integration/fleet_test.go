@@ -144,10 +144,10 @@ func TestFleet_AnswersAsAControlPlaneDoes(t *testing.T) {
 		if want["kind"] != got["kind"] || want["apiVersion"] != got["apiVersion"] {
 			t.Errorf("%s: %v %v", path, got["kind"], got["apiVersion"])
 		}
-		real := served(want)
+		really := served(want)
 		for name, text := range served(got) {
-			if real[name] != text && !strings.HasPrefix(name, "example.com/") { // which are the simulator's own
-				t.Errorf("%s: %s: %s, and really %s", path, name, text, real[name])
+			if really[name] != text && !strings.HasPrefix(name, "example.com/") { // which are the simulator's own
+				t.Errorf("%s: %s: %s, and really %s", path, name, text, really[name])
 			}
 		}
 		_, want = truth.get(t, path, plainJSON)

@@ -147,7 +147,6 @@ func (p *process) until(within time.Duration, path string, is func(status int, b
 type usage struct {
 	cpu           time.Duration
 	resident, top int64 // bytes, now and at most
-	threads       int
 }
 
 // used reads Linux's accounts of a process.

@@ -309,7 +309,6 @@ func (c *Cluster) watch(w counting, r *http.Request, q query, metadata bool) {
 	if initial {
 		bookmark(&b, kinds[q.kind], version, true, metadata)
 	}
-	missed = nil
 	flush()
 	b = bytes.Buffer{} // a watch that is quiet is to cost little
 	lasting, err := strconv.Atoi(values.Get("timeoutSeconds"))

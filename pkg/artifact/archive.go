@@ -122,7 +122,7 @@ const (
 func attributesOf(tree *object.Tree, at string, above []gitattributes.MatchAttribute) ([]gitattributes.MatchAttribute, error) {
 	file, err := tree.File(attributesFile)
 	if err != nil {
-		return above, nil //nolint:nilerr // there is none
+		return above, nil // there is none
 	}
 	content, err := file.Reader()
 	if err != nil {

@@ -135,7 +135,9 @@ func (c *Catalog) Watchable() []Resource {
 }
 
 // Serves says whether there is a resource like that.
-func (c *Catalog) Serves(like func(Resource) bool) bool { return slices.ContainsFunc(c.resources, like) }
+func (c *Catalog) Serves(like func(Resource) bool) bool {
+	return slices.ContainsFunc(c.resources, like)
+}
 
 // Exact finds a kind by its apiVersion and name.
 func (c *Catalog) Exact(apiVersion, kind string) (Resource, bool) {
