@@ -194,7 +194,7 @@ func (s *Server) foundClusters(r *request, text, accountName string) []map[strin
 	accounts := map[string]bool{} // that have the text in their names
 	for _, a := range s.sees(r).Applications() {
 		all := has(a.Name, text)
-		var in []string
+		found := map[string][]string{}
 		for account, clusters := range a.Clusters {
 			if accountName != "" && account != accountName {
 				continue
@@ -204,16 +204,15 @@ func (s *Server) foundClusters(r *request, text, accountName string) []map[strin
 				named = has(account, text)
 				accounts[account] = named
 			}
-			if all || named || slices.ContainsFunc(clusters, func(c string) bool { return has(c, text) }) {
-				in = append(in, account)
+			for _, cluster := range clusters {
+				if all || named || has(cluster, text) {
+					found[account] = append(found[account], cluster)
+				}
 			}
 		}
-		slices.Sort(in)
-		for _, account := range in {
-			for _, cluster := range a.Clusters[account] {
-				if all || accounts[account] || has(cluster, text) {
-					out = append(out, view.ClusterHit(account, a.Name, cluster))
-				}
+		for _, account := range slices.Sorted(maps.Keys(found)) {
+			for _, cluster := range found[account] {
+				out = append(out, view.ClusterHit(account, a.Name, cluster))
 			}
 		}
 	}

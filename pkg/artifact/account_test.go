@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -28,6 +29,17 @@ func accounts(t *testing.T, c config.Artifacts, templates Templates) (*Accounts,
 		t.Fatal(err)
 	}
 	return all, &log
+}
+
+// fetchedText is the content that an account has of a reference.
+func fetchedText(t *testing.T, all *Accounts, kind, account, reference string) (string, error) {
+	t.Helper()
+	got, err := all.Fetch(t.Context(), spinnaker.Artifact{Type: kind, ArtifactAccount: account, Reference: reference})
+	if err != nil {
+		return "", err
+	}
+	body, err := io.ReadAll(got)
+	return string(body), errors.Join(err, got.Close())
 }
 
 func listing(all *Accounts) string {

@@ -34,7 +34,7 @@ func has(tree *object.Tree, subPath string) error {
 // survey looks at everything that an archive would have, before anything is sent.
 func survey(ctx context.Context, tree *object.Tree, subPath string, most int64) error {
 	files, left, seen := 0, most, map[string]bool{}
-	return walk(ctx, tree, "", subPath, func(in *object.Tree, entry object.TreeEntry, name string) error {
+	return walk(ctx, tree, subPath, func(in *object.Tree, entry object.TreeEntry, name string) error {
 		if files++; files > mostFiles {
 			return refused("the repository has more than %d files", mostFiles)
 		}
@@ -103,10 +103,12 @@ func climbsLater(target string) bool {
 	return false
 }
 
-// walk visits what is in a folder; below are the segments of the sub path that are
-// still to be followed, "" for everything.
-func walk(ctx context.Context, tree *object.Tree, at, below string, visit func(in *object.Tree, entry object.TreeEntry, name string) error) error {
-	return walkWith(ctx, tree, nil, at, below, visit)
+type visitor func(in *object.Tree, entry object.TreeEntry, name string) error
+
+// walk visits what is below a path, "" for everything, and the folders above it, but
+// for what git archive leaves out.
+func walk(ctx context.Context, tree *object.Tree, subPath string, visit visitor) error {
+	return walkBelow(ctx, tree, nil, "", subPath, visit)
 }
 
 // attributesFile is where a repository says what git archive leaves out.
@@ -146,21 +148,27 @@ func segmentsOf(name string) []string {
 	return strings.Split(name, "/")
 }
 
-// leftOut says whether git archive leaves out what has the name.
-func leftOut(attributes []gitattributes.MatchAttribute, name string) bool {
+// leaves says of names whether git archive leaves them out.
+func leaves(attributes []gitattributes.MatchAttribute) func(name string) bool {
 	if len(attributes) == 0 {
-		return false
+		return func(string) bool { return false }
 	}
 	const ignore = "export-ignore"
-	found, _ := gitattributes.NewMatcher(attributes).Match(segmentsOf(name), []string{ignore})
-	return found[ignore] != nil && found[ignore].IsSet()
+	matcher := gitattributes.NewMatcher(attributes)
+	return func(name string) bool {
+		found, _ := matcher.Match(segmentsOf(name), []string{ignore})
+		return found[ignore] != nil && found[ignore].IsSet()
+	}
 }
 
-func walkWith(ctx context.Context, tree *object.Tree, attributes []gitattributes.MatchAttribute, at, below string, visit func(in *object.Tree, entry object.TreeEntry, name string) error) error {
+// walkBelow visits what is in the folder at a path; below are the segments that are
+// still to be followed.
+func walkBelow(ctx context.Context, tree *object.Tree, attributes []gitattributes.MatchAttribute, at, below string, visit visitor) error {
 	attributes, err := attributesOf(tree, at, attributes)
 	if err != nil {
 		return err
 	}
+	leftOut := leaves(attributes)
 	next, rest, _ := strings.Cut(below, "/")
 	for _, entry := range tree.Entries {
 		if next != "" && entry.Name != next {
@@ -170,7 +178,7 @@ func walkWith(ctx context.Context, tree *object.Tree, attributes []gitattributes
 			return err
 		}
 		name := path.Join(at, entry.Name)
-		if leftOut(attributes, name) {
+		if leftOut(name) {
 			continue
 		}
 		if err := visit(tree, entry, name); err != nil {
@@ -183,7 +191,7 @@ func walkWith(ctx context.Context, tree *object.Tree, attributes []gitattributes
 		if err != nil {
 			return err
 		}
-		if err := walkWith(ctx, folder, attributes, name, rest, visit); err != nil {
+		if err := walkBelow(ctx, folder, attributes, name, rest, visit); err != nil {
 			return err
 		}
 	}
@@ -200,7 +208,7 @@ func archive(ctx context.Context, to io.Writer, tree *object.Tree, commit plumbi
 	if err != nil {
 		return err
 	}
-	err = walk(ctx, tree, "", subPath, func(in *object.Tree, entry object.TreeEntry, name string) error { return write(out, in, entry, name) })
+	err = walk(ctx, tree, subPath, func(in *object.Tree, entry object.TreeEntry, name string) error { return write(out, in, entry, name) })
 	if err != nil {
 		return err
 	}

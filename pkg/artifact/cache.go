@@ -72,6 +72,17 @@ func (c *cache) close() {
 // share is how much of the cache one content may take.
 const share = 4
 
+// small is content that is read into memory, up to its bound.
+func (c *cache) small(ctx context.Context, w wanted) ([]byte, error) {
+	w.whole = true
+	got, err := c.get(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = got.Close() }()
+	return io.ReadAll(io.LimitReader(got, w.bound))
+}
+
 // get answers from the cache, or fetches.
 func (c *cache) get(ctx context.Context, w wanted) (Content, error) {
 	if c == nil || c.most <= 0 {

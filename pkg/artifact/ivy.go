@@ -6,7 +6,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -382,10 +381,7 @@ func (p ivyPlace) metadata(ctx context.Context, at ivyPattern, m ivyModule) (met
 	if err != nil {
 		return of, err
 	}
-	if err := readXML(body, &of); err != nil {
-		return of, fmt.Errorf("maven-metadata.xml cannot be read: %w", err)
-	}
-	return of, nil
+	return metadataOf(body)
 }
 
 var ivyLink = regexp.MustCompile(`(?i)\bhref\s*=\s*["']([^"'?#]+)["']`)
@@ -434,10 +430,5 @@ func (p ivyPlace) listed(ctx context.Context, at ivyPattern, m ivyModule) ([]str
 
 // read is a small file.
 func (p ivyPlace) read(ctx context.Context, at ivyPattern, address string) ([]byte, error) {
-	got, err := p.cache.get(ctx, wanted{key: p.key + address, bound: mostDescriptor, whole: true, ask: at.web.fresh(address, at.show)})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = got.Close() }()
-	return io.ReadAll(io.LimitReader(got, mostDescriptor))
+	return p.cache.small(ctx, wanted{key: p.key + address, bound: mostDescriptor, ask: at.web.fresh(address, at.show)})
 }

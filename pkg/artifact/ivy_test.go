@@ -2,7 +2,6 @@ package artifact
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -11,7 +10,6 @@ import (
 	"testing/fstest"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
-	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
 // The order is Ivy's manual's (settings/latest-strategies), and what follows from it.
@@ -109,12 +107,7 @@ func TestIvy_FetchesTheFirstArtifactOfAModule(t *testing.T) {
 	c := ivyAccount(ivyServer(t))
 	all, _ := accounts(t, config.Artifacts{Ivy: config.ArtifactAccounts{Enabled: true, Accounts: []config.ArtifactAccount{c}}}, nil)
 	fetch := func(reference string) (string, error) {
-		got, err := all.Fetch(t.Context(), spinnaker.Artifact{Type: "ivy/file", ArtifactAccount: "ivy", Reference: reference})
-		if err != nil {
-			return "", err
-		}
-		body, err := io.ReadAll(got)
-		return string(body), errors.Join(err, got.Close())
+		return fetchedText(t, all, "ivy/file", "ivy", reference)
 	}
 	for reference, want := range map[string]string{
 		"org.example:app:1.0": "manifest 1.0", "org.example:app:1.1": "tgz 1.1", "org.example:app:2.0:more": "jar 2.0",
@@ -141,13 +134,8 @@ func TestIvy_AChainTakesTheLatestOfAllUnlessTheFirstIsEnough(t *testing.T) {
 	c := ivyAccount(ivyServer(t))
 	c.Settings.Resolvers.Chain[0].ReturnFirst = true
 	all, _ := accounts(t, config.Artifacts{Ivy: config.ArtifactAccounts{Enabled: true, Accounts: []config.ArtifactAccount{c}}}, nil)
-	got, err := all.Fetch(t.Context(), spinnaker.Artifact{Type: "ivy/file", ArtifactAccount: "ivy", Reference: "org.example:app:latest.milestone"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(got)
-	if err = errors.Join(err, got.Close()); err != nil || string(body) != "tgz 1.1" {
-		t.Errorf("%q %v", body, err)
+	if got, err := fetchedText(t, all, "ivy/file", "ivy", "org.example:app:latest.milestone"); err != nil || got != "tgz 1.1" {
+		t.Errorf("%q %v", got, err)
 	}
 }
 
@@ -158,10 +146,7 @@ func TestIvy_AResolverThatFailsIsNoReasonNotToAskTheNext(t *testing.T) {
 	chain.IBiblio = append([]config.IvyIBiblio{broken}, chain.IBiblio...)
 	all, _ := accounts(t, config.Artifacts{Ivy: config.ArtifactAccounts{Enabled: true, Accounts: []config.ArtifactAccount{c}}}, nil)
 	for reference, want := range map[string]string{"org.example:lib:1.0": "", "org.example:none:1.0": "connection refused"} {
-		got, err := all.Fetch(t.Context(), spinnaker.Artifact{Type: "ivy/file", ArtifactAccount: "ivy", Reference: reference})
-		if err == nil {
-			err = got.Close()
-		}
+		_, err := fetchedText(t, all, "ivy/file", "ivy", reference)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v", reference, err)
 		}
@@ -172,7 +157,7 @@ func TestIvy_ShowsItselfToTheHostOfTheCredentialsOnly(t *testing.T) {
 	c := ivyAccount(ivyServer(t))
 	c.Settings.Credentials.Host = "other.example.com"
 	all, _ := accounts(t, config.Artifacts{Ivy: config.ArtifactAccounts{Enabled: true, Accounts: []config.ArtifactAccount{c}}}, nil)
-	_, err := all.Fetch(t.Context(), spinnaker.Artifact{Type: "ivy/file", ArtifactAccount: "ivy", Reference: "org.example:lib:1.0"})
+	_, err := fetchedText(t, all, "ivy/file", "ivy", "org.example:lib:1.0")
 	if err == nil || !strings.Contains(err.Error(), "Received 401 status code") {
 		t.Error(err)
 	}

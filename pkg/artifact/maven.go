@@ -3,7 +3,6 @@ package artifact
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -116,15 +115,15 @@ func (m mavenFile) metadata(ctx context.Context, folder string) (metadata, error
 	if err != nil {
 		return out, err
 	}
-	got, err := m.cache.get(ctx, wanted{key: "maven\x00" + m.account.Name + "\x00" + address, bound: mostMavenMetadata, whole: true, ask: m.web.fresh(address, http.Header{})})
+	body, err := m.cache.small(ctx, wanted{key: "maven\x00" + m.account.Name + "\x00" + address, bound: mostMavenMetadata, ask: m.web.fresh(address, http.Header{})})
 	if err != nil {
 		return out, err
 	}
-	defer func() { _ = got.Close() }()
-	body, err := io.ReadAll(io.LimitReader(got, mostMavenMetadata))
-	if err != nil {
-		return out, err
-	}
+	return metadataOf(body)
+}
+
+func metadataOf(body []byte) (metadata, error) {
+	var out metadata
 	if err := readXML(body, &out); err != nil {
 		return out, fmt.Errorf("maven-metadata.xml cannot be read: %w", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
-	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
 func TestMaven_TheGreatestVersionThatMatches(t *testing.T) {
@@ -53,12 +52,7 @@ func TestMaven_FetchesAFileOfARepository(t *testing.T) {
 	t.Cleanup(server.Close)
 	all, _ := accounts(t, config.Artifacts{Maven: config.ArtifactAccounts{Enabled: true, Accounts: []config.ArtifactAccount{{Name: "m", RepositoryURL: server.URL + "/m2/"}}}}, nil)
 	fetch := func(reference string) (string, error) {
-		got, err := all.Fetch(t.Context(), spinnaker.Artifact{Type: "maven/file", ArtifactAccount: "m", Reference: reference})
-		if err != nil {
-			return "", err
-		}
-		body, err := io.ReadAll(got)
-		return string(body), errors.Join(err, got.Close())
+		return fetchedText(t, all, "maven/file", "m", reference)
 	}
 	for reference, want := range map[string]string{
 		"org.example:app:latest.release": "jar", "org.example:app:jar:1.1": "jar", "org.example:app:tgz:linux:[1.0]": "tgz",

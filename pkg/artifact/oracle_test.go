@@ -19,7 +19,6 @@ import (
 	"testing"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
-	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
 var oracleSignature = regexp.MustCompile(`^Signature version="1",headers="date \(request-target\) host",keyId="tenancy/user/finger",algorithm="rsa-sha256",signature="([^"]+)"$`)
@@ -63,12 +62,7 @@ func TestOracle_SignsWhatItAsksFor(t *testing.T) {
 	}
 	all, _ := of(account)
 	fetch := func(reference string) (string, error) {
-		got, err := all.Fetch(t.Context(), spinnaker.Artifact{Type: "oracle/object", ArtifactAccount: "o", Reference: reference})
-		if err != nil {
-			return "", err
-		}
-		body, err := io.ReadAll(got)
-		return string(body), errors.Join(err, got.Close())
+		return fetchedText(t, all, "oracle/object", "o", reference)
 	}
 	for reference, want := range map[string]string{
 		"oci://bucket/a/b.yml":      "/n/space/b/bucket/o/a%2Fb.yml",

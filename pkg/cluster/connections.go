@@ -27,39 +27,45 @@ const (
 
 // connections are those to one server with one set of credentials.
 type connections struct {
-	requests, watches *http.Client
-	watchDial         *oneDial
-	close             func()
+	requests, watches *link
 }
 
 func newConnections(c *rest.Config, o Options) (*connections, error) {
-	requests, _, closeRequests, err := newTransport(c, o)
+	requests, err := newLink(c, o, &oneDial{})
 	if err != nil {
 		return nil, err
 	}
-	watches, dial, closeWatches, err := newTransport(c, o)
+	watches, err := newLink(c, o, &oneDial{alike: true})
 	if err != nil {
-		closeRequests()
+		requests.close()
 		return nil, err
 	}
-	dial.alike = true
-	return &connections{
-		requests: outgoing.Client(requests, 0), watches: outgoing.Client(watches, 0), watchDial: dial,
-		close: func() { closeRequests(); closeWatches() },
-	}, nil
+	return &connections{requests, watches}, nil
+}
+
+func (c *connections) close() {
+	c.requests.close()
+	c.watches.close()
+}
+
+// link is a client with connections of its own.
+type link struct {
+	*http.Client
+	dial  *oneDial
+	close func()
 }
 
 // PingTimeout is how long the answer to a ping may take.
 func (o Options) PingTimeout() time.Duration { return max(o.PingAfter/2, time.Second) }
 
-func newTransport(c *rest.Config, o Options) (http.RoundTripper, *oneDial, func(), error) {
+func newLink(c *rest.Config, o Options, one *oneDial) (*link, error) {
 	settings, err := c.TransportConfig()
 	if err != nil {
-		return nil, nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
+		return nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
 	}
 	tlsConfig, err := transport.TLSConfigFor(settings)
 	if err != nil {
-		return nil, nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("certificates: %w", err)}
+		return nil, &Error{Reason: Invalid, Err: fmt.Errorf("certificates: %w", err)}
 	}
 	dial := (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	if settings.DialHolder != nil && settings.DialHolder.Dial != nil {
@@ -70,7 +76,6 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, *oneDial, func(
 	if settings.Proxy != nil {
 		proxy = settings.Proxy
 	}
-	one := &oneDial{}
 	base := &http.Transport{
 		Proxy: proxy,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -95,7 +100,7 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, *oneDial, func(
 	one.next = base
 	wrapped, err := transport.HTTPWrappersForConfig(settings, one)
 	if err != nil {
-		return nil, nil, nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
+		return nil, &Error{Reason: Invalid, Err: fmt.Errorf("credentials: %w", err)}
 	}
 	if c.ExecProvider != nil {
 		wrapped = abandoning{wrapped, make(chan struct{}, mostHanging)}
@@ -106,7 +111,7 @@ func newTransport(c *rest.Config, o Options) (http.RoundTripper, *oneDial, func(
 	}
 	// Closing only the idle ones would leave those whose last stream is just
 	// being cancelled, each with its goroutines.
-	return wrapped, one, func() { base.CloseIdleConnections(); rotation.CloseAll() }, nil
+	return &link{outgoing.Client(wrapped, 0), one, func() { base.CloseIdleConnections(); rotation.CloseAll() }}, nil
 }
 
 type guardKey struct{}

@@ -24,15 +24,7 @@ type oneDial struct {
 // finding is a request that looks for a connection.
 type finding struct {
 	done chan struct{}
-	once sync.Once
 	err  error // set before done is closed
-}
-
-func (f *finding) end(err error) {
-	f.once.Do(func() {
-		f.err = err
-		close(f.done)
-	})
 }
 
 // opened and closed take note of connections.
@@ -87,13 +79,16 @@ func (d *oneDial) begin() (mine, others *finding) {
 	return d.way, nil
 }
 
+// over ends a finding, which others wait for, at the first word of it.
 func (d *oneDial) over(f *finding, err error) {
 	d.mu.Lock()
-	if d.way == f {
-		d.way = nil
+	defer d.mu.Unlock()
+	if d.way != f {
+		return
 	}
-	d.mu.Unlock()
-	f.end(err)
+	d.way = nil
+	f.err = err
+	close(f.done)
 }
 
 func wait(ctx context.Context, f *finding) error {

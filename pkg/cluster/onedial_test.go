@@ -69,7 +69,7 @@ func TestOneDial_ManyAtOnceConnectOnceAndAgainAfterAReset(t *testing.T) {
 }
 
 func open(c *Client) int {
-	d := c.current.Load().watchDial
+	d := c.current.Load().watches.dial
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.open

@@ -184,7 +184,7 @@ func newer(a, b string) bool {
 // upsert takes an object in unless something newer is known of its name.
 func (a *Account) upsert(k *kindObjects, in watch.Object) {
 	o := objectOf(in)
-	if _, gone := a.gone[o.UID()]; gone {
+	if a.deleted(o) {
 		return // an event from before its deletion
 	}
 	where := place{o.Namespace, o.Name}
@@ -209,6 +209,16 @@ func (a *Account) upsert(k *kindObjects, in watch.Object) {
 		a.swap(k, where, cur, o)
 	}
 	a.publish(o, false)
+}
+
+// deleted says whether an object was deleted through us. There is nearly never one
+// such, and each event asks.
+func (a *Account) deleted(o *Object) bool {
+	if len(a.gone) == 0 {
+		return false
+	}
+	_, gone := a.gone[o.UID()]
+	return gone
 }
 
 func (a *Account) intern(s string) string {
@@ -263,6 +273,9 @@ func (a *Account) own(o *Object) {
 
 func (a *Account) disown(o *Object) {
 	o.eachOwner(func(w Owner) { discard(a.children, w.UID, o) })
+	if !o.Kind.Class.FormsClusters() {
+		return
+	}
 	if uid := o.UID(); a.byUID[uid] == o {
 		delete(a.byUID, uid)
 	}

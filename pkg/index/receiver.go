@@ -105,7 +105,7 @@ func (r *receiver) Delete(gone watch.Object) {
 		return
 	}
 	o := objectOf(gone)
-	if _, known := r.a.gone[o.UID()]; known {
+	if r.a.deleted(o) {
 		delete(r.a.gone, o.UID())
 		r.a.remember(o) // a read may have found it gone before its last event came
 	}

@@ -128,7 +128,11 @@ func (r *Registries) Stale() map[string]bool {
 	return out
 }
 
+// holding is what an account has, nil for one that is not there. The lock is held.
 func (r *Registries) holding(account string) *holding {
+	if r.polled != nil && !r.polled[account] {
+		return nil
+	}
 	h := r.held[account]
 	if h == nil {
 		h = &holding{families: map[Family]*shelf{}}
@@ -151,10 +155,10 @@ func (h *holding) shelf(family Family) *shelf {
 func (r *Registries) put(key store.RegistryKey, version int64, repository *Repository) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.polled != nil && !r.polled[key.Account] {
-		return // the account has gone
-	}
 	h := r.holding(key.Account)
+	if h == nil {
+		return
+	}
 	s := h.shelf(Family(key.Family))
 	before := s.byName[key.Repository]
 	if before != nil && before.version >= version || s.gone[key.Repository] >= version {
@@ -174,7 +178,7 @@ func (r *Registries) put(key store.RegistryKey, version int64, repository *Repos
 func (r *Registries) putState(account string, version int64, state State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if h := r.holding(account); h.stateVersion < version {
+	if h := r.holding(account); h != nil && h.stateVersion < version {
 		h.state, h.stateVersion = state, version
 	}
 }
@@ -238,12 +242,6 @@ func (r *Registries) Load(ctx context.Context) error {
 
 // take shows a row. One that cannot be read harms no other.
 func (r *Registries) take(row store.RegistryRow) error {
-	r.mu.RLock()
-	ours := r.polled == nil || r.polled[row.Account]
-	r.mu.RUnlock()
-	if !ours {
-		return nil
-	}
 	if row.Family == "" {
 		var state State
 		if len(row.Parts) == 1 && unpack(row.Parts[0], &state) == nil {
