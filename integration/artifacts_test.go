@@ -22,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datapunchorg/go-clouddriver/integration/program"
+
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
@@ -142,7 +144,7 @@ func sshServer(t *testing.T) (address, key, knownHosts string) {
 			t.Fatalf("%v %s", err, out)
 		}
 	}
-	port := freePort(t)
+	port := program.FreePort(t)
 	public := func(name string) string {
 		text, err := os.ReadFile(filepath.Join(folder, name+".pub"))
 		if err != nil {
@@ -209,11 +211,11 @@ func files(t *testing.T, body []byte) []string {
 	}
 }
 
-// gcsServer starts a store of Google's protocol, with versions of one object, and
+// startGCS starts a store of Google's protocol, with versions of one object, and
 // returns their generations.
-func gcsServer(t *testing.T, versions ...string) (address string, generations []string) {
+func startGCS(t *testing.T, versions ...string) (address string, generations []string) {
 	t.Helper()
-	address, _ = startProgram(t, "gcs", "-bucket", "bucket")
+	address, _ = startProgram(t, &gcsServer, "-bucket", "bucket")
 	for _, text := range versions {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+"/upload/storage/v1/b/bucket/o?uploadType=media&name=a/b.yml", strings.NewReader(text))
 		if err != nil {
@@ -255,7 +257,7 @@ func TestArtifacts_AreFetchedFromRealServers(t *testing.T) {
 	}
 	s3 := httptest.NewServer(gofakes3.New(buckets).Server())
 	t.Cleanup(s3.Close)
-	gcs, generations := gcsServer(t, "first of gcs", "second of gcs")
+	gcs, generations := startGCS(t, "first of gcs", "second of gcs")
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/charts/index.yaml":

@@ -73,7 +73,7 @@ func TestAttacks_TheServiceStandsWithin512MiB(t *testing.T) {
 	if err := localkube.WriteKubeconfig(kubeconfig, c); err != nil {
 		t.Fatal(err)
 	}
-	p := startBinaryWith(t, clouddriver.build(t), dir, []string{"GOMEMLIMIT=400MiB"}, "--kubernetes.kubeconfig="+kubeconfig, "--watch.maxListBytes=67108864").up(t)
+	p := startBinaryWith(t, clouddriver.Path(t), dir, []string{"GOMEMLIMIT=400MiB"}, "--kubernetes.kubeconfig="+kubeconfig, "--watch.maxListBytes=67108864").up(t)
 	address := strings.TrimPrefix(p.URL, "http://")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

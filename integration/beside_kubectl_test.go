@@ -316,7 +316,7 @@ func kubectlApply(t *testing.T, c *localkube.Cluster, namespace string, all []pa
 	if err := localkube.WriteKubeconfig(config, c); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(kubectl.build(t), "--kubeconfig", config, "--context", c.Name, "-n", namespace, "--cache-dir", t.TempDir(), "apply", "-f", dir, "-o", "name")
+	cmd := exec.Command(kubectl.Path(t), "--kubeconfig", config, "--context", c.Name, "-n", namespace, "--cache-dir", t.TempDir(), "apply", "-f", dir, "-o", "name")
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	_ = cmd.Run() // it fails when it refuses one, and says of each that it was applied

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,39 +14,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/datapunchorg/go-clouddriver/integration/program"
 )
 
-// program is one that is built once for all tests: the one that ships, and
-// kubectl.
-type program struct {
-	pkg  string
-	once sync.Once
-	path string
-	err  error
-}
-
-var clouddriver, kubectl = program{pkg: "../cmd/clouddriver"}, program{pkg: "./kubectl"}
-
-// build gives the path of a program.
-func (p *program) build(t testing.TB) string {
-	t.Helper()
-	p.once.Do(func() {
-		dir, err := os.MkdirTemp("", filepath.Base(p.pkg))
-		if err != nil {
-			p.err = err
-			return
-		}
-		p.path = filepath.Join(dir, filepath.Base(p.pkg))
-		out, err := exec.Command("go", "build", "-o", p.path, p.pkg).CombinedOutput()
-		if err != nil {
-			p.err = fmt.Errorf("%w: %s", err, out)
-		}
-	})
-	if p.err != nil {
-		t.Fatal(p.err)
-	}
-	return p.path
-}
+var clouddriver, kubectl = program.Program{Package: "../cmd/clouddriver"}, program.Program{Package: "./kubectl"}
 
 // binary is the shipped program as a process.
 type binary struct {
@@ -75,16 +46,6 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // startBinary runs the program in a folder of its own, on a free port unless the
 // arguments name one. It does not wait for it.
 func startBinary(t testing.TB, path, dir string, args ...string) *binary {
@@ -95,7 +56,7 @@ func startBinary(t testing.TB, path, dir string, args ...string) *binary {
 // startBinaryWith is startBinary with more in its environment.
 func startBinaryWith(t testing.TB, path, dir string, env []string, args ...string) *binary {
 	t.Helper()
-	port := freePort(t)
+	port := program.FreePort(t)
 	for _, a := range args {
 		if _, err := fmt.Sscanf(a, "--server.port=%d", &port); err == nil {
 			break

@@ -49,7 +49,7 @@ func TestCanaries_AreNowhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := "k:" + base64.StdEncoding.EncodeToString([]byte(canary("sealing-key") + "0123456789")[:32])
-	p := startBinaryWith(t, clouddriver.build(t), database, []string{
+	p := startBinaryWith(t, clouddriver.Path(t), database, []string{
 		"CLOUDDRIVER_TOKEN_KEYS=" + keys, "CLOUDDRIVER_ADMIN_TOKEN=" + canary("admin-token"), "SOMETHING=" + canary("foreign"), "VERBOSE_REQUEST_LOGGING=true",
 	}, "--config="+settings, "--log.level=debug", "--services.front50.baseUrl=http://127.0.0.1:1")
 	eventually(t, 30*time.Second, func() error {

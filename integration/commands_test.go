@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datapunchorg/go-clouddriver/integration/program"
+
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -27,7 +29,7 @@ func runCommand(t *testing.T, dir string, args ...string) (out string, code int)
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, clouddriver.build(t), args...)
+	cmd := exec.CommandContext(ctx, clouddriver.Path(t), args...)
 	cmd.Dir, cmd.Env = dir, []string{"HOME=" + dir, "PATH=/usr/bin:/bin"}
 	text, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
@@ -148,7 +150,7 @@ func TestCompareCommand_HasAnExitCodeForEachEnd(t *testing.T) {
 
 func TestAdminPort_IsClosedUnlessItIsOpened(t *testing.T) {
 	cfg := settings()
-	cfg.Admin.Port = freePort(t)
+	cfg.Admin.Port = program.FreePort(t)
 	s := start(t, cfg)
 	admin := "http://" + cfg.Admin.Listen()
 	eventually(t, 10*time.Second, func() error {

@@ -653,7 +653,7 @@ func TestUnknownKinds_CostFewDiscoveries(t *testing.T) {
 // that was never in touch.
 func TestLog_PromisesNoObjectsThatNobodyHas(t *testing.T) {
 	dir := t.TempDir()
-	binary := clouddriver.build(t)
+	binary := clouddriver.Path(t)
 	cfg := dir + "/kubeconfig"
 	if err := os.WriteFile(cfg, []byte(insecure("x", "https://127.0.0.1:1").KubeconfigContents), 0o600); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ func kubectlRun(t testing.TB, c *localkube.Cluster, namespace string, args ...st
 		t.Fatal(err)
 	}
 	var out, errOut bytes.Buffer
-	cmd := exec.Command(kubectl.build(t), append([]string{"--kubeconfig", config, "--context", c.Name, "-n", namespace, "--cache-dir", t.TempDir()}, args...)...)
+	cmd := exec.Command(kubectl.Path(t), append([]string{"--kubeconfig", config, "--context", c.Name, "-n", namespace, "--cache-dir", t.TempDir()}, args...)...)
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("kubectl %v: %v %s", args, err, errOut.String())

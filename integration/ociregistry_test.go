@@ -68,7 +68,7 @@ func startRegistry(t testing.TB) *ociRegistry {
 	if err := os.WriteFile(keys, encoded, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.URL, r.kill = startProgram(t, "registry", "-realm", service.URL+"/token", "-jwks", keys)
+	r.URL, r.kill = startProgram(t, &registryServer, "-realm", service.URL+"/token", "-jwks", keys)
 	return r
 }
 

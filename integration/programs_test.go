@@ -2,46 +2,22 @@ package integration
 
 import (
 	"bufio"
-	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/datapunchorg/go-clouddriver/integration/program"
 )
 
-// programs are servers of other people that are modules of their own here, so that
-// what they need is not in the service's. Each is built once.
-var programs = map[string]func() (string, error){
-	"registry": builtOnce("registry"),
-	"gcs":      builtOnce("gcs"),
-}
-
-func builtOnce(name string) func() (string, error) {
-	return sync.OnceValues(func() (string, error) {
-		folder, err := os.MkdirTemp("", name)
-		if err != nil {
-			return "", err
-		}
-		path := filepath.Join(folder, name)
-		build := exec.Command("go", "build", "-o", path, ".")
-		build.Dir = name
-		if out, err := build.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%w: %s", err, out)
-		}
-		return path, nil
-	})
-}
+// Servers of other people are modules of their own here, so that what they need is not
+// in the service's.
+var registryServer, gcsServer = program.Program{Dir: "registry"}, program.Program{Dir: "gcs"}
 
 // startProgram starts one, and returns the address that it prints.
-func startProgram(t testing.TB, name string, args ...string) (address string, kill func()) {
+func startProgram(t testing.TB, p *program.Program, args ...string) (address string, kill func()) {
 	t.Helper()
-	path, err := programs[name]()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(p.Path(t), args...)
 	cmd.Stderr = testWriter{t}
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -105,10 +105,13 @@ func TestRegistries_StartPipelines(t *testing.T) {
 			web.Artifact.Type != "docker" || web.Artifact.Reference != r.host()+"/shop/web:1.4.2" || web.Artifact.Metadata.Labels["branch"] != "main" {
 			t.Errorf("%+v", web)
 		}
-		charts := igor(t, s, "charts")["hub"]
-		if got := tagNames(charts); !slices.Equal(got, []string{"charts/web:1.0.0", "charts/web:1.1.0"}) || charts[0].Artifact.Type != "helm/image" {
-			t.Errorf("%+v", charts)
-		}
+		eventually(t, 20*time.Second, func() error { // they are read after the images
+			charts := igor(t, s, "charts")["hub"]
+			if got := tagNames(charts); !slices.Equal(got, []string{"charts/web:1.0.0", "charts/web:1.1.0"}) || charts[0].Artifact.Type != "helm/image" {
+				return fmt.Errorf("%+v", charts)
+			}
+			return nil
+		})
 		s.get(t, "/dockerRegistry/images/tags?account=hub&repository=shop/web").says(t, 403) // Deck has a user
 		s.as(t, "reader", "GET", "/dockerRegistry/images/tags?account=hub&repository=shop/web", "").is(t, 200, `["1.4.2","latest"]`)
 		s.as(t, "other", "GET", "/dockerRegistry/images/find?account=hub", "").says(t, 403)

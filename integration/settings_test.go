@@ -34,7 +34,7 @@ func TestSettings_AccountsChangeWithoutARestart(t *testing.T) {
 	write("spinnaker.yml", "services: {redis: {enabled: false}}\nkube: {folder: '"+filepath.Dir(kubeconfig)+"'}\n")
 	account := "  - {name: %s, kubeconfigFile: '${kube.folder}/config', permissions: {READ: [devs], WRITE: [devs]}, skin: v2}\n"
 	write("clouddriver.yml", "redis: {enabled: true}\naws: {enabled: false}\nkubernetes:\n  enabled: true\n  accounts:\n"+fmt.Sprintf(account, "first"))
-	p := startBinary(t, clouddriver.build(t), t.TempDir(), "--config="+folder).up(t)
+	p := startBinary(t, clouddriver.Path(t), t.TempDir(), "--config="+folder).up(t)
 	has := func(name string, want int) {
 		t.Helper()
 		eventually(t, 30*time.Second, func() error {

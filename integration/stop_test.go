@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datapunchorg/go-clouddriver/integration/program"
+
 	"github.com/datapunchorg/go-clouddriver/localkube"
 )
 
@@ -89,13 +91,13 @@ func TestStop_NeverLies(t *testing.T) {
 	c := pool.Shared(t, 1)[0]
 	namespace(t, "stop", c)
 	apply(t, c, deployment("stop", "stops", 2))
-	path, dir := clouddriver.build(t), t.TempDir()
+	path, dir := clouddriver.Path(t), t.TempDir()
 	kubeconfig := dir + "/kubeconfig"
 	if err := localkube.WriteKubeconfig(kubeconfig, c); err != nil {
 		t.Fatal(err)
 	}
 	const grace = 300 * time.Millisecond
-	port := freePort(t)
+	port := program.FreePort(t)
 	stops := stopTimes()
 	var total, unavailable int64
 	var longest time.Duration
@@ -161,7 +163,7 @@ func follow(t *testing.T, ctx context.Context, url string) <-chan string {
 // TestStop_ReadinessTurnsFalseFirst looks at the probes while the service stops.
 func TestStop_ReadinessTurnsFalseFirst(t *testing.T) {
 	c := pool.Shared(t, 1)[0]
-	path, dir := clouddriver.build(t), t.TempDir()
+	path, dir := clouddriver.Path(t), t.TempDir()
 	kubeconfig := dir + "/kubeconfig"
 	if err := localkube.WriteKubeconfig(kubeconfig, c); err != nil {
 		t.Fatal(err)
@@ -191,7 +193,7 @@ func TestStop_ReadinessTurnsFalseFirst(t *testing.T) {
 
 // TestStop_ASecondSignalEndsItAtOnce does not wait for the grace period.
 func TestStop_ASecondSignalEndsItAtOnce(t *testing.T) {
-	p := startBinary(t, clouddriver.build(t), t.TempDir(), "--server.shutdownGrace=1h").up(t)
+	p := startBinary(t, clouddriver.Path(t), t.TempDir(), "--server.shutdownGrace=1h").up(t)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -214,12 +216,12 @@ func TestStop_ASecondSignalEndsItAtOnce(t *testing.T) {
 func TestRestart_LosesNoPost(t *testing.T) {
 	c := pool.Shared(t, 1)[0]
 	namespace(t, "restart", c)
-	path, dir := clouddriver.build(t), t.TempDir()
+	path, dir := clouddriver.Path(t), t.TempDir()
 	kubeconfig := dir + "/kubeconfig"
 	if err := localkube.WriteKubeconfig(kubeconfig, c); err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := program.FreePort(t)
 	serve := func() *binary {
 		return startBinary(t, path, dir, fmt.Sprintf("--server.port=%d", port), "--server.reusePort=true", "--kubernetes.kubeconfig="+kubeconfig, "--server.shutdownGrace=500ms")
 	}

@@ -47,6 +47,8 @@ type Fleet struct {
 	clusters []*Cluster
 	server   *http.Server
 	address  *net.TCPAddr
+	over     chan struct{}
+	ended    sync.Once
 	pem      []byte
 
 	requests, lists, watching, bytes, sent, accepted atomic.Int64
@@ -74,7 +76,7 @@ func Start(o Options) (*Fleet, error) {
 	if o.Delay == 0 {
 		o.Delay = time.Second
 	}
-	f := &Fleet{options: o, connections: map[*net.TCPConn]*Cluster{}}
+	f := &Fleet{options: o, over: make(chan struct{}), connections: map[*net.TCPConn]*Cluster{}}
 	for number := range o.Clusters {
 		f.clusters = append(f.clusters, newCluster(f, number))
 	}
@@ -100,8 +102,11 @@ type nothing struct{}
 
 func (nothing) Write(p []byte) (int, error) { return len(p), nil }
 
-// Close ends it.
-func (f *Fleet) Close() error { return f.server.Close() }
+// Close ends it; it may be called again.
+func (f *Fleet) Close() error {
+	f.ended.Do(func() { close(f.over) })
+	return f.server.Close()
+}
 
 // Options are those that it was started with, and the defaults.
 func (f *Fleet) Options() Options { return f.options }
@@ -221,9 +226,7 @@ func (g gate) Accept() (net.Conn, error) {
 			continue
 		case c.is() == BlackHoled:
 			go func() { // nobody ever reads of it
-				for c.is() == BlackHoled {
-					time.Sleep(time.Second)
-				}
+				<-g.fleet.over
 				_ = conn.Close()
 			}()
 			continue

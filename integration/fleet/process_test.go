@@ -5,32 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/datapunchorg/go-clouddriver/integration/program"
 )
 
-// program builds the service once.
-var program = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "clouddriver")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(folder, "clouddriver")
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/clouddriver").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
-})
+var clouddriver = program.Program{Package: "../../cmd/clouddriver"}
 
 // process is the service as it ships, with the accounts of a fleet.
 type process struct {
@@ -43,28 +31,16 @@ type process struct {
 	began  time.Time
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // serve starts the service, in a folder that an earlier one may have used.
 func serve(t testing.TB, f *Fleet, folder string, environment ...string) *process {
 	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, admin := freePort(t), freePort(t)
+	path := clouddriver.Path(t)
+	port, admin := program.FreePort(t), program.FreePort(t)
 	if err := os.WriteFile(filepath.Join(folder, "kubeconfig"), f.Kubeconfig(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := &process{t: t, URL: "http://127.0.0.1:" + strconv.Itoa(port), admin: "http://127.0.0.1:" + strconv.Itoa(admin), folder: folder, began: time.Now()}
+	var err error
 	if p.log, err = os.OpenFile(filepath.Join(folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		t.Fatal(err)
 	}
