@@ -16,7 +16,7 @@ type State string
 const (
 	Starting State = "starting" // the first lists are under way
 	Failed   State = "failed"   // they failed at least once and never succeeded
-	Synced   State = "synced"   // every kind that can be listed has been
+	Synced   State = "synced"   // every kind that can be listed has been, and is followed
 )
 
 // KindStatus is one stream as the operator sees it.
@@ -155,7 +155,7 @@ func (s *supervisor) derive() State {
 			continue
 		}
 		phase := w.stream.Freshness().Phase
-		synced = synced && (w.stream.Listed() || phase == Ended)
+		synced = synced && w.stream.begun()
 		failed = failed || phase == Broken
 	}
 	switch {

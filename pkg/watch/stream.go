@@ -126,6 +126,15 @@ func (s *Stream) Listed() bool {
 	return s.listed
 }
 
+// begun says whether the stream is through with its first list and the opening of
+// its watch, or with trying to. A list alone proves nothing for long: who begins to
+// read then would be told that what has just been listed is behind.
+func (s *Stream) begun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now.Phase == Ended || s.listed && s.now.Phase != Listing
+}
+
 // enter changes the phase and tells of it.
 func (s *Stream) enter(p Phase, err error) { s.enterFrom(nil, p, err) }
 
