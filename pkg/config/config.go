@@ -21,6 +21,7 @@ type Config struct {
 	Kubernetes    Kubernetes     `koanf:"kubernetes"`
 	Watch         Watch          `koanf:"watch"`
 	Cache         Cache          `koanf:"cache"`
+	Snapshots     Snapshots      `koanf:"snapshots"`
 	Credentials   Credentials    `koanf:"credentials"`
 	Services      Services       `koanf:"services"`
 	Fallback      Fallback       `koanf:"fallback"`
@@ -241,6 +242,13 @@ type Watch struct {
 // Cache is the memory for rendered answers.
 type Cache struct {
 	Bytes int64 `koanf:"bytes" default:"268435456" doc:"budget for rendered answers and for manifests in bytes, half for each, and at most a tenth of the memory limit (GOMEMLIMIT, or the container's); the index itself is not counted"`
+}
+
+// Snapshots are what is kept of the index from one start to the next.
+type Snapshots struct {
+	Directory string        `koanf:"directory" doc:"folder in which what is known of each account is kept, so that a restart serves that at once, marked as not in touch, while its watches are resumed; empty for none. The files have names, labels and images of objects and the manifests of jobs, never the bodies of Secrets; only the user of this process can read them"`
+	Every     time.Duration `koanf:"every" default:"1m" doc:"how often each account is kept, and once more at the end"`
+	MaxAge    time.Duration `koanf:"maxAge" default:"15m" doc:"what is older is not begun with; API servers forget what has changed after about five minutes, and are listed anew then"`
 }
 
 // Credentials are Java Clouddriver's flags of the account list.

@@ -24,7 +24,7 @@ func (c *Config) Validate() error {
 		"server.shutdownTimeout": int64(c.Server.ShutdownTimeout), "watch.startConcurrency": int64(c.Watch.StartConcurrency),
 		"watch.requestTimeout": int64(c.Watch.RequestTimeout), "watch.stuckAfter": int64(c.Watch.StuckAfter),
 		"watch.pingAfter": int64(c.Watch.PingAfter), "watch.maxListBytes": c.Watch.MaxListBytes, "watch.maxListObjects": int64(c.Watch.MaxListObjects),
-		"watch.startWithin": int64(c.Watch.StartWithin), "watch.giveUpAfter": int64(c.Watch.GiveUpAfter), "cache.bytes": c.Cache.Bytes,
+		"watch.startWithin": int64(c.Watch.StartWithin), "watch.giveUpAfter": int64(c.Watch.GiveUpAfter), "cache.bytes": c.Cache.Bytes, "snapshots.every": int64(c.Snapshots.Every), "snapshots.maxAge": int64(c.Snapshots.MaxAge),
 	} {
 		if n <= 0 {
 			bad(key, "must be more than 0")

@@ -30,7 +30,9 @@ type Account struct {
 	children   map[string]map[*Object]struct{}
 	apps       map[string]*part // by lower-case name
 	links      linker
-	namespaces map[string]string // uid to name
+	namespaces map[string]string  // uid to name
+	spaces     *namespaceReceiver // fills them
+	past       *past              // what streams begin with that are not opened yet
 	interned   map[string]string
 	// gone are the UIDs of objects that were deleted through us, until the
 	// watch has said so, too, and swept is when old ones were last forgotten.
@@ -97,17 +99,30 @@ func (a *Account) Open(r cluster.Resource, from *watch.Stream) (watch.Decode, wa
 	kind, ok := kindOf(a.account, r)
 	switch {
 	case r.Group == "" && r.Kind == "Namespace" && !ok:
-		return decodeNamespace, &namespaceReceiver{a: a}
+		list := a.openNamespaces(r, from)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.taken(streamKey{namespaceKind, ""})
+		return decodeNamespace, list
 	case r.Group == "" && r.Kind == "Namespace":
-		decode, objects := a.open(kind, from)
-		return decodeTwice(decode), twoReceivers{&namespaceReceiver{a: a}, objects}
+		list := a.openNamespaces(r, from)
+		decode, objects := a.open(kind, r, from)
+		return decodeTwice(decode), twoReceivers{list, objects}
 	case !ok:
 		panic("watching a kind that was not wanted: " + r.KindText()) // a mistake in the watcher
 	}
-	return a.open(kind, from)
+	return a.open(kind, r, from)
 }
 
-func (a *Account) open(kind *Kind, from *watch.Stream) (watch.Decode, watch.Receiver) {
+func (a *Account) openNamespaces(r cluster.Resource, from *watch.Stream) *namespaceReceiver {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.spaces = &namespaceReceiver{a: a, resource: r, from: from}
+	a.adoptNamespaces(a.spaces)
+	return a.spaces
+}
+
+func (a *Account) open(kind *Kind, r cluster.Resource, from *watch.Stream) (watch.Decode, watch.Receiver) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := a.kinds[kind.Text]
@@ -118,8 +133,9 @@ func (a *Account) open(kind *Kind, from *watch.Stream) (watch.Decode, watch.Rece
 	case *k.kind != *kind:
 		k.kind = kind // in another version; its objects are listed anew
 	}
-	opened := &receiver{a: a, kind: kind.Text, namespace: from.Namespace, from: from}
+	opened := &receiver{a: a, resource: r, kind: kind.Text, namespace: from.Namespace, from: from}
 	k.receivers[from.Namespace] = opened
+	a.adopt(k, opened)
 	return a.decoder(k.kind), opened
 }
 
@@ -146,6 +162,7 @@ func (a *Account) Drop(r cluster.Resource, namespace string) {
 func (a *Account) Close() {
 	a.mu.Lock()
 	a.closed = true
+	a.past = nil
 	for _, k := range a.kinds {
 		for _, o := range k.objects {
 			a.vanish(k, o)
@@ -164,6 +181,9 @@ func (a *Account) NewEpoch() {
 		for _, r := range k.receivers {
 			r.passed = ""
 		}
+	}
+	if a.spaces != nil {
+		a.spaces.passed = ""
 	}
 }
 

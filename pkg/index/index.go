@@ -17,8 +17,11 @@ import (
 type Index struct {
 	// payloads keeps whole manifests, as long as there is room.
 	payloads *Cache
-	feeds    feeds
-	clock    atomic.Uint64
+	// snapshots keep accounts from one start to the next; nil for nothing kept.
+	snapshots Snapshots
+	loading   loading
+	feeds     feeds
+	clock     atomic.Uint64
 	// membership changes with every application, account and cluster text that
 	// comes or goes.
 	membership atomic.Uint64
@@ -40,8 +43,11 @@ type app struct {
 // New makes an empty index that keeps whole manifests in a cache; none when it
 // is nil.
 func New(payloads *Cache) *Index {
-	return &Index{payloads: payloads, accounts: map[string]*Account{}, apps: map[string]*app{}}
+	return &Index{payloads: payloads, loading: newLoading(), accounts: map[string]*Account{}, apps: map[string]*app{}}
 }
+
+// Begin has accounts that are opened from now on begin with what is kept of them.
+func (ix *Index) Begin(with Snapshots) { ix.snapshots = with }
 
 func (ix *Index) tick() uint64 { return ix.clock.Add(1) }
 

@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -24,7 +25,9 @@ func decodeNamespace(raw []byte) (watch.Object, error) {
 
 // namespaceReceiver keeps the account's list of namespaces.
 type namespaceReceiver struct {
-	a *Account
+	a        *Account
+	resource cluster.Resource
+	from     *watch.Stream
 	progress
 }
 
@@ -58,7 +61,11 @@ func (s *namespaceReceiver) Delete(o watch.Object) {
 	}
 }
 
-func (s *namespaceReceiver) Passed(string) {}
+func (s *namespaceReceiver) Passed(version string) {
+	s.a.mu.Lock()
+	defer s.a.mu.Unlock()
+	s.late(version)
+}
 
 // named is a namespace twice over: in the account's list, and as an object, nil
 // where that is not shown.

@@ -3,6 +3,7 @@ package index
 import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -11,6 +12,7 @@ import (
 // late, and an object that is not there by then is gone.
 type receiver struct {
 	a         *Account
+	resource  cluster.Resource
 	kind      string
 	namespace string
 	from      *watch.Stream

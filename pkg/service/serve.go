@@ -22,7 +22,8 @@ import (
 //     server.shutdownGrace to send nothing more;
 //  3. event streams end with an event, requests under way are answered by what
 //     is still whole, and others with 503;
-//  4. the watches and the database end, and the port is let go.
+//  4. what is known of the accounts is kept for the next start, where that is set;
+//  5. the watches and the database end, and the port is let go.
 func Serve(ctx context.Context, c *config.Config, o Options) error {
 	listener := o.Listener
 	if listener == nil {
@@ -111,6 +112,9 @@ func (s *Service) run(ctx context.Context, server *http.Server, door *front, ser
 		group.Go(func() error { return s.tagged.Run(working) })
 	}
 	group.Go(func() error { return s.Fleet.Run(working) })
+	if s.snapshots != nil {
+		group.Go(func() error { return s.snapshots.run(working) })
+	}
 	group.Go(func() error { return s.cleanUp(working) })
 	group.Go(func() error { return s.figures.Run(working) })
 	group.Go(func() error { return s.admin(working) })
@@ -142,6 +146,9 @@ func (s *Service) run(ctx context.Context, server *http.Server, door *front, ser
 	defer cancel()
 	if left := door.refuse(bounded); left > 0 {
 		s.log.Warn("requests under way took longer than server.shutdownTimeout and are broken off", "requests", left)
+	}
+	if s.snapshots != nil {
+		s.snapshots.last(bounded)
 	}
 	stop()
 	err := group.Wait()

@@ -83,6 +83,7 @@ type Service struct {
 	tracing    *telemetry.Tracing
 	ledger     *ledger.Ledger
 	follows    bool
+	snapshots  *snapshots // nil where none are kept
 	cache      *index.Cache
 	manifests  *index.Cache
 	auth       *auth.Authority
@@ -132,6 +133,12 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		return nil, err
 	}
 	s.Index = index.New(s.manifests)
+	if s.snapshots, err = s.newSnapshots(c.Snapshots, o.Version); err != nil {
+		return nil, err
+	}
+	if s.snapshots != nil {
+		s.Index.Begin(s.snapshots)
+	}
 	s.figures = telemetry.NewFigures(s.events)
 	figures := telemetry.Source{Objects: s.Index.Size, Cache: s.cacheStats, Version: o.Version, Accounts: func() []watch.Status { return s.Fleet.Status() }, Tasks: func() int { return s.Tasks.Load() }}
 	memory := budget.New(c.Server.Memory)

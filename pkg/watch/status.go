@@ -107,7 +107,7 @@ func (s *supervisor) announce() {
 	}
 	if s.stale && s.state != Starting {
 		if !s.logged && s.notice == nil {
-			s.notice = time.AfterFunc(noticeAfter, s.complain)
+			s.notice = time.AfterFunc(s.patience(), s.complain)
 		}
 		return
 	}
@@ -119,6 +119,15 @@ func (s *supervisor) announce() {
 		s.logged = false
 		s.log.Info("account is in touch again")
 	}
+}
+
+// patience is how long an account may be out of touch before the log says so. One
+// that is held from before the start is so until its watches are resumed.
+func (s *supervisor) patience() time.Duration {
+	if s.recalled == nil {
+		return noticeAfter
+	}
+	return max(noticeAfter, s.options.StartWithin-time.Since(s.began))
 }
 
 // hush ends what would be told after the end.

@@ -21,6 +21,9 @@ import (
 
 // AccountSink receives what one account holds.
 type AccountSink interface {
+	// Past is what the sink holds from before the service's start, nil for
+	// nothing. It is asked once, before all others.
+	Past() *Past
 	// Wants says whether a kind is to be watched.
 	Wants(r cluster.Resource) bool
 	// Open returns the receiver of one kind, in one namespace or in all (""). It
@@ -80,6 +83,9 @@ type supervisor struct {
 	logged    bool   // that the account is out of touch
 	notice    *time.Timer
 	over      bool // nothing is told any more
+	// recalled are the streams from before the service's start that are not resumed
+	// yet; nil for an account of which nothing was held.
+	recalled map[watcherKey]PastStream
 }
 
 // watcherKey names a watcher. The version that a kind is served in may change
@@ -145,7 +151,10 @@ func (s *supervisor) run(ctx context.Context) {
 	client := s.client
 	defer client.Close()
 	defer s.stopAll() // before the connections close, so that none ends as an error
-	if known := client.Known(); known != nil {
+	if known := s.recall(); len(known) > 0 {
+		s.reconcile(ctx, known)
+		s.update(func() { s.state = Synced })
+	} else if known := client.Known(); known != nil {
 		s.reconcile(ctx, known.Watchable()) // while the cluster is asked what is new
 	}
 	wait := backoffFirst
@@ -221,6 +230,7 @@ func (s *supervisor) reconcile(ctx context.Context, resources []cluster.Resource
 			continue
 		}
 		w := s.newWatcher(key, resource)
+		s.resume(key, w)
 		s.watchers[key] = w
 		watching, cancel := context.WithCancel(ctx)
 		w.cancel = cancel

@@ -1,0 +1,173 @@
+package index
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/watch"
+)
+
+// keptIn is one account's snapshot.
+type keptIn []byte
+
+func (k keptIn) Load(*account.Account) ([]byte, time.Time) { return k, time.Time{} }
+
+func TestSnapshot_HoldsAnyObjectAsItIs(t *testing.T) {
+	of := watch.Identity{UID: "c", Version: "v1.37.2"}
+	for seed := range uint64(2_000) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		kind := decodedKinds[r.IntN(len(decodedKinds))]
+		stream := &pastStream{resource: deployments, passed: "17", heard: 4, ignored: seed%2 == 0}
+		for range 4 {
+			raw, err := json.Marshal(anyObject(r))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _ := objectDecoder(&account.Account{DeriveNames: true}, kind)(raw)
+			o := got.(*Object)
+			o.Kind = nil // the stream's
+			stream.objects = append(stream.objects, o)
+		}
+		if seed%7 == 0 {
+			stream.objects[0].Group = &GroupState{packed: []byte("packed"), Images: []string{}, Desired: -1}
+		}
+		streams := map[streamKey]*pastStream{{"deployment", "ns"}: stream}
+		namespaces := map[string]string{"u": "ns"}
+		content := encodeSnapshot(of, streams, namespaces)
+		past, held, err := decodeSnapshot(content)
+		if err != nil || past.Identity != of || !reflect.DeepEqual(held.namespaces, namespaces) || !reflect.DeepEqual(held.streams, streams) {
+			t.Fatalf("seed %d: %v %+v\n%+v\n%+v", seed, err, past, held.streams[streamKey{"deployment", "ns"}], stream)
+		}
+	}
+}
+
+func TestSnapshot_WhatIsCutOrMadeLongerIsRefused(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 5))
+	raw, err := json.Marshal(anyObject(r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _ := objectDecoder(&account.Account{DeriveNames: true}, decodedKinds[2])(raw)
+	streams := map[streamKey]*pastStream{{"deployment", ""}: {resource: deployments, passed: "17", objects: []*Object{got.(*Object)}}}
+	whole := encodeSnapshot(watch.Identity{UID: "c"}, streams, nil)
+	for n := range len(whole) {
+		if _, _, err := decodeSnapshot(whole[:n]); err == nil {
+			t.Errorf("the first %d of %d bytes are taken", n, len(whole))
+		}
+	}
+	if _, _, err := decodeSnapshot(append(whole, 0)); err == nil {
+		t.Error("what is longer is taken")
+	}
+}
+
+func FuzzSnapshot(f *testing.F) {
+	f.Add(encodeSnapshot(watch.Identity{UID: "c"}, map[streamKey]*pastStream{{"deployment", ""}: {resource: deployments, passed: "1"}}, nil))
+	f.Fuzz(func(_ *testing.T, content []byte) { _, _, _ = decodeSnapshot(content) })
+}
+
+// TestSnapshot_GoesOnAsIfNothingHadEnded takes a snapshot at any moment of a history;
+// who begins with it shows what was shown then, and at last what has seen it all.
+func TestSnapshot_GoesOnAsIfNothingHadEnded(t *testing.T) {
+	for seed := range uint64(500) {
+		c := &simulated{rand: rand.New(rand.NewPCG(seed, 9)), objects: map[string]map[string]map[string]any{}}
+		for _, r := range everyKind {
+			c.objects[r.Kind] = map[string]map[string]any{}
+		}
+		for range 60 {
+			c.mutate()
+		}
+		before := New(nil)
+		receivers := open(before)
+		for _, s := range receivers {
+			s.replace(t, nil, 0, false)
+		}
+		send := func(to map[string]sink, changes []change) {
+			for _, ch := range changes {
+				o := to[ch.kind].object(t, ch.object)
+				if ch.deleted {
+					to[ch.kind].stream.Delete(o)
+				} else {
+					to[ch.kind].stream.Upsert(o)
+				}
+			}
+		}
+		moment := c.rand.IntN(len(c.history))
+		send(receivers, c.history[:moment])
+		_, content := before.Snapshot("a", watch.Identity{UID: "c"}, time.Time{})
+		after := New(nil)
+		after.Begin(keptIn(content))
+		opened := after.Open(&account.Account{Name: "a"})
+		past := opened.Past()
+		if past == nil || past.UID != "c" || len(past.Streams) != len(everyKind) {
+			t.Fatalf("%+v", past)
+		}
+		resumed := map[string]sink{}
+		versions := map[string]int{}
+		for _, p := range past.Streams {
+			decode, stream := opened.Open(p.Resource, &watch.Stream{Kind: p.Resource.KindText()})
+			resumed[p.Resource.Kind] = sink{decode, stream}
+			versions[p.Resource.Kind], _ = strconv.Atoi(p.Version)
+		}
+		if got, want := picture(after), picture(before); !reflect.DeepEqual(got, want) {
+			t.Fatalf("seed %d at %d:\ngot  %v\nwant %v", seed, moment, got, want)
+		}
+		// A watch brings again what came after its version only; some come twice.
+		again := max(moment-c.rand.IntN(3), 0)
+		for _, ch := range c.history[again:moment] {
+			version := ch.object["metadata"].(map[string]any)["resourceVersion"].(string)
+			if n, _ := strconv.Atoi(version); n > versions[ch.kind] {
+				t.Fatalf("seed %d: %s %s has come before the snapshot and is said not to", seed, ch.kind, version)
+			}
+		}
+		send(resumed, c.history[again:])
+		send(receivers, c.history[moment:])
+		if got, want := picture(after), picture(before); !reflect.DeepEqual(got, want) {
+			t.Fatalf("seed %d at the end:\ngot  %v\nwant %v", seed, got, want)
+		}
+	}
+}
+
+func TestSnapshot_NamespacesAreKept(t *testing.T) {
+	namespaces := cluster.Resource{Version: "v1", Plural: "namespaces", Kind: "Namespace", Watchable: true}
+	for _, held := range []account.Held{{}, {All: true}} {
+		before := New(nil)
+		a := &account.Account{Name: "a", Held: held}
+		_, s := opened(t, before, a, namespaces)
+		s.stream.Replace([]watch.Object{s.text(t, thing("one", "u1", "3", "")), s.text(t, thing("two", "u2", "4", ""))}, "9", false)
+		s.stream.Passed("12")
+		_, content := before.Snapshot("a", watch.Identity{}, time.Time{})
+		after := New(nil)
+		after.Begin(keptIn(content))
+		next := after.Open(a)
+		past := next.Past()
+		if past == nil || len(past.Streams) != 1 || past.Streams[0].Version != "12" {
+			t.Fatalf("%+v", past)
+		}
+		next.Open(namespaces, &watch.Stream{Kind: "namespace"})
+		if got := fmt.Sprint(next.(*Account).namespaceNames()); got != "[one two]" {
+			t.Error(got)
+		}
+		if next.(*Account).past != nil {
+			t.Error("what is taken in is kept twice")
+		}
+	}
+}
+
+func TestSnapshot_LeavesOutWhatIsOld(t *testing.T) {
+	ix := New(nil)
+	_, s := opened(t, ix, &account.Account{Name: "a"}, pods)
+	s.stream.Replace([]watch.Object{s.text(t, thing("p", "u", "3", ""))}, "9", false)
+	if _, content := ix.Snapshot("a", watch.Identity{}, time.Now()); content != nil {
+		t.Error("a stream that has heard nothing for long is kept")
+	}
+	if _, content := ix.Snapshot("nobody", watch.Identity{}, time.Time{}); content != nil {
+		t.Error("there is no such account")
+	}
+}
