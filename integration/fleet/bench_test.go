@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -109,14 +110,19 @@ func during(d time.Duration, do func(ctx context.Context)) {
 }
 
 // BenchmarkFleet is one run over a fleet, with one table. FLEET is how many clusters
-// it has.
+// it has; PART is the only part that is run.
 func BenchmarkFleet(b *testing.B) {
 	debug.SetGCPercent(400) // the simulator's; it shares the processors
 	t := &table{}
 	fmt.Printf("\n%d clusters of %d objects of %d kinds; %d processors, shared with the simulator; load before: %s\n\n", clusters(), Options{Applications: 20}.Objects(), watched, runtime.NumCPU(), load())
-	whole(b, t)
-	sick(b, t)
-	growth(b, t)
+	for _, part := range []struct {
+		name string
+		run  func(*testing.B, *table)
+	}{{"whole", whole}, {"sick", sick}, {"growth", growth}} {
+		if only := os.Getenv("PART"); only == "" || only == part.name {
+			part.run(b, t)
+		}
+	}
 	fmt.Printf("\nload after: %s\n\n%s\n\n", load(), strings.Join(t.rows, "\n"))
 	for b.Loop() {
 	}
@@ -135,7 +141,9 @@ func whole(b *testing.B, t *table) {
 	b.Helper()
 	f := fleetOf(b, clusters())
 	scale := float64(clusters()) / 1500
-	p := serve(b, f, b.TempDir(), "GOMEMLIMIT="+podLimit)
+	folder := b.TempDir()
+	environment := []string{"GOMEMLIMIT=" + podLimit, "SNAPSHOTS_DIRECTORY=" + filepath.Join(folder, "snapshots")}
+	p := serve(b, f, folder, environment...)
 	defer p.stop()
 	took, err := p.until(5*time.Minute, "/readyz", ready)
 	if err != nil {
@@ -157,6 +165,7 @@ func whole(b *testing.B, t *table) {
 	events(b, t, f, p, quiet)
 	compact(b, t, f, p)
 	reset(b, t, f, p)
+	restart(b, t, f, p, environment)
 }
 
 // views measures reads while nothing changes.
@@ -325,6 +334,34 @@ func reset(b *testing.B, t *table, f *Fleet, p *process) {
 	after := f.Stats()
 	each := float64(after.Accepted-before.Accepted) / float64(clusters())
 	t.add("every connection reset", fmt.Sprintf("all back %s; %.2f connections and %.1f requests for a cluster", when(back), each, float64(after.Requests-before.Requests)/float64(clusters())), "5 s, one connection for a cluster", back > 0 && back <= 5*time.Second && each <= 1.05)
+}
+
+// restart ends the service and starts another one with what it has kept.
+func restart(b *testing.B, t *table, f *Fleet, old *process, environment []string) {
+	b.Helper()
+	live := old.live()
+	begin := time.Now()
+	old.stop()
+	ended := time.Since(begin)
+	before := f.Stats()
+	p := serve(b, f, old.folder, environment...)
+	defer p.stop()
+	took, err := p.until(2*time.Minute, "/readyz", ready)
+	if err != nil {
+		b.Fatal(err)
+	}
+	first, _, err := p.timed(b.Context(), listPath())
+	if err != nil {
+		b.Fatal(err)
+	}
+	served := p.used()
+	ctx, cancel := context.WithTimeout(b.Context(), 2*time.Minute)
+	defer cancel()
+	back := p.back(ctx, f, before, live, p.began)
+	after, used := f.Stats(), p.used()
+	t.add("restart from snapshots", fmt.Sprintf("ended in %.1f s; serves after %.1f s (%.1f CPU-s), first list %s; in touch %s (%.1f CPU-s, %.1f requests and %d KiB of a cluster); %d MiB at the peak",
+		ended.Seconds(), took.Seconds(), served.cpu.Seconds(), ms(first), when(back), used.cpu.Seconds(), float64(after.Requests-before.Requests)/float64(clusters()), (after.Bytes-before.Bytes)/int64(clusters())/1024, used.top/mib),
+		"2 s, in touch in 15 s", took <= 2*time.Second && back > 0 && back <= 15*time.Second)
 }
 
 // sick compares a fleet with a tenth of it ill from the start with one that is well.

@@ -171,3 +171,51 @@ func TestSnapshot_LeavesOutWhatIsOld(t *testing.T) {
 		t.Error("there is no such account")
 	}
 }
+
+// BenchmarkSnapshot takes a thousand pods and what owns them out of an index and into
+// another one, and compares with reading their JSON.
+func BenchmarkSnapshot(b *testing.B) {
+	const objects = 1000
+	var raw []string
+	for i := range objects {
+		raw = append(raw, fmt.Sprintf(`{"metadata":{"name":"web-v001-%[1]d","namespace":"ns","uid":"00000000-0000-0000-0000-%012[1]d","resourceVersion":"%[1]d","creationTimestamp":"2026-01-01T00:00:00Z",
+			"labels":{"app":"web%[2]d","app.kubernetes.io/managed-by":"spinnaker"},"annotations":{"moniker.spinnaker.io/application":"web%[2]d","moniker.spinnaker.io/cluster":"replicaSet web"},
+			"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web-v001","uid":"owner-%[2]d"}]},
+			"status":{"phase":"Running","containerStatuses":[{"name":"web","ready":true}]}}`, i, i/10))
+	}
+	fill := func(ix *Index) {
+		opened := ix.Open(&account.Account{Name: "a"})
+		decode, receiver := opened.Open(pods, &watch.Stream{Kind: "pod"})
+		var all []watch.Object
+		for _, text := range raw {
+			o, err := decode([]byte(text))
+			if err != nil {
+				b.Fatal(err)
+			}
+			all = append(all, o)
+		}
+		receiver.Replace(all, "9", false)
+	}
+	ix := New(nil)
+	fill(ix)
+	_, content := ix.Snapshot("a", watch.Identity{}, time.Time{})
+	for name, do := range map[string]func(){
+		"save": func() { ix.Snapshot("a", watch.Identity{}, time.Time{}) },
+		"load": func() {
+			next := New(nil)
+			next.Begin(keptIn(content))
+			opened := next.Open(&account.Account{Name: "a"})
+			opened.Past()
+			opened.Open(pods, &watch.Stream{Kind: "pod"})
+		},
+		"list": func() { fill(New(nil)) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				do()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/objects, "ns/object")
+			b.ReportMetric(float64(len(content))/objects, "bytes/object")
+		})
+	}
+}

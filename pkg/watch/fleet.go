@@ -43,6 +43,7 @@ type Fleet struct {
 	options   Options
 	slots     *Slots
 	decoders  *decoders
+	recalls   *recalls
 	refreshes flight.Group[refreshing, struct{}]
 
 	mu      sync.Mutex
@@ -79,7 +80,7 @@ type running struct {
 func NewFleet(registry *account.Registry, sink Sink, o Options) *Fleet {
 	o.Timing.Life = max(o.Timing.Life, o.Client.PingAfter+o.Client.PingTimeout()+time.Second)
 	f := &Fleet{
-		registry: registry, sink: sink, options: o, slots: NewSlots(o.StartConcurrency), decoders: newDecoders(), running: map[string]*running{},
+		registry: registry, sink: sink, options: o, slots: NewSlots(o.StartConcurrency), decoders: newDecoders(), recalls: newRecalls(), running: map[string]*running{},
 		settled: make(chan struct{}), watching: make(chan struct{}), pictured: make(chan struct{}), until: make(chan struct{}),
 	}
 	f.health.Store(&Health{registry: registry})
@@ -93,7 +94,10 @@ func (f *Fleet) Run(ctx context.Context) error {
 	for {
 		accounts, revision, changed := f.registry.Snapshot()
 		f.reconcile(ctx, accounts, revision)
-		f.begun.Do(func() { close(f.watching) })
+		f.begun.Do(func() {
+			close(f.watching)
+			f.recalls.seal()
+		})
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -139,6 +143,8 @@ func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account, revi
 			fingerprint: a.WatchFingerprint(), identity: a.Identity(), cancel: cancel, done: make(chan struct{}),
 		}
 		f.running[name] = r
+		r.recalls = f.recalls
+		f.recalls.begin()
 		go func() {
 			defer close(r.done)
 			r.run(watching)

@@ -1,7 +1,9 @@
 package watch
 
 import (
+	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
@@ -29,6 +31,65 @@ type PastStream struct {
 	Heard              time.Time
 }
 
+// recalls counts the accounts that take in what is held of them. Those that have wait
+// at the service's start for the others, so that all is served before watches are
+// resumed, which takes longer.
+type recalls struct {
+	mu     sync.Mutex
+	left   int
+	sealed bool          // those of the start are counted
+	over   chan struct{} // closed when all of them have
+}
+
+func newRecalls() *recalls { return &recalls{over: make(chan struct{})} }
+
+func (r *recalls) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left++
+}
+
+func (r *recalls) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left--
+	r.look()
+}
+
+// seal says that those of the service's start have begun.
+func (r *recalls) seal() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sealed = true
+	r.look()
+}
+
+func (r *recalls) look() {
+	if !r.sealed || r.left > 0 {
+		return
+	}
+	select {
+	case <-r.over:
+	default:
+		close(r.over)
+	}
+}
+
+// longRecall is when those that have taken in what is held of them wait no more for
+// the others, whose disk hangs.
+const longRecall = 5 * time.Second
+
+// await is over once all have.
+func (r *recalls) await(ctx context.Context) {
+	late := time.NewTimer(longRecall)
+	defer late.Stop()
+	select {
+	case <-r.over:
+	case <-late.C:
+	case <-ctx.Done():
+	}
+}
+
 // Identity is what is known of an account's cluster.
 func (f *Fleet) Identity(name string) Identity {
 	s := f.health.Load().accounts[name]
@@ -40,8 +101,21 @@ func (f *Fleet) Identity(name string) Identity {
 	return Identity{UID: s.cluster, Version: s.version}
 }
 
-// recall begins with what the sink holds from before: it is served at once, marked as
-// what no stream proves, while each watch is resumed from its version.
+// takeUp begins with what the sink holds from before the service's start, if anything:
+// it is served at once, marked as what no stream proves, while each watch is resumed
+// from its version.
+func (s *supervisor) takeUp(ctx context.Context) (did bool) {
+	defer s.recalls.end()
+	known := s.recall()
+	if len(known) == 0 {
+		return false
+	}
+	s.reconcile(ctx, known)
+	s.update(func() { s.state = Synced })
+	return true
+}
+
+// recall lists the kinds that are held.
 func (s *supervisor) recall() []cluster.Resource {
 	past := s.sink.Past()
 	if past == nil {
@@ -65,6 +139,7 @@ func (s *supervisor) resume(key watcherKey, w *watcher) {
 		return
 	}
 	delete(s.recalled, key)
+	w.resumed = true
 	w.reflector.version, w.reflector.highest, w.reflector.doubted = past.Version, past.Version, true
 	w.stream.recall(past.Version, past.Heard)
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
@@ -75,4 +76,43 @@ func TestRecall_EachStreamGoesOnFromItsVersionAndProvesNothing(t *testing.T) {
 	if fresh := supervised(nil); fresh.recall() != nil || fresh.patience() != noticeAfter {
 		t.Error("nothing is held")
 	}
+}
+
+func TestRecalls_WatchesAreResumedWhenAllIsHeld(t *testing.T) {
+	over := func(r *recalls) bool {
+		select {
+		case <-r.over:
+			return true
+		default:
+			return false
+		}
+	}
+	r := newRecalls()
+	r.begin()
+	r.begin()
+	r.end()
+	r.seal()
+	if over(r) {
+		t.Error("one is still at it")
+	}
+	r.end()
+	if !over(r) {
+		t.Error("all have")
+	}
+	r.begin() // an account that comes later waits for nobody
+	r.end()
+	r.await(t.Context())
+	none := newRecalls()
+	none.seal()
+	none.await(t.Context())
+	synctest.Test(t, func(t *testing.T) {
+		hangs := newRecalls()
+		hangs.begin()
+		hangs.seal()
+		began := time.Now()
+		hangs.await(t.Context())
+		if took := time.Since(began); took != longRecall {
+			t.Error(took)
+		}
+	})
 }

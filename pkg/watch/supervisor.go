@@ -83,6 +83,7 @@ type supervisor struct {
 	logged    bool   // that the account is out of touch
 	notice    *time.Timer
 	over      bool // nothing is told any more
+	recalls   *recalls
 	// recalled are the streams from before the service's start that are not resumed
 	// yet; nil for an account of which nothing was held.
 	recalled map[watcherKey]PastStream
@@ -102,6 +103,8 @@ type watcher struct {
 	stream    *Stream
 	cancel    context.CancelFunc
 	done      chan struct{}
+	// resumed says that it goes on from before the service's start.
+	resumed bool
 }
 
 func newSupervisor(a *account.Account, sink AccountSink, slots *Slots, d *decoders, o Options, changed func(*supervisor)) *supervisor {
@@ -144,6 +147,7 @@ func (s *supervisor) run(ctx context.Context) {
 	late := time.AfterFunc(s.options.StartWithin, func() { s.update(nil) })
 	defer late.Stop()
 	if s.clientErr != nil {
+		s.recalls.end()
 		s.setDiscovery(s.clientErr)
 		<-ctx.Done()
 		return
@@ -151,9 +155,8 @@ func (s *supervisor) run(ctx context.Context) {
 	client := s.client
 	defer client.Close()
 	defer s.stopAll() // before the connections close, so that none ends as an error
-	if known := s.recall(); len(known) > 0 {
-		s.reconcile(ctx, known)
-		s.update(func() { s.state = Synced })
+	if s.takeUp(ctx) {
+		s.recalls.await(ctx)
 	} else if known := client.Known(); known != nil {
 		s.reconcile(ctx, known.Watchable()) // while the cluster is asked what is new
 	}
@@ -236,6 +239,9 @@ func (s *supervisor) reconcile(ctx context.Context, resources []cluster.Resource
 		w.cancel = cancel
 		go func() {
 			defer close(w.done)
+			if w.resumed {
+				s.recalls.await(watching)
+			}
 			w.reflector.run(watching)
 		}()
 	}
