@@ -38,6 +38,8 @@ type replicaInput struct {
 	At int64
 	// Stop stops the process there instead of killing it.
 	Stop bool
+	// Snapshots is where it keeps what it knows; "" for nowhere.
+	Snapshots string
 }
 
 // moments counts the writes to clusters.
@@ -85,6 +87,7 @@ func replica(input string) error {
 	c := onDatabase(settings(), store.Options{MySQL: in.MySQL, Path: in.Path, Timeout: 10 * time.Second})
 	c.Tasks.Lease = replicaLease
 	c.Kubernetes.Kubeconfig = in.Kubeconfig
+	c.Snapshots.Directory, c.Snapshots.Every = in.Snapshots, time.Second
 	var n atomic.Int64
 	s := &service{wrap: func(next http.RoundTripper) http.RoundTripper { return moments{next, &n, in.At, in.Stop} }}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

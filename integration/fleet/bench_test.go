@@ -118,7 +118,7 @@ func BenchmarkFleet(b *testing.B) {
 	for _, part := range []struct {
 		name string
 		run  func(*testing.B, *table)
-	}{{"whole", whole}, {"sick", sick}, {"growth", growth}} {
+	}{{"whole", whole}, {"sick", sick}, {"growth", growth}, {"replicas", replicas}, {"halves", halves}} {
 		if only := os.Getenv("PART"); only == "" || only == part.name {
 			part.run(b, t)
 		}
@@ -306,10 +306,16 @@ func compact(b *testing.B, t *table, f *Fleet, p *process) {
 // never.
 func (p *process) back(ctx context.Context, f *Fleet, before Stats, watches int, begin time.Time) time.Duration {
 	for ctx.Err() == nil {
-		if f.Stats().Requests-before.Requests >= int64(watches) && p.live() >= watches {
-			return time.Since(begin)
+		time.Sleep(100 * time.Millisecond)
+		now := f.Stats()
+		if now.Requests-before.Requests < int64(watches) || now.Watches < int64(watches) {
+			continue
 		}
-		time.Sleep(500 * time.Millisecond)
+		took := time.Since(begin)
+		if p.live() >= watches { // asking is not for nothing
+			return took
+		}
+		time.Sleep(time.Second)
 	}
 	return 0
 }

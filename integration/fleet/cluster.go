@@ -28,6 +28,8 @@ type Cluster struct {
 	Number int
 	fleet  *Fleet
 	mode   atomic.Int32
+	// listing is how many lists are under way.
+	listing atomic.Int64
 
 	mu      sync.Mutex
 	version uint64
@@ -55,6 +57,14 @@ func newCluster(f *Fleet, number int) *Cluster {
 func (c *Cluster) Set(m Mode) { c.mode.Store(int32(m)) }
 
 func (c *Cluster) is() Mode { return Mode(c.mode.Load()) }
+
+// lists counts a list that has begun, until over is called.
+func (c *Cluster) lists() (over func()) {
+	now := c.listing.Add(1)
+	for most := c.fleet.crowd.Load(); now > most && !c.fleet.crowd.CompareAndSwap(most, now); most = c.fleet.crowd.Load() {
+	}
+	return sync.OnceFunc(func() { c.listing.Add(-1) })
+}
 
 // count is how many objects of a kind there are.
 func (c *Cluster) count(kind int) int {

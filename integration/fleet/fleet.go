@@ -52,6 +52,8 @@ type Fleet struct {
 	pem      []byte
 
 	requests, lists, watching, bytes, sent, accepted atomic.Int64
+	// crowd is the most lists that one cluster has answered at once.
+	crowd atomic.Int64
 
 	mu          sync.Mutex
 	connections map[*net.TCPConn]*Cluster
@@ -63,6 +65,9 @@ type Stats struct {
 	// Watches and Connections are those that are open.
 	Watches     int64
 	Connections int
+	// Crowd is the most first lists and lists that one cluster had under way at
+	// once.
+	Crowd int64
 }
 
 // Start starts one on this machine.
@@ -121,7 +126,7 @@ func (f *Fleet) Stats() Stats {
 	f.mu.Unlock()
 	return Stats{
 		Requests: f.requests.Load(), Lists: f.lists.Load(), Bytes: f.bytes.Load(), Events: f.sent.Load(), Accepted: f.accepted.Load(),
-		Watches: f.watching.Load(), Connections: connections,
+		Watches: f.watching.Load(), Connections: connections, Crowd: f.crowd.Load(),
 	}
 }
 
@@ -140,15 +145,18 @@ func (c *Cluster) Server() string {
 }
 
 // Kubeconfig has a context for each cluster.
-func (f *Fleet) Kubeconfig() []byte {
+func (f *Fleet) Kubeconfig() []byte { return f.KubeconfigOf(f.clusters) }
+
+// KubeconfigOf has a context for each of some clusters.
+func (f *Fleet) KubeconfigOf(clusters []*Cluster) []byte {
 	var b bytes.Buffer
 	b.WriteString("apiVersion: v1\nkind: Config\nclusters:\n")
 	ca := base64.StdEncoding.EncodeToString(f.pem)
-	for _, c := range f.clusters {
+	for _, c := range clusters {
 		fmt.Fprintf(&b, "- {name: %s, cluster: {server: %q, tls-server-name: fleet, certificate-authority-data: %s}}\n", c.Name(), c.Server(), ca)
 	}
 	b.WriteString("users:\n- {name: fleet, user: {token: fleet}}\ncontexts:\n")
-	for _, c := range f.clusters {
+	for _, c := range clusters {
 		fmt.Fprintf(&b, "- {name: %s, context: {cluster: %s, user: fleet}}\n", c.Name(), c.Name())
 	}
 	return b.Bytes()

@@ -34,9 +34,20 @@ type process struct {
 // serve starts the service, in a folder that an earlier one may have used.
 func serve(t testing.TB, f *Fleet, folder string, environment ...string) *process {
 	t.Helper()
+	return serveSome(t, f, f.Clusters(), folder, environment...)
+}
+
+// serveSome does so with some of the clusters.
+func serveSome(t testing.TB, f *Fleet, some []*Cluster, folder string, environment ...string) *process {
+	t.Helper()
 	path := clouddriver.Path(t)
 	port, admin := program.FreePort(t), program.FreePort(t)
-	if err := os.WriteFile(filepath.Join(folder, "kubeconfig"), f.Kubeconfig(), 0o600); err != nil {
+	// A folder of its own, since whatever changes beside it has it looked at.
+	config := filepath.Join(folder, "config", "kubeconfig")
+	if err := os.MkdirAll(filepath.Dir(config), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, f.KubeconfigOf(some), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := &process{t: t, URL: "http://127.0.0.1:" + strconv.Itoa(port), admin: "http://127.0.0.1:" + strconv.Itoa(admin), folder: folder, began: time.Now()}
@@ -46,7 +57,7 @@ func serve(t testing.TB, f *Fleet, folder string, environment ...string) *proces
 	}
 	p.cmd = exec.Command(path)
 	p.cmd.Env = append(append(os.Environ(),
-		"KUBECONFIG="+filepath.Join(folder, "kubeconfig"), "SERVER_PORT="+strconv.Itoa(port), "ADMIN_PORT="+strconv.Itoa(admin),
+		"KUBECONFIG="+config, "SERVER_PORT="+strconv.Itoa(port), "ADMIN_PORT="+strconv.Itoa(admin),
 		"DB_PATH="+filepath.Join(folder, "clouddriver.db"), "SERVER_SHUTDOWNGRACE=0s",
 	), environment...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log

@@ -110,6 +110,7 @@ func (c *Cluster) serve(w counting, r *http.Request, path string) {
 		c.watch(w, r, q, metadata)
 	default:
 		c.fleet.lists.Add(1)
+		defer c.lists()()
 		c.page(w, r, q, metadata)
 	}
 }
@@ -295,6 +296,11 @@ func (c *Cluster) watch(w counting, r *http.Request, q query, metadata bool) {
 		return
 	}
 	defer c.close(open)
+	listed := func() {}
+	if initial {
+		listed = c.lists()
+		defer listed()
+	}
 	for _, o := range missed {
 		kind := "MODIFIED"
 		if since == 0 {
@@ -310,6 +316,7 @@ func (c *Cluster) watch(w counting, r *http.Request, q query, metadata bool) {
 		bookmark(&b, kinds[q.kind], version, true, metadata)
 	}
 	flush()
+	listed()
 	b = bytes.Buffer{} // a watch that is quiet is to cost little
 	lasting, err := strconv.Atoi(values.Get("timeoutSeconds"))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,8 +23,10 @@ const contentType = "application/json;charset=UTF-8"
 
 // answer is a body ready to be sent. It is shared by all who ask for it.
 type answer struct {
-	body []byte
-	etag string
+	// plain is the body, nil for one that is kept in its compressed form only.
+	plain  []byte
+	length int // of the body
+	etag   string
 
 	zip    sync.Once
 	zipped []byte
@@ -35,23 +38,90 @@ const leastZip = 1400
 
 func newAnswer(body []byte) *answer {
 	sum := sha256.Sum256(body)
-	return &answer{body: body, etag: `W/"` + hex.EncodeToString(sum[:12]) + `"`}
+	a := unnamed(body)
+	a.etag = `W/"` + hex.EncodeToString(sum[:12]) + `"`
+	return a
+}
+
+// unnamed is an answer without an ETag.
+func unnamed(body []byte) *answer { return &answer{plain: body, length: len(body)} }
+
+// kept is the answer as a cache keeps it: the compressed form is a tenth of the body,
+// and what nearly everybody asks for.
+func (a *answer) kept() *answer {
+	if a.length < leastZip || a.gzip() == nil {
+		return a
+	}
+	out := &answer{length: a.length, etag: a.etag, zipped: a.zipped}
+	out.zip.Do(func() {})
+	return out
+}
+
+// bytes is what keeping the answer takes.
+func (a *answer) bytes() int {
+	return len(a.plain) + len(a.zipped)
+}
+
+// body is the body itself.
+func (a *answer) body() []byte {
+	if a.plain != nil || a.length == 0 {
+		return a.plain
+	}
+	out := bytes.NewBuffer(make([]byte, 0, a.length+bytes.MinRead))
+	a.unzip(out)
+	return out.Bytes()
+}
+
+// unzip writes the body of an answer that is kept in its compressed form: it takes no
+// memory while a slow caller takes it. An error is the caller's.
+func (a *answer) unzip(to io.Writer) {
+	z, err := gzip.NewReader(bytes.NewReader(a.zipped))
+	if err != nil {
+		panic(err) // it is of our own making
+	}
+	_, _ = io.Copy(to, z)
+}
+
+// zippers are writers that nobody uses: each is a megabyte, and made anew it would be
+// most of the garbage of an answer.
+var zippers = make(chan *gzip.Writer, 4)
+
+func zipper(to io.Writer) *gzip.Writer {
+	select {
+	case z := <-zippers:
+		z.Reset(to)
+		return z
+	default:
+		z, err := gzip.NewWriterLevel(to, gzip.BestSpeed)
+		if err != nil {
+			panic(err) // the level is a constant that exists
+		}
+		return z
+	}
+}
+
+func leave(z *gzip.Writer) {
+	z.Reset(io.Discard)
+	select {
+	case zippers <- z:
+	default:
+	}
 }
 
 // gzip is the body as one gzip member: OkHttp, which Gate uses, refuses
 // several.
 func (a *answer) gzip() []byte {
 	a.zip.Do(func() {
+		const often = 8 // times smaller
 		var b bytes.Buffer
-		z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-		if err != nil {
-			return // the level is a constant that exists
-		}
-		if _, err := z.Write(a.body); err != nil {
+		b.Grow(a.length / often)
+		z := zipper(&b)
+		defer leave(z)
+		if _, err := z.Write(a.plain); err != nil {
 			return // a buffer takes everything
 		}
 		if z.Close() == nil {
-			a.zipped = b.Bytes()
+			a.zipped = bytes.Clone(b.Bytes())
 		}
 	})
 	return a.zipped
@@ -65,9 +135,8 @@ func (s *Server) cached(r *request, key string, version uint64, render func() []
 	}
 	key += "\x00" + s.sees(r).mark()
 	return index.Cached(s.Cache, "answer\x00"+key+"\x00"+strconv.FormatUint(version, 36), func() (*answer, int) {
-		a := newAnswer(render())
-		// The compressed form, made when it is first asked for, is smaller.
-		return a, 2 * len(a.body)
+		a := newAnswer(render()).kept()
+		return a, a.bytes()
 	})
 }
 
@@ -101,7 +170,7 @@ func model(m any) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{answer: &answer{body: body}}, nil
+	return reply{answer: unnamed(body)}, nil
 }
 
 // send writes a reply, in the form and only if the caller wants it.
@@ -133,18 +202,21 @@ func (s *Server) send(w http.ResponseWriter, r *request, rep reply) {
 		}
 	}
 	header.Set("Content-Type", cmp.Or(rep.mediaType, contentType))
-	body := rep.answer.body
-	if len(body) >= leastZip {
+	a := rep.answer
+	body, length := a.plain, a.length
+	if a.length >= leastZip {
 		header.Set("Vary", "Accept-Encoding")
-		if acceptsGzip(r.Header.Get("Accept-Encoding")) {
-			if zipped := rep.answer.gzip(); zipped != nil {
-				header.Set("Content-Encoding", "gzip")
-				body = zipped
-			}
+		if acceptsGzip(r.Header.Get("Accept-Encoding")) && a.gzip() != nil {
+			header.Set("Content-Encoding", "gzip")
+			body, length = a.zipped, len(a.zipped)
 		}
 	}
-	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("Content-Length", strconv.Itoa(length))
 	w.WriteHeader(status)
+	if body == nil && length > 0 {
+		a.unzip(w)
+		return
+	}
 	_, _ = w.Write(body) // the caller may be gone
 }
 

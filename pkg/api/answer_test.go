@@ -1,9 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/auth"
@@ -16,6 +21,37 @@ func TestAcceptsGzip_FollowsTheWeights(t *testing.T) {
 	} {
 		if got := acceptsGzip(header); got != want {
 			t.Errorf("%q: %v, want %v", header, got, want)
+		}
+	}
+}
+
+// TestKept_IsTheSameAnswerInLessRoom: what a cache keeps is sent as what was rendered,
+// whatever form the caller takes.
+func TestKept_IsTheSameAnswerInLessRoom(t *testing.T) {
+	for name, body := range map[string]string{"empty": "", "small": "[1]", "large": "[" + strings.Repeat(`{"name":"replicaSet web"},`, 5000) + "1]"} {
+		rendered := newAnswer([]byte(body))
+		kept := newAnswer([]byte(body)).kept()
+		if large := name == "large"; large != (kept.bytes() < rendered.length/5) {
+			t.Errorf("%s: %d bytes for %d", name, kept.bytes(), rendered.length)
+		}
+		if got := string(kept.body()); got != body {
+			t.Errorf("%s: the body has %d bytes", name, len(got))
+		}
+		for _, form := range []string{"", "gzip"} {
+			sent := func(a *answer) *httptest.ResponseRecorder {
+				w := httptest.NewRecorder()
+				r := httptest.NewRequest(http.MethodGet, "/", nil)
+				r.Header.Set("Accept-Encoding", form)
+				(&Server{}).send(w, &request{Request: r, route: &route{fresh: constant}}, answered(a))
+				return w
+			}
+			want, got := sent(rendered), sent(kept)
+			if got.Code != want.Code || !reflect.DeepEqual(got.Header(), want.Header()) || !bytes.Equal(got.Body.Bytes(), want.Body.Bytes()) {
+				t.Errorf("%s as %q: %d bytes, %v; want %d, %v", name, form, got.Body.Len(), got.Header(), want.Body.Len(), want.Header())
+			}
+			if length := got.Header().Get("Content-Length"); length != strconv.Itoa(got.Body.Len()) {
+				t.Errorf("%s as %q: %s is said of %d", name, form, length, got.Body.Len())
+			}
 		}
 	}
 }

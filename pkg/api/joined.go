@@ -286,7 +286,7 @@ func (s *Server) joined(w http.ResponseWriter, r *request) {
 	}
 	var mine []byte
 	if found {
-		mine = rep.answer.body
+		mine = rep.answer.body()
 	}
 	theirPart := <-asked
 	taken = true

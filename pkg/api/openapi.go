@@ -21,5 +21,5 @@ func (s *Server) openAPI(*request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{answer: &answer{body: body}}, nil
+	return reply{answer: unnamed(body)}, nil
 }

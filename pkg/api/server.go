@@ -221,7 +221,7 @@ func (s *Server) serve(row *route) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
-		if row.budget == reads && rep.answer != nil && len(rep.answer.body) > sentAtOnce {
+		if row.budget == reads && rep.answer != nil && rep.answer.length > sentAtOnce {
 			if sent, ok := s.sending.take(callerAddress(plain)); ok {
 				defer sent()
 				done()

@@ -46,7 +46,7 @@ func (c static) answer(*Server, *request) (reply, error) {
 	if c.body == nothing {
 		return reply{}, nil
 	}
-	return reply{answer: &answer{body: []byte(c.body)}}, nil
+	return reply{answer: unnamed([]byte(c.body))}, nil
 }
 
 func absent(text string) handler {

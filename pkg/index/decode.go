@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -68,6 +69,53 @@ func read(kind *Kind, raw []byte) (w *wireObject, odd, err error) {
 		err = bad
 	}
 	return w, w.odd, err
+}
+
+// identity is which object in which version some JSON is, as it stands there.
+type identity struct{ name, namespace, uid, version []byte }
+
+// errEnough ends reading an object of which nothing more is asked.
+var errEnough = errors.New("the rest does not matter")
+
+// identify reads no more than that; ok is false where it is not plain.
+func identify(raw []byte) (out identity, ok bool) {
+	w := walker{b: raw}
+	if w.next() != '{' {
+		return out, false
+	}
+	plain := func(into *[]byte) error {
+		text, err := w.raw()
+		if err != nil {
+			return err
+		}
+		if *into = text[1 : len(text)-1]; bytes.IndexByte(*into, '\\') >= 0 {
+			return errJSON
+		}
+		return nil
+	}
+	err := w.object("it", func(key []byte) error {
+		if string(key) != "metadata" {
+			return w.skip()
+		}
+		err := w.object("metadata", func(key []byte) error {
+			switch string(key) {
+			case "name":
+				return plain(&out.name)
+			case "namespace":
+				return plain(&out.namespace)
+			case "uid":
+				return plain(&out.uid)
+			case "resourceVersion":
+				return plain(&out.version)
+			}
+			return w.skip()
+		})
+		if err != nil {
+			return err
+		}
+		return errEnough
+	})
+	return out, errors.Is(err, errEnough) && len(out.name) > 0 && len(out.uid) > 0 && len(out.version) > 0
 }
 
 // metadata is read into few fields: everything else is skipped, not built.

@@ -231,6 +231,39 @@ func TestDecode_EqualsLookingUpWhatIsDecodedAsAWhole(t *testing.T) {
 	}
 }
 
+// TestIdentify_SaysWhatDecodingSays: what is taken for an object that is held is one
+// that would be decoded to its name, UID and version.
+func TestIdentify_SaysWhatDecodingSays(t *testing.T) {
+	a := &account.Account{DeriveNames: true}
+	for seed := range uint64(2_000) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		raw, err := json.Marshal(anyObject(r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := objectDecoder(a, decodedKinds[0])(raw)
+		o := got.(*Object)
+		is, ok := identify(raw)
+		if !ok || string(is.name) != o.Name || string(is.namespace) != o.Namespace || string(is.version) != o.version || !o.hasUID(is.uid) || o.hasUID([]byte("other")) {
+			t.Fatalf("seed %d: %q %v of %s", seed, is, ok, raw)
+		}
+	}
+	uid := "01234567-89ab-cdef-0123-456789abcdef"
+	o := &Object{}
+	o.setUID(uid)
+	if !o.hasUID([]byte(uid)) || o.hasUID([]byte(strings.Replace(uid, "f", "e", 1))) || o.hasUID(nil) {
+		t.Error(o.UID())
+	}
+	for _, raw := range []string{
+		``, `[]`, `{}`, `{"metadata":{}}`, `{"metadata":[]}`, `{"metadata":{"name":"n","uid":"u"}}`, `{"metadata":{"name":"n","uid":"u","resourceVersion":7}}`,
+		`{"metadata":{"name":"n\u0061","uid":"u","resourceVersion":"1"}}`, `{"metadata":{"name":"n","uid":"u","resourceVersion":"1"`, `{"spec":{"metadata":{"name":"n","uid":"u","resourceVersion":"1"}}}`,
+	} {
+		if is, ok := identify([]byte(raw)); ok {
+			t.Errorf("%s is taken for %q", raw, is)
+		}
+	}
+}
+
 func TestDecode_WhatIsNoObjectIsLeftOutAndWhatIsOddIsTold(t *testing.T) {
 	kind := decodedKinds[0]
 	whole := `{"metadata":{"name":"n","uid":"u","resourceVersion":"1"},"status":{"phase":"Running"}}`

@@ -62,7 +62,7 @@ func (o *Object) setUID(text string) {
 }
 
 // packUID reads a UID like 01234567-89ab-cdef-0123-456789abcdef.
-func packUID(text string, into *[uidBytes]byte) bool {
+func packUID[T string | []byte](text T, into *[uidBytes]byte) bool {
 	const length, digits = 36, "0123456789abcdef"
 	if len(text) != length {
 		return false
@@ -104,6 +104,15 @@ func (o *Object) UID() string {
 // sameUID says whether both are one object.
 func sameUID(a, b *Object) bool {
 	return a.uid == b.uid && a.oddUID() == b.oddUID()
+}
+
+// hasUID says whether a UID is the object's.
+func (o *Object) hasUID(text []byte) bool {
+	if odd := o.oddUID(); odd != "" {
+		return odd == string(text)
+	}
+	var uid [uidBytes]byte
+	return packUID(text, &uid) && uid == o.uid
 }
 
 func (o *Object) oddUID() string {

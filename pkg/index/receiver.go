@@ -75,6 +75,26 @@ func (r *receiver) Replace(objects []watch.Object, version string, reset bool) {
 	r.passed = version
 }
 
+// Held implements watch.Holder: most of what is listed anew has not changed since, and
+// need not be read.
+func (r *receiver) Held(raw []byte) watch.Object {
+	is, ok := identify(raw)
+	if !ok {
+		return nil
+	}
+	r.a.mu.RLock()
+	defer r.a.mu.RUnlock()
+	k := r.into()
+	if k == nil {
+		return nil
+	}
+	o := k.objects[place{string(is.namespace), string(is.name)}]
+	if o == nil || o.Kind != k.kind || o.version != string(is.version) || !o.hasUID(is.uid) {
+		return nil
+	}
+	return o
+}
+
 func (r *receiver) covers(namespace string) bool {
 	return r.namespace == "" || r.namespace == namespace
 }

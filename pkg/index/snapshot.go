@@ -84,6 +84,10 @@ func (a *Account) adopt(k *kindObjects, r *receiver) {
 	}
 	r.passed = s.passed
 	k.ignored = k.ignored || s.ignored
+	if len(k.objects) == 0 {
+		k.objects = make(map[place]*Object, len(s.objects))
+		k.table.expect(len(s.objects))
+	}
 	for _, o := range s.objects {
 		o.Kind = k.kind
 		a.upsert(k, o)
@@ -120,8 +124,9 @@ const namespaceKind = "namespace"
 // Snapshot is what an account holds, for the next start of the service: of each
 // stream no less than up to the version that it says. The cluster is what the fleet
 // knows of it. It is nil where there is nothing worth keeping: what no stream has
-// proved since oldest is not.
-func (ix *Index) Snapshot(accountName string, of watch.Identity, oldest time.Time) (a *account.Account, content []byte) {
+// proved since oldest is not. The content is written over an earlier one, whose room
+// it takes.
+func (ix *Index) Snapshot(accountName string, of watch.Identity, oldest time.Time, over []byte) (a *account.Account, content []byte) {
 	held := ix.account(accountName)
 	if held == nil {
 		return nil, nil
@@ -135,7 +140,7 @@ func (ix *Index) Snapshot(accountName string, of watch.Identity, oldest time.Tim
 	if len(streams) == 0 {
 		return nil, nil
 	}
-	return held.account, encodeSnapshot(of, streams, namespaces)
+	return held.account, encodeSnapshot(over[:0], of, streams, namespaces)
 }
 
 // freeze lists what is held. The objects are never changed; encoding them takes
@@ -193,9 +198,9 @@ type writer struct {
 	owners   map[unique.Handle[Owner]]uint64
 }
 
-func encodeSnapshot(of watch.Identity, streams map[streamKey]*pastStream, namespaces map[string]string) []byte {
+func encodeSnapshot(over []byte, of watch.Identity, streams map[streamKey]*pastStream, namespaces map[string]string) []byte {
 	w := &writer{
-		strings: map[string]uint64{}, shared: map[unique.Handle[string]]uint64{},
+		b: over, strings: map[string]uint64{}, shared: map[unique.Handle[string]]uint64{},
 		monikers: map[unique.Handle[spinnaker.Moniker]]uint64{}, owners: map[unique.Handle[Owner]]uint64{},
 	}
 	w.text(of.UID)

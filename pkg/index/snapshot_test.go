@@ -40,7 +40,7 @@ func TestSnapshot_HoldsAnyObjectAsItIs(t *testing.T) {
 		}
 		streams := map[streamKey]*pastStream{{"deployment", "ns"}: stream}
 		namespaces := map[string]string{"u": "ns"}
-		content := encodeSnapshot(of, streams, namespaces)
+		content := encodeSnapshot(nil, of, streams, namespaces)
 		past, held, err := decodeSnapshot(content)
 		if err != nil || past.Identity != of || !reflect.DeepEqual(held.namespaces, namespaces) || !reflect.DeepEqual(held.streams, streams) {
 			t.Fatalf("seed %d: %v %+v\n%+v\n%+v", seed, err, past, held.streams[streamKey{"deployment", "ns"}], stream)
@@ -56,7 +56,7 @@ func TestSnapshot_WhatIsCutOrMadeLongerIsRefused(t *testing.T) {
 	}
 	got, _ := objectDecoder(&account.Account{DeriveNames: true}, decodedKinds[2])(raw)
 	streams := map[streamKey]*pastStream{{"deployment", ""}: {resource: deployments, passed: "17", objects: []*Object{got.(*Object)}}}
-	whole := encodeSnapshot(watch.Identity{UID: "c"}, streams, nil)
+	whole := encodeSnapshot(nil, watch.Identity{UID: "c"}, streams, nil)
 	for n := range len(whole) {
 		if _, _, err := decodeSnapshot(whole[:n]); err == nil {
 			t.Errorf("the first %d of %d bytes are taken", n, len(whole))
@@ -68,7 +68,7 @@ func TestSnapshot_WhatIsCutOrMadeLongerIsRefused(t *testing.T) {
 }
 
 func FuzzSnapshot(f *testing.F) {
-	f.Add(encodeSnapshot(watch.Identity{UID: "c"}, map[streamKey]*pastStream{{"deployment", ""}: {resource: deployments, passed: "1"}}, nil))
+	f.Add(encodeSnapshot(nil, watch.Identity{UID: "c"}, map[streamKey]*pastStream{{"deployment", ""}: {resource: deployments, passed: "1"}}, nil))
 	f.Fuzz(func(_ *testing.T, content []byte) { _, _, _ = decodeSnapshot(content) })
 }
 
@@ -100,7 +100,7 @@ func TestSnapshot_GoesOnAsIfNothingHadEnded(t *testing.T) {
 		}
 		moment := c.rand.IntN(len(c.history))
 		send(receivers, c.history[:moment])
-		_, content := before.Snapshot("a", watch.Identity{UID: "c"}, time.Time{})
+		_, content := before.Snapshot("a", watch.Identity{UID: "c"}, time.Time{}, nil)
 		after := New(nil)
 		after.Begin(keptIn(content))
 		opened := after.Open(&account.Account{Name: "a"})
@@ -142,7 +142,7 @@ func TestSnapshot_NamespacesAreKept(t *testing.T) {
 		_, s := opened(t, before, a, namespaces)
 		s.stream.Replace([]watch.Object{s.text(t, thing("one", "u1", "3", "")), s.text(t, thing("two", "u2", "4", ""))}, "9", false)
 		s.stream.Passed("12")
-		_, content := before.Snapshot("a", watch.Identity{}, time.Time{})
+		_, content := before.Snapshot("a", watch.Identity{}, time.Time{}, nil)
 		after := New(nil)
 		after.Begin(keptIn(content))
 		next := after.Open(a)
@@ -164,10 +164,10 @@ func TestSnapshot_LeavesOutWhatIsOld(t *testing.T) {
 	ix := New(nil)
 	_, s := opened(t, ix, &account.Account{Name: "a"}, pods)
 	s.stream.Replace([]watch.Object{s.text(t, thing("p", "u", "3", ""))}, "9", false)
-	if _, content := ix.Snapshot("a", watch.Identity{}, time.Now()); content != nil {
+	if _, content := ix.Snapshot("a", watch.Identity{}, time.Now(), nil); content != nil {
 		t.Error("a stream that has heard nothing for long is kept")
 	}
-	if _, content := ix.Snapshot("nobody", watch.Identity{}, time.Time{}); content != nil {
+	if _, content := ix.Snapshot("nobody", watch.Identity{}, time.Time{}, nil); content != nil {
 		t.Error("there is no such account")
 	}
 }
@@ -198,9 +198,9 @@ func BenchmarkSnapshot(b *testing.B) {
 	}
 	ix := New(nil)
 	fill(ix)
-	_, content := ix.Snapshot("a", watch.Identity{}, time.Time{})
+	_, content := ix.Snapshot("a", watch.Identity{}, time.Time{}, nil)
 	for name, do := range map[string]func(){
-		"save": func() { ix.Snapshot("a", watch.Identity{}, time.Time{}) },
+		"save": func() { ix.Snapshot("a", watch.Identity{}, time.Time{}, nil) },
 		"load": func() {
 			next := New(nil)
 			next.Begin(keptIn(content))

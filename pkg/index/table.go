@@ -31,6 +31,9 @@ type row struct {
 	o                  *Object // nil for one that is removed
 }
 
+// expect makes room for so many rows.
+func (t *table) expect(rows int) { t.rows = slices.Grow(t.rows, rows) }
+
 func (t *table) name(r *row) []byte { return t.names[r.start:r.end] }
 
 // numbers gives what many objects share numbers, in the order in which they come.

@@ -25,9 +25,11 @@ type snapshots struct {
 	every    time.Duration
 	maxAge   time.Duration
 	accounts func() []string
-	// of encodes what is held of an account; the content is nil for nothing.
-	of  func(name string, oldest time.Time) (a *account.Account, content []byte)
+	// of encodes what is held of an account over an earlier content; nil for nothing.
+	of  func(name string, oldest time.Time, over []byte) (a *account.Account, content []byte)
 	log *slog.Logger
+	// room is for contents: one account is saved after the other.
+	room sync.Pool
 
 	mu      sync.Mutex
 	failing bool
@@ -55,8 +57,8 @@ func (s *Service) newSnapshots(c config.Snapshots, version string) (*snapshots, 
 			}
 			return names
 		},
-		of: func(name string, oldest time.Time) (*account.Account, []byte) {
-			return s.Index.Snapshot(name, s.Fleet.Identity(name), oldest)
+		of: func(name string, oldest time.Time, over []byte) (*account.Account, []byte) {
+			return s.Index.Snapshot(name, s.Fleet.Identity(name), oldest, over)
 		},
 	}, nil
 }
@@ -130,10 +132,18 @@ func (k *snapshots) last(ctx context.Context) {
 
 func (k *snapshots) save(name string) error {
 	now := time.Now()
-	a, content := k.of(name, now.Add(-k.maxAge))
+	room, _ := k.room.Get().(*[]byte)
+	if room == nil {
+		room = new([]byte)
+	}
+	a, content := k.of(name, now.Add(-k.maxAge), *room)
 	if content == nil {
 		return nil
 	}
+	defer func() {
+		*room = content
+		k.room.Put(room)
+	}()
 	return k.dir.Save(name, a.WatchFingerprint(), now, content)
 }
 

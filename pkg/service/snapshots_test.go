@@ -27,14 +27,14 @@ func kept(t *testing.T, dir string, log *slog.Logger, names ...string) (*snapsho
 	var saved []string
 	k := &snapshots{
 		dir: d, every: time.Minute, maxAge: time.Hour, log: log, accounts: func() []string { return names },
-		of: func(name string, _ time.Time) (*account.Account, []byte) {
+		of: func(name string, _ time.Time, over []byte) (*account.Account, []byte) {
 			if name == "empty" {
 				return nil, nil
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			saved = append(saved, name)
-			return &account.Account{Name: name}, []byte("content of " + name)
+			return &account.Account{Name: name}, append(over[:0], "content of "+name...)
 		},
 	}
 	return k, func() []string {

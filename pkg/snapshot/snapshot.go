@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -68,7 +69,12 @@ func (d *Dir) file(account string) string {
 // Save keeps the content of an account that is set up as the fingerprint tells, true
 // at a time.
 func (d *Dir) Save(account, of string, taken time.Time, content []byte) error {
-	packed := s2.Encode(nil, content)
+	room := packing.Get().(*[]byte)
+	defer packing.Put(room)
+	if need := s2.MaxEncodedLen(len(content)); cap(*room) < need {
+		*room = make([]byte, need)
+	}
+	packed := s2.Encode((*room)[:cap(*room)], content)
 	first, err := json.Marshal(head{
 		Format: format, Program: d.program, Account: account, Of: of, Taken: taken.UnixMilli(), Length: len(packed), Sum: checksum(packed),
 	})
@@ -77,6 +83,9 @@ func (d *Dir) Save(account, of string, taken time.Time, content []byte) error {
 	}
 	return aside.Write(d.file(account), first, []byte("\n"), packed)
 }
+
+// packing is room for what is compressed: one account is saved after the other.
+var packing = sync.Pool{New: func() any { return new([]byte) }}
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 

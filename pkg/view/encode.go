@@ -3,18 +3,24 @@ package view
 import (
 	"bytes"
 	"encoding/json"
+	"sync"
 )
 
 // encode writes JSON as Spinnaker's services do: without escaping <, > and &.
 func encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+	b := encoding.Get().(*bytes.Buffer)
+	defer encoding.Put(b)
+	b.Reset()
+	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		panic(err) // the models hold only what encodes
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return bytes.Clone(bytes.TrimSuffix(b.Bytes(), []byte("\n"))) // in no more room than it takes
 }
+
+// encoding is room for what is being written.
+var encoding = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // Encode renders any of the package's models.
 func Encode(model any) []byte { return encode(model) }

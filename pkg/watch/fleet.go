@@ -101,12 +101,25 @@ func (f *Fleet) Run(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			f.reconcile(ctx, nil, f.registry.Revision())
-			f.ending.Wait()
-			f.decoders.end()
+			f.end()
 			return nil
 		}
 	}
+}
+
+// end waits until every watcher has ended. What the sink holds is left as it is: it
+// ends with the service, and taking it apart takes long.
+func (f *Fleet) end() {
+	f.mu.Lock()
+	for _, r := range f.running {
+		r.cancel()
+	}
+	f.mu.Unlock()
+	f.ending.Wait()
+	for _, r := range f.running {
+		<-r.done
+	}
+	f.decoders.end()
 }
 
 // reconcile watches what the registry has. An account that goes holds up no

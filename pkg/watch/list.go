@@ -82,7 +82,7 @@ func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold) (page, i
 	if hold != nil {
 		from = hold.reader(ctx, reader)
 	}
-	p, err := decodeList(from, r.tolerant)
+	p, err := decodeList(from, r.taken)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause

@@ -43,6 +43,12 @@ type Receiver interface {
 	Passed(version string)
 }
 
+// Holder is a Receiver that can tell an object that it holds already, in the version
+// that some JSON has, without all of that being read; nil for another one.
+type Holder interface {
+	Held(raw []byte) Object
+}
+
 // Source opens lists and watches; cluster.Client is one.
 type Source interface {
 	Open(ctx context.Context, path string, query url.Values, watching bool) (io.ReadCloser, error)
@@ -342,7 +348,7 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 			if r.timing.MostBytes > 0 && from.read > r.timing.MostBytes {
 				return r.tooLarge()
 			}
-			if obj := r.tolerant(fr.object); obj != nil {
+			if obj := r.taken(fr.object); obj != nil {
 				initial = append(initial, obj)
 			}
 			if r.timing.MostObjects > 0 && len(initial) > r.timing.MostObjects {
@@ -458,6 +464,20 @@ func (r *Reflector) advance(version string) {
 	r.version, r.highest = version, version
 	r.mu.Unlock()
 	r.stream.said(version)
+}
+
+// taken makes an object of what a list has.
+func (r *Reflector) taken(raw []byte) Object {
+	holder, ok := r.receiver.(Holder)
+	if !ok || !r.stream.Listed() {
+		return r.tolerant(raw)
+	}
+	var held Object
+	r.decoders.do(func() { held = holder.Held(raw) })
+	if held != nil {
+		return held
+	}
+	return r.tolerant(raw)
 }
 
 // tolerant decodes an object. One that cannot be is counted and named, and

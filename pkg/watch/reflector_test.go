@@ -110,3 +110,35 @@ func FuzzFrames(f *testing.F) {
 		_, _ = decodeList(strings.NewReader(text), versions)
 	})
 }
+
+// holding is a Receiver that holds what its name says.
+type holding struct {
+	received
+	text string
+}
+
+func (h *holding) Held(raw []byte) Object {
+	if string(raw) != h.text {
+		return nil
+	}
+	return versioned{name: "held"}
+}
+
+func TestTaken_WhatIsHeldIsNotReadAgain(t *testing.T) {
+	r := &Reflector{stream: newStream("thing", "", 0, nil), decode: func([]byte) (Object, error) { return versioned{name: "read"}, nil }}
+	name := func(raw string) string { return r.taken([]byte(raw)).(versioned).name }
+	r.receiver = &received{}
+	r.stream.complete("1")
+	if got := name("a"); got != "read" {
+		t.Errorf("from one that cannot tell: %s", got)
+	}
+	r.stream = newStream("thing", "", 0, nil)
+	r.receiver = &holding{text: "a"}
+	if got := name("a"); got != "read" {
+		t.Errorf("of the first list: %s", got)
+	}
+	r.stream.complete("1")
+	if a, b := name("a"), name("b"); a != "held" || b != "read" {
+		t.Errorf("%s, %s", a, b)
+	}
+}
