@@ -129,7 +129,7 @@ func TestReplicas_KilledAtWill(t *testing.T) {
 	defer over()
 	var callers sync.WaitGroup
 	for n := range 4 {
-		callers.Go(func() { reading(going, t, b, seen, n) })
+		callers.Go(func() { reading(going, t, b, seen, c.Name, n) })
 		callers.Go(func() { deploying(going, t, b, seen, running[0].ops, n) })
 	}
 	kills := 0
@@ -166,10 +166,10 @@ func TestReplicas_KilledAtWill(t *testing.T) {
 }
 
 // reading asks for lists and objects until the context is over.
-func reading(ctx context.Context, t *testing.T, b *balancer, seen *tally, n int) {
+func reading(ctx context.Context, t *testing.T, b *balancer, seen *tally, account string, n int) {
 	paths := []string{
 		"/applications/atwill/serverGroups", "/applications", "/applications/atwill/clusters", "/search?q=atwill&type=serverGroups&pageSize=50",
-		escaped("manifests", "shared-0", "atwill", "deployment atwill"),
+		escaped("manifests", account, "atwill", "deployment atwill"),
 	}
 	for n := n; ctx.Err() == nil; n++ {
 		path := paths[n%len(paths)]
@@ -204,8 +204,10 @@ func deploying(ctx context.Context, t *testing.T, b *balancer, seen *tally, o *o
 				wrong = fmt.Sprintf("%s: %v", id, err)
 			} else {
 				seen.mu.Lock()
-				for _, made := range d.only(t).Manifests {
-					seen.jobNames[made.text("metadata", "name")] = true
+				for _, result := range d.results {
+					for _, made := range result.Manifests {
+						seen.jobNames[made.text("metadata", "name")] = true
+					}
 				}
 				seen.mu.Unlock()
 			}
@@ -254,7 +256,7 @@ func taken(ctx context.Context, b *balancer, body, id string) (done, error) {
 		case d.Status.Failed:
 			return d, errors.New(answer)
 		case d.Status.Completed:
-			return d, nil
+			return d, d.decode()
 		case time.Now().After(deadline):
 			return d, fmt.Errorf("not through in a minute: %s", answer)
 		}

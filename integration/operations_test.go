@@ -87,14 +87,22 @@ func (o *ops) await(t testing.TB, id string) done {
 		}
 		return nil
 	})
+	if err := d.decode(); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// decode reads the results.
+func (d *done) decode() error {
 	for _, raw := range d.ResultObjects {
 		var one result
 		if err := json.Unmarshal(raw, &one); err != nil {
-			t.Fatal(err, string(raw))
+			return fmt.Errorf("%w: %s", err, raw)
 		}
 		d.results = append(d.results, one)
 	}
-	return d
+	return nil
 }
 
 // run posts one operation on the account and waits for its end. fields is
