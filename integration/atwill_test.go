@@ -93,6 +93,7 @@ func (c *tally) note(count *int, list *[]string, wrong string) {
 // every ten seconds and comes back, under reads and deploys. KILLED_FOR is for how
 // long.
 func TestReplicas_KilledAtWill(t *testing.T) {
+	t.Parallel() // it keeps apart by namespace, and waits most of the time
 	const replicas, every = 3, 10 * time.Second
 	lasting := 40 * time.Second
 	if text := os.Getenv("KILLED_FOR"); text != "" {

@@ -68,6 +68,7 @@ func keptDeployment(name string, replicas int) string {
 }
 
 func TestSnapshot_ARestartServesAtOnceAndGoesOn(t *testing.T) {
+	t.Parallel() // its control plane is its own
 	c := pool.Private(t, localkube.Options{Name: "kept"})
 	namespace(t, "kept", c)
 	for name, n := range map[string]int{"grows": 1, "goes": 1, "stays": 2} {
