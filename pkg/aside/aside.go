@@ -19,7 +19,7 @@ func Write(path string, parts ...[]byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, prefix+"*")
+	f, err := os.CreateTemp(dir, prefix+filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
@@ -38,5 +38,7 @@ func Write(path string, parts ...[]byte) error {
 }
 
 // Unfinished says whether a name is that of a file that is being written, or whose
-// writer has ended before it was.
-func Unfinished(name string) bool { return strings.HasPrefix(name, prefix) }
+// writer has ended before it was, to become one with a suffix.
+func Unfinished(name, suffix string) bool {
+	return strings.HasPrefix(name, prefix) && strings.Contains(name, suffix+".")
+}

@@ -42,7 +42,7 @@ func TestWrite_WhatFailsLeavesTheOldFileAndNoOther(t *testing.T) {
 		t.Error("a folder was replaced")
 	}
 	left, err := os.ReadDir(dir)
-	if err != nil || len(left) != 1 || Unfinished(left[0].Name()) {
+	if err != nil || len(left) != 1 || Unfinished(left[0].Name(), "taken") {
 		t.Errorf("%v: %v", left, err)
 	}
 }

@@ -24,11 +24,17 @@ func (c *Config) Validate() error {
 		"server.shutdownTimeout": int64(c.Server.ShutdownTimeout), "watch.startConcurrency": int64(c.Watch.StartConcurrency),
 		"watch.requestTimeout": int64(c.Watch.RequestTimeout), "watch.stuckAfter": int64(c.Watch.StuckAfter),
 		"watch.pingAfter": int64(c.Watch.PingAfter), "watch.maxListBytes": c.Watch.MaxListBytes, "watch.maxListObjects": int64(c.Watch.MaxListObjects),
-		"watch.startWithin": int64(c.Watch.StartWithin), "watch.giveUpAfter": int64(c.Watch.GiveUpAfter), "cache.bytes": c.Cache.Bytes, "snapshots.every": int64(c.Snapshots.Every), "snapshots.maxAge": int64(c.Snapshots.MaxAge),
+		"watch.startWithin": int64(c.Watch.StartWithin), "watch.giveUpAfter": int64(c.Watch.GiveUpAfter), "cache.bytes": c.Cache.Bytes,
 	} {
 		if n <= 0 {
 			bad(key, "must be more than 0")
 		}
+	}
+	if c.Snapshots.Every < time.Second {
+		bad("snapshots.every", "must be 1s or more")
+	}
+	if c.Snapshots.MaxAge < c.Snapshots.Every {
+		bad("snapshots.maxAge", "must not be less than snapshots.every")
 	}
 	for key, n := range map[string]int64{
 		"services.fiat.connectTimeoutMs": int64(c.Services.Fiat.ConnectTimeoutMs), "services.fiat.readTimeoutMs": int64(c.Services.Fiat.ReadTimeoutMs),

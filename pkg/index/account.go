@@ -122,7 +122,7 @@ func (a *Account) openNamespaces(r cluster.Resource, from *watch.Stream) *namesp
 	return a.spaces
 }
 
-func (a *Account) open(kind *Kind, r cluster.Resource, from *watch.Stream) (watch.Decode, watch.Receiver) {
+func (a *Account) open(kind *Kind, r cluster.Resource, from *watch.Stream) (watch.Decode, *receiver) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := a.kinds[kind.Text]
@@ -179,11 +179,11 @@ func (a *Account) NewEpoch() {
 	clear(a.gone)
 	for _, k := range a.kinds {
 		for _, r := range k.receivers {
-			r.passed = ""
+			r.end()
 		}
 	}
 	if a.spaces != nil {
-		a.spaces.passed = ""
+		a.spaces.end()
 	}
 }
 

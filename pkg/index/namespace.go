@@ -34,10 +34,14 @@ type namespaceReceiver struct {
 func (s *namespaceReceiver) Replace(objects []watch.Object, version string, reset bool) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	if !reset && s.beyond(version) {
+	s.replace(objects, version, reset)
+}
+
+func (s *namespaceReceiver) replace(objects []watch.Object, version string, reset bool) {
+	if !reset && (s.void || s.beyond(version)) {
 		return
 	}
-	s.passed = version
+	s.passed, s.void = version, false
 	s.a.namespaces = make(map[string]string, len(objects))
 	for _, o := range objects {
 		n := o.(namespaceObject)
@@ -48,7 +52,11 @@ func (s *namespaceReceiver) Replace(objects []watch.Object, version string, rese
 func (s *namespaceReceiver) Upsert(o watch.Object) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	if n := o.(namespaceObject); !s.late(n.version) {
+	s.upsert(o.(namespaceObject))
+}
+
+func (s *namespaceReceiver) upsert(n namespaceObject) {
+	if !s.late(n.version) {
 		s.a.namespaces[n.uid] = n.name
 	}
 }
@@ -56,7 +64,11 @@ func (s *namespaceReceiver) Upsert(o watch.Object) {
 func (s *namespaceReceiver) Delete(o watch.Object) {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	if n := o.(namespaceObject); !s.late(n.version) {
+	s.remove(o.(namespaceObject))
+}
+
+func (s *namespaceReceiver) remove(n namespaceObject) {
+	if !s.late(n.version) {
 		delete(s.a.namespaces, n.uid)
 	}
 }
@@ -86,10 +98,11 @@ func decodeTwice(decode watch.Decode) watch.Decode {
 	}
 }
 
-// twoReceivers pass a namespace on to the account's list and to the objects.
+// twoReceivers pass a namespace on to the account's list and to the objects, to both at
+// once: nobody sees one without the other.
 type twoReceivers struct {
 	list    *namespaceReceiver
-	objects watch.Receiver
+	objects *receiver
 }
 
 // Replace implements watch.Receiver.
@@ -102,30 +115,38 @@ func (t twoReceivers) Replace(all []watch.Object, version string, reset bool) {
 			objects = append(objects, one.object)
 		}
 	}
-	t.list.Replace(list, version, reset)
-	t.objects.Replace(objects, version, reset)
+	t.list.a.mu.Lock()
+	defer t.list.a.mu.Unlock()
+	t.list.replace(list, version, reset)
+	t.objects.replace(objects, version, reset)
 }
 
 // Upsert implements watch.Receiver.
 func (t twoReceivers) Upsert(o watch.Object) {
 	one := o.(named)
-	t.list.Upsert(one.namespaceObject)
+	t.list.a.mu.Lock()
+	defer t.list.a.mu.Unlock()
+	t.list.upsert(one.namespaceObject)
 	if one.object != nil {
-		t.objects.Upsert(one.object)
+		t.objects.upsert(one.object)
 	}
 }
 
 // Delete implements watch.Receiver.
 func (t twoReceivers) Delete(o watch.Object) {
 	one := o.(named)
-	t.list.Delete(one.namespaceObject)
+	t.list.a.mu.Lock()
+	defer t.list.a.mu.Unlock()
+	t.list.remove(one.namespaceObject)
 	if one.object != nil {
-		t.objects.Delete(one.object)
+		t.objects.remove(one.object)
 	}
 }
 
 // Passed implements watch.Receiver.
 func (t twoReceivers) Passed(version string) {
-	t.list.Passed(version)
-	t.objects.Passed(version)
+	t.list.a.mu.Lock()
+	defer t.list.a.mu.Unlock()
+	t.list.late(version)
+	t.objects.pass(version)
 }

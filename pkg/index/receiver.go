@@ -20,10 +20,21 @@ type receiver struct {
 }
 
 // progress is how far a watch has delivered; it only goes forward.
-type progress struct{ passed string }
+type progress struct {
+	passed string
+	// void says that the history that was delivered is over: until the first list
+	// of the next one, what comes proves nothing.
+	void bool
+}
+
+// end voids what has been delivered.
+func (p *progress) end() { p.passed, p.void = "", true }
 
 // late says whether an event has been overtaken, and moves on if not.
 func (p *progress) late(version string) bool {
+	if p.void {
+		return false
+	}
 	if order, err := resourceversion.CompareResourceVersion(version, p.passed); err == nil && order <= 0 {
 		return true
 	}
@@ -48,8 +59,12 @@ func (r *receiver) into() *kindObjects {
 func (r *receiver) Replace(objects []watch.Object, version string, reset bool) {
 	r.a.mu.Lock()
 	defer r.a.mu.Unlock()
+	r.replace(objects, version, reset)
+}
+
+func (r *receiver) replace(objects []watch.Object, version string, reset bool) {
 	k := r.into()
-	if k == nil || !reset && r.beyond(version) {
+	if k == nil || !reset && (r.void || r.beyond(version)) {
 		return
 	}
 	listed := make(map[place]struct{}, len(objects))
@@ -72,7 +87,7 @@ func (r *receiver) Replace(objects []watch.Object, version string, reset bool) {
 		r.a.upsert(k, o)
 	}
 	k.table.clip()
-	r.passed = version
+	r.passed, r.void = version, false
 }
 
 // Held implements watch.Holder: most of what is listed anew has not changed since, and
@@ -85,7 +100,7 @@ func (r *receiver) Held(raw []byte) watch.Object {
 	r.a.mu.RLock()
 	defer r.a.mu.RUnlock()
 	k := r.into()
-	if k == nil {
+	if k == nil || r.passed == "" {
 		return nil
 	}
 	o := k.objects[place{string(is.namespace), string(is.name)}]
@@ -103,6 +118,10 @@ func (r *receiver) covers(namespace string) bool {
 func (r *receiver) Upsert(o watch.Object) {
 	r.a.mu.Lock()
 	defer r.a.mu.Unlock()
+	r.upsert(o)
+}
+
+func (r *receiver) upsert(o watch.Object) {
 	if k := r.into(); k != nil && !r.late(o.ResourceVersion()) {
 		r.a.upsert(k, o)
 	}
@@ -112,6 +131,10 @@ func (r *receiver) Upsert(o watch.Object) {
 func (r *receiver) Passed(version string) {
 	r.a.mu.Lock()
 	defer r.a.mu.Unlock()
+	r.pass(version)
+}
+
+func (r *receiver) pass(version string) {
 	if r.into() != nil {
 		r.late(version)
 	}
@@ -122,6 +145,10 @@ func (r *receiver) Passed(version string) {
 func (r *receiver) Delete(gone watch.Object) {
 	r.a.mu.Lock()
 	defer r.a.mu.Unlock()
+	r.remove(gone)
+}
+
+func (r *receiver) remove(gone watch.Object) {
 	k := r.into()
 	if k == nil || r.late(gone.ResourceVersion()) {
 		return

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,8 @@ type Snapshots interface {
 	// Load gives what was saved of an account as it is set up now, nil for nothing
 	// that can be used, and the time before which nothing of it is worth anything.
 	Load(a *account.Account) (content []byte, oldest time.Time)
+	// Refuse is told that a content is not as it is written.
+	Refuse(a *account.Account, why error)
 }
 
 // past is what is known of an account from before the service's start.
@@ -47,20 +50,45 @@ type loading chan struct{}
 func newLoading() loading { return make(loading, runtime.GOMAXPROCS(0)) }
 
 // Past implements watch.AccountSink: what is kept of the account is taken in stream
-// by stream, as they are opened.
-func (a *Account) Past() *watch.Past {
+// by stream, as they are opened. A disk that hangs keeps nobody.
+func (a *Account) Past(ctx context.Context) *watch.Past {
 	if a.index.snapshots == nil {
 		return nil
 	}
-	a.index.loading <- struct{}{}
-	defer func() { <-a.index.loading }()
+	type loaded struct {
+		out  *watch.Past
+		held *past
+	}
+	done := make(chan loaded, 1)
+	go func() {
+		select {
+		case a.index.loading <- struct{}{}:
+			defer func() { <-a.index.loading }()
+			out, held := a.load()
+			done <- loaded{out, held}
+		case <-ctx.Done():
+		}
+	}()
+	select {
+	case l := <-done:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.past = l.held
+		return l.out
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (a *Account) load() (*watch.Past, *past) {
 	content, oldest := a.index.snapshots.Load(a.account)
 	if content == nil {
-		return nil
+		return nil, nil
 	}
 	out, held, err := decodeSnapshot(content)
 	if err != nil {
-		return nil // it was written by another program than it says
+		a.index.snapshots.Refuse(a.account, err)
+		return nil, nil
 	}
 	for key, s := range held.streams {
 		heard := time.UnixMilli(s.heard)
@@ -70,10 +98,7 @@ func (a *Account) Past() *watch.Past {
 		}
 		out.Streams = append(out.Streams, watch.PastStream{Resource: s.resource, Namespace: key.namespace, Version: s.passed, Heard: heard})
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.past = held
-	return out
+	return out, held
 }
 
 // adopt takes in what is kept of a stream that is opened. The lock is held.
@@ -169,12 +194,15 @@ func (a *Account) freeze() (map[streamKey]*pastStream, map[string]string) {
 			if namespace == "" {
 				s.objects = make([]*Object, 0, len(k.objects))
 			}
-			for where, o := range k.objects {
-				if r.covers(where.namespace) {
+			out[streamKey{text, namespace}] = s
+		}
+		for where, o := range k.objects {
+			for _, namespace := range [...]string{"", where.namespace} {
+				if s := out[streamKey{text, namespace}]; s != nil && k.receivers[namespace] != nil {
 					s.objects = append(s.objects, o)
+					break
 				}
 			}
-			out[streamKey{text, namespace}] = s
 		}
 	}
 	return out, namespaces
@@ -365,17 +393,20 @@ type reader struct {
 	owners   []unique.Handle[Owner]
 }
 
+// leastObject is less than any object takes, in bytes.
+const leastObject = 30
+
 var errSnapshot = errors.New("the snapshot is not as it is written")
 
 func decodeSnapshot(content []byte) (*watch.Past, *past, error) {
 	r := &reader{b: content}
 	out := &watch.Past{Identity: watch.Identity{UID: r.text(), Version: r.text()}}
 	held := &past{streams: map[streamKey]*pastStream{}, namespaces: map[string]string{}}
-	for n := r.count(); n > 0; n-- {
+	for n := r.count(); n > 0 && r.err == nil; n-- {
 		uid := r.text()
 		held.namespaces[uid] = r.text()
 	}
-	for n := r.count(); n > 0; n-- {
+	for n := r.count(); n > 0 && r.err == nil; n-- {
 		s := &pastStream{}
 		if err := json.Unmarshal([]byte(r.text()), &s.resource); err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", errSnapshot, err)
@@ -383,8 +414,8 @@ func decodeSnapshot(content []byte) (*watch.Past, *past, error) {
 		namespace := r.text()
 		s.passed, s.heard, s.ignored = r.text(), r.signed(), r.flag()
 		length := r.count()
-		s.objects = make([]*Object, 0, length)
-		for range length {
+		s.objects = make([]*Object, 0, min(length, len(r.b)/leastObject))
+		for len(s.objects) < length && r.err == nil {
 			s.objects = append(s.objects, r.object())
 		}
 		held.streams[streamKey{s.resource.KindText(), namespace}] = s
@@ -424,7 +455,7 @@ func (r *reader) count() int {
 		r.fail()
 		return 0
 	}
-	return int(n) //nolint:gosec // no more than there are bytes
+	return int(n)
 }
 
 func (r *reader) bytes(n int) []byte {
@@ -503,7 +534,7 @@ func (r *reader) nilable() (length int, none bool) {
 		r.fail()
 		return 0, true
 	}
-	return int(n - 1), false //nolint:gosec // no more than there are bytes
+	return int(n - 1), false
 }
 
 func (r *reader) texts() []string {
@@ -512,7 +543,7 @@ func (r *reader) texts() []string {
 		return nil
 	}
 	out := make([]string, 0, length)
-	for range length {
+	for len(out) < length && r.err == nil {
 		out = append(out, r.interned())
 	}
 	return out
@@ -524,7 +555,7 @@ func (r *reader) pairs() []pair {
 		return nil
 	}
 	out := make([]pair, 0, length)
-	for range length {
+	for len(out) < length && r.err == nil {
 		out = append(out, pair{key: r.interned(), value: r.interned()})
 	}
 	return out
@@ -540,7 +571,7 @@ func (r *reader) object() *Object {
 	o.owners = r.owner()
 	o.Stated, o.Terminating = r.flag(), r.flag()
 	o.Pod.HasStatus = r.flag()
-	o.Pod.Phase = Phase(min(r.number(), math.MaxUint8)) //nolint:gosec // bounded
+	o.Pod.Phase = Phase(min(r.number(), math.MaxUint8))
 	o.Pod.containers = r.handle()
 	if r.flag() {
 		g := &GroupState{Desired: r.signed(), Images: r.texts(), Explicit: r.texts(), template: r.pairs(), serviceName: r.interned()}
@@ -553,7 +584,7 @@ func (r *reader) object() *Object {
 		some := &rare{uid: r.text()}
 		if length, none := r.nilable(); !none {
 			some.more = make([]Owner, 0, length)
-			for range length {
+			for len(some.more) < length && r.err == nil {
 				some.more = append(some.more, r.oneOwner())
 			}
 		}

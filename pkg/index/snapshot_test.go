@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -18,6 +19,7 @@ import (
 type keptIn []byte
 
 func (k keptIn) Load(*account.Account) ([]byte, time.Time) { return k, time.Time{} }
+func (keptIn) Refuse(*account.Account, error)              {}
 
 func TestSnapshot_HoldsAnyObjectAsItIs(t *testing.T) {
 	of := watch.Identity{UID: "c", Version: "v1.37.2"}
@@ -104,7 +106,7 @@ func TestSnapshot_GoesOnAsIfNothingHadEnded(t *testing.T) {
 		after := New(nil)
 		after.Begin(keptIn(content))
 		opened := after.Open(&account.Account{Name: "a"})
-		past := opened.Past()
+		past := opened.Past(t.Context())
 		if past == nil || past.UID != "c" || len(past.Streams) != len(everyKind) {
 			t.Fatalf("%+v", past)
 		}
@@ -146,7 +148,7 @@ func TestSnapshot_NamespacesAreKept(t *testing.T) {
 		after := New(nil)
 		after.Begin(keptIn(content))
 		next := after.Open(a)
-		past := next.Past()
+		past := next.Past(t.Context())
 		if past == nil || len(past.Streams) != 1 || past.Streams[0].Version != "12" {
 			t.Fatalf("%+v", past)
 		}
@@ -169,6 +171,113 @@ func TestSnapshot_LeavesOutWhatIsOld(t *testing.T) {
 	}
 	if _, content := ix.Snapshot("nobody", watch.Identity{}, time.Time{}, nil); content != nil {
 		t.Error("there is no such account")
+	}
+}
+
+// TestSnapshot_IsOfOneMoment is taken beside a namespace's two receivers, which have
+// one version: what one has may not pass for what the other has.
+func TestSnapshot_IsOfOneMoment(t *testing.T) {
+	namespaces := cluster.Resource{Version: "v1", Plural: "namespaces", Kind: "Namespace", Watchable: true}
+	for range 300 {
+		ix := New(nil)
+		_, s := opened(t, ix, &account.Account{Name: "a", DeriveNames: true, Held: account.Held{All: true}}, namespaces)
+		one := s.text(t, thing("one", "u1", "3", ""))
+		listed := make(chan struct{})
+		go func() {
+			defer close(listed)
+			s.stream.Replace([]watch.Object{one}, "9", false)
+		}()
+		var content []byte
+		for content == nil {
+			_, content = ix.Snapshot("a", watch.Identity{}, time.Time{}, nil)
+		}
+		<-listed
+		_, held, err := decodeSnapshot(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(held.streams[streamKey{namespaceKind, ""}].objects); n != 1 || len(held.namespaces) != 1 {
+			t.Fatalf("%d objects, namespaces %v", n, held.namespaces)
+		}
+	}
+}
+
+// TestEpoch_NothingOfTheOldOneIsTakenForTheNew: versions come again in a cluster that
+// was restored, with other content.
+func TestEpoch_NothingOfTheOldOneIsTakenForTheNew(t *testing.T) {
+	ix := New(nil)
+	sinks, s := opened(t, ix, &account.Account{Name: "a", DeriveNames: true}, pods)
+	before, after := thing("p", "u", "7", `,"status":{"phase":"Running"}`), thing("p", "u", "7", `,"status":{"phase":"Pending"}`)
+	s.stream.Replace([]watch.Object{s.text(t, before)}, "9", false)
+	holder := s.stream.(watch.Holder)
+	if holder.Held([]byte(after)) == nil {
+		t.Fatal("it is not known by its version")
+	}
+	sinks.NewEpoch()
+	s.stream.Upsert(s.text(t, thing("late", "l", "11", "")))
+	s.stream.Passed("12")
+	s.stream.Replace(nil, "13", false) // a list from before
+	if holder.Held([]byte(after)) != nil {
+		t.Error("what was held in the old epoch is taken for the new one's")
+	}
+	if _, content := ix.Snapshot("a", watch.Identity{UID: "new"}, time.Time{}, nil); content != nil {
+		t.Error("what was held in the old epoch is kept as the new one's")
+	}
+	s.stream.Replace([]watch.Object{s.text(t, after)}, "8", true)
+	held := sinks.(*Account).kinds["pod"].objects
+	if len(held) != 1 || held[place{"ns", "p"}].Pod.Phase != Pending {
+		t.Errorf("%+v", held)
+	}
+	if _, content := ix.Snapshot("a", watch.Identity{UID: "new"}, time.Time{}, nil); content == nil {
+		t.Error("the new epoch is not kept")
+	}
+}
+
+// hanging is a disk that does not answer.
+type hanging struct{ until chan struct{} }
+
+func (h hanging) Load(*account.Account) ([]byte, time.Time) {
+	<-h.until
+	return nil, time.Time{}
+}
+func (hanging) Refuse(*account.Account, error) {}
+
+func TestSnapshot_ADiskThatHangsKeepsNobody(t *testing.T) {
+	ix := New(nil)
+	h := hanging{make(chan struct{})}
+	defer close(h.until)
+	ix.Begin(h)
+	for n := range 2 * cap(ix.loading) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		if past := ix.Open(&account.Account{Name: fmt.Sprint(n)}).Past(ctx); past != nil {
+			t.Errorf("%+v", past)
+		}
+		cancel()
+	}
+}
+
+func TestSnapshot_NamespacesOfAnAccountHaveTheirOwnStreams(t *testing.T) {
+	ix := New(nil)
+	a := &account.Account{Name: "a", DeriveNames: true, Namespaces: []string{"one", "two"}}
+	sinks := ix.Open(a)
+	for i, namespace := range a.Namespaces {
+		decode, receiver := sinks.Open(pods, &watch.Stream{Kind: "pod", Namespace: namespace})
+		o, err := decode([]byte(`{"metadata":{"name":"p","namespace":"` + namespace + `","uid":"u` + namespace + `","resourceVersion":"3"}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		receiver.Replace([]watch.Object{o}, fmt.Sprint(10+i), false)
+	}
+	_, content := ix.Snapshot("a", watch.Identity{}, time.Time{}, nil)
+	_, held, err := decodeSnapshot(content)
+	if err != nil || len(held.streams) != 2 {
+		t.Fatalf("%+v: %v", held, err)
+	}
+	for i, namespace := range a.Namespaces {
+		s := held.streams[streamKey{"pod", namespace}]
+		if s.passed != fmt.Sprint(10+i) || len(s.objects) != 1 || s.objects[0].Namespace != namespace {
+			t.Errorf("%s: %+v", namespace, s)
+		}
 	}
 }
 
@@ -205,7 +314,7 @@ func BenchmarkSnapshot(b *testing.B) {
 			next := New(nil)
 			next.Begin(keptIn(content))
 			opened := next.Open(&account.Account{Name: "a"})
-			opened.Past()
+			opened.Past(b.Context())
 			opened.Open(pods, &watch.Stream{Kind: "pod"})
 		},
 		"list": func() { fill(New(nil)) },

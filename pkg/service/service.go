@@ -133,10 +133,7 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		return nil, err
 	}
 	s.Index = index.New(s.manifests)
-	if s.snapshots, err = s.newSnapshots(c.Snapshots, o.Version); err != nil {
-		return nil, err
-	}
-	if s.snapshots != nil {
+	if s.snapshots = s.newSnapshots(c.Snapshots, o.Version); s.snapshots != nil {
 		s.Index.Begin(s.snapshots)
 	}
 	s.figures = telemetry.NewFigures(s.events)

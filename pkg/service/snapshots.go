@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"log/slog"
 	"os"
 	"runtime"
-	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -35,17 +35,20 @@ type snapshots struct {
 	failing bool
 }
 
-func (s *Service) newSnapshots(c config.Snapshots, version string) (*snapshots, error) {
+// newSnapshots are those of the settings; nil for none. What cannot be written keeps no
+// service from its work.
+func (s *Service) newSnapshots(c config.Snapshots, version string) *snapshots {
 	if c.Directory == "" {
-		return nil, nil
+		return nil
 	}
 	program, err := build(version)
-	if err != nil {
-		return nil, fmt.Errorf("snapshots: %w", err)
+	var dir *snapshot.Dir
+	if err == nil {
+		dir, err = snapshot.Open(c.Directory, program, c.MaxAge)
 	}
-	dir, err := snapshot.Open(c.Directory, program, c.MaxAge)
 	if err != nil {
-		return nil, fmt.Errorf("snapshots.directory: %w", err)
+		s.log.Warn("nothing is kept for the next start, which will list all accounts: snapshots.directory cannot be used", "error", err)
+		return nil
 	}
 	return &snapshots{
 		dir: dir, every: c.Every, maxAge: c.MaxAge, log: s.log,
@@ -58,9 +61,13 @@ func (s *Service) newSnapshots(c config.Snapshots, version string) (*snapshots, 
 			return names
 		},
 		of: func(name string, oldest time.Time, over []byte) (*account.Account, []byte) {
-			return s.Index.Snapshot(name, s.Fleet.Identity(name), oldest, over)
+			of, whole := s.Fleet.Identity(name)
+			if !whole {
+				return nil, nil
+			}
+			return s.Index.Snapshot(name, of, oldest, over)
 		},
-	}, nil
+	}
 }
 
 // build tells this build of the program from others: what an index holds of an object
@@ -70,28 +77,31 @@ func build(version string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	file, err := os.Stat(path)
+	file, err := os.Open(path) //nolint:gosec // this program
 	if err != nil {
 		return "", err
 	}
-	text := fmt.Sprintf("%s %s %d %d", version, runtime.Version(), file.Size(), file.ModTime().UnixNano())
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				text += " " + s.Value
-			}
-		}
+	defer func() { _ = file.Close() }()
+	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	size, err := io.Copy(sum, file)
+	if err != nil {
+		return "", err
 	}
-	return text, nil
+	return fmt.Sprintf("%s %s %d %08x", version, runtime.Version(), size, sum.Sum32()), nil
 }
 
 // Load implements index.Snapshots.
 func (k *snapshots) Load(a *account.Account) (content []byte, oldest time.Time) {
 	content, _, err := k.dir.Load(a.Name, a.WatchFingerprint())
 	if err != nil && !errors.Is(err, snapshot.ErrNone) {
-		k.log.Info("what was kept of an account is not used; it is listed", "account", a.Name, "reason", err)
+		k.Refuse(a, err)
 	}
 	return content, time.Now().Add(-k.maxAge)
+}
+
+// Refuse implements index.Snapshots.
+func (k *snapshots) Refuse(a *account.Account, why error) {
+	k.log.Info("what was kept of an account is not used; it is listed", "account", a.Name, "reason", why)
 }
 
 // run saves one account after the other, all within the time that is set.
@@ -99,6 +109,7 @@ func (k *snapshots) run(ctx context.Context) error {
 	for {
 		names := k.accounts()
 		pause := time.NewTicker(k.every / time.Duration(len(names)+1))
+		failed := failures{}
 		for _, name := range append(names, "") {
 			select {
 			case <-ctx.Done():
@@ -107,27 +118,59 @@ func (k *snapshots) run(ctx context.Context) error {
 			case <-pause.C:
 			}
 			if name != "" {
-				k.note(k.save(name))
+				failed.note(name, k.save(name))
 			}
 		}
 		pause.Stop()
-		k.note(k.dir.Sweep(names))
+		if err := k.dir.Sweep(names); err != nil {
+			k.log.Debug("old snapshots are left where they are", "error", err)
+		}
+		k.tell(&failed)
 	}
 }
 
-// last saves all of them before the end, as far as there is time.
+// last saves all of them before the end, as far as there is time. A disk that hangs is
+// left behind.
 func (k *snapshots) last(ctx context.Context) {
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for _, name := range slices.Clone(k.accounts()) {
-		group.Go(func() error {
-			if ctx.Err() == nil {
-				k.note(k.save(name))
-			}
-			return nil
-		})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var group errgroup.Group
+		group.SetLimit(runtime.GOMAXPROCS(0))
+		failed := failures{}
+		for _, name := range k.accounts() {
+			group.Go(func() error {
+				if ctx.Err() == nil {
+					failed.note(name, k.save(name))
+				}
+				return nil
+			})
+		}
+		_ = group.Wait() // none fails
+		k.tell(&failed)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
-	_ = group.Wait() // none fails
+}
+
+// failures are the accounts of a round that could not be saved.
+type failures struct {
+	mu    sync.Mutex
+	n     int
+	first error
+}
+
+func (f *failures) note(account string, err error) {
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n++; f.n == 1 {
+		f.first = fmt.Errorf("account %s: %w", account, err)
+	}
 }
 
 func (k *snapshots) save(name string) error {
@@ -147,15 +190,15 @@ func (k *snapshots) save(name string) error {
 	return k.dir.Save(name, a.WatchFingerprint(), now, content)
 }
 
-// note tells the log once that snapshots cannot be written, and once that they can.
-func (k *snapshots) note(err error) {
+// tell has the log say once that snapshots cannot be written, and once that they can.
+func (k *snapshots) tell(f *failures) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case err != nil && !k.failing:
-		k.log.Warn("what is known of the accounts cannot be kept for the next start, which will list them: look at snapshots.directory", "error", err)
-	case err == nil && k.failing:
+	case f.n > 0 && !k.failing:
+		k.log.Warn("what is known of some accounts cannot be kept for the next start, which will list them: look at snapshots.directory", "accounts", f.n, "error", f.first)
+	case f.n == 0 && k.failing:
 		k.log.Info("what is known of the accounts is kept for the next start again")
 	}
-	k.failing = err != nil
+	k.failing = f.n > 0
 }

@@ -105,3 +105,27 @@ func TestSnapshots_AFolderThatIsFullIsToldOnce(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestSnapshots_OneThatCannotBeKeptIsNamedOnce: those that can be do not end it.
+func TestSnapshots_OneThatCannotBeKeptIsNamedOnce(t *testing.T) {
+	dir := t.TempDir()
+	var out bytes.Buffer
+	k, _ := kept(t, dir, slog.New(slog.NewTextHandler(&out, nil)), "a", "b")
+	k.last(t.Context())
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	if err := os.Remove(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(files[0], "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		k.last(t.Context())
+	}
+	if got := out.String(); strings.Count(got, "level=") != 1 || strings.Count(got, "error=\"account ") != 1 {
+		t.Error(got)
+	}
+}

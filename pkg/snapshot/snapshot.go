@@ -53,12 +53,17 @@ var ErrNone = errors.New("there is none")
 // Open uses a folder, which is made where it is missing, for snapshots of one build
 // of the program that are no older than an age.
 func Open(path, program string, maxAge time.Duration) (*Dir, error) {
-	d := &Dir{path: path, program: program, maxAge: maxAge}
-	probe := filepath.Join(path, "writable")
-	if err := aside.Write(probe); err != nil {
+	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, err
 	}
-	return d, os.Remove(probe)
+	probe, err := os.CreateTemp(path, "new-writable"+suffix+".*")
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+		return nil, err
+	}
+	return &Dir{path: path, program: program, maxAge: maxAge}, nil
 }
 
 func (d *Dir) file(account string) string {
@@ -122,8 +127,8 @@ func (d *Dir) Load(account, of string) (content []byte, taken time.Time, err err
 // clockSkew is how far ahead a clock may have been that was set back since.
 const clockSkew = time.Second
 
-// Sweep removes the files of accounts that are not there any more, and what writers
-// have left that ended before they were through.
+// Sweep removes the files of accounts that are not there any more, once they are too
+// old to be used, and what writers have left that ended before they were through.
 func (d *Dir) Sweep(accounts []string) error {
 	keep := map[string]bool{}
 	for _, a := range accounts {
@@ -135,12 +140,12 @@ func (d *Dir) Sweep(accounts []string) error {
 	}
 	var failed error
 	for _, e := range all {
-		if !strings.HasSuffix(e.Name(), suffix) && !aside.Unfinished(e.Name()) || keep[e.Name()] {
+		if !strings.HasSuffix(e.Name(), suffix) && !aside.Unfinished(e.Name(), suffix) || keep[e.Name()] {
 			continue
 		}
 		info, err := e.Info()
-		if err != nil || aside.Unfinished(e.Name()) && time.Since(info.ModTime()) < time.Hour {
-			continue // somebody may be at it
+		if err != nil || time.Since(info.ModTime()) <= d.maxAge {
+			continue // somebody may be at it, or the account may come back
 		}
 		failed = errors.Join(failed, os.Remove(filepath.Join(d.path, e.Name())))
 	}

@@ -91,13 +91,16 @@ func TestLoad_WhatIsInDoubtIsNotUsed(t *testing.T) {
 func TestSweep_LeavesWhatIsInUse(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir, "p")
-	for _, a := range []string{"here", "gone"} {
-		if err := d.Save(a, "of", time.Now(), []byte("x")); err != nil {
+	long := time.Now().Add(-2 * time.Minute)
+	for a, at := range map[string]time.Time{"here": long, "gone": long, "just gone": time.Now()} {
+		if err := d.Save(a, "of", at, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(d.file(a), at, at); err != nil {
 			t.Fatal(err)
 		}
 	}
-	long := time.Now().Add(-2 * time.Hour)
-	for name, at := range map[string]time.Time{"new-old": long, "new-young": time.Now(), "of-somebody-else": long} {
+	for name, at := range map[string]time.Time{"new-a.snapshot.1": long, "new-b.snapshot.2": time.Now(), "of-somebody-else": long, "new-of-somebody-else": long} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -110,7 +113,8 @@ func TestSweep_LeavesWhatIsInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, stays := range map[string]bool{
-		d.file("here"): true, d.file("gone"): false, filepath.Join(dir, "new-old"): false, filepath.Join(dir, "new-young"): true, filepath.Join(dir, "of-somebody-else"): true,
+		d.file("here"): true, d.file("gone"): false, d.file("just gone"): true, filepath.Join(dir, "new-a.snapshot.1"): false, filepath.Join(dir, "new-b.snapshot.2"): true,
+		filepath.Join(dir, "of-somebody-else"): true, filepath.Join(dir, "new-of-somebody-else"): true,
 	} {
 		if _, err := os.Stat(path); (err == nil) != stays {
 			t.Errorf("%s: %v", path, err)

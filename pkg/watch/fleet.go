@@ -114,6 +114,7 @@ func (f *Fleet) end() {
 	for _, r := range f.running {
 		r.cancel()
 	}
+	f.publish(&Health{registry: f.registry, revision: f.registry.Revision()}) // nothing is proved from now on
 	f.mu.Unlock()
 	f.ending.Wait()
 	for _, r := range f.running {

@@ -96,7 +96,7 @@ func (r *Reflector) silenceOf(body any) time.Duration {
 }
 
 // settleFor is how long nothing comes when what was missed has been sent.
-const settleFor = time.Second
+const settleFor = 2 * time.Second
 
 // catchingUp is the time in which a watch brings what was missed while it was
 // away: as long as that comes, the stream proves nothing.
@@ -133,7 +133,14 @@ func (c *catchingUp) through() {
 	}
 }
 
-// heard takes note of what came.
+// hears takes note of what comes: it is not silence while that is taken in.
+func (c *catchingUp) hears() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.quiet.Stop()
+}
+
+// heard takes note of what has been taken in.
 func (c *catchingUp) heard() {
 	c.mu.Lock()
 	over := c.over

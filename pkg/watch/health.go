@@ -127,17 +127,17 @@ func (h *Health) Unproved(name string, c Cover) error {
 		}
 	}
 	switch {
+	case !s.found:
+		if s.discovery != nil {
+			return s.discovery
+		}
+		return &cluster.Error{Reason: cluster.Unavailable, Err: errNotYet}
 	case hidden != nil:
 		slices.Sort(hidden.Kinds)
 		hidden.Kinds = slices.Compact(hidden.Kinds)
 		return hidden
 	case covered:
 		return nil
-	case !s.found:
-		if s.discovery != nil {
-			return s.discovery
-		}
-		return &cluster.Error{Reason: cluster.Unavailable, Err: errNotYet}
 	}
 	return ErrNotCovered
 }

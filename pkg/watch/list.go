@@ -19,7 +19,7 @@ type page struct {
 
 // pages reads a whole list, page by page. Within it hold is lent to others
 // while the cluster says nothing; it may be nil.
-func (r *Reflector) pages(ctx context.Context, hold *hold) ([]Object, string, error) {
+func (r *Reflector) pages(ctx context.Context, hold *hold, take func([]byte) Object) ([]Object, string, error) {
 	var all []Object
 	q := url.Values{"limit": {strconv.Itoa(pageSize)}}
 	if r.selector != "" {
@@ -27,7 +27,7 @@ func (r *Reflector) pages(ctx context.Context, hold *hold) ([]Object, string, er
 	}
 	read := int64(0)
 	for {
-		page, n, err := r.page(ctx, q, hold)
+		page, n, err := r.page(ctx, q, hold, take)
 		if err != nil {
 			return nil, "", err
 		}
@@ -55,7 +55,7 @@ func (r *Reflector) tooMany() error {
 
 // page decodes one page as it arrives, one item at a time, and says how many
 // bytes it has.
-func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold) (page, int64, error) {
+func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold, take func([]byte) Object) (page, int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	deadline := newSilence(r.timing.RequestTimeout, cancel, hold) // waiting for its slot does not count
@@ -82,7 +82,7 @@ func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold) (page, i
 	if hold != nil {
 		from = hold.reader(ctx, reader)
 	}
-	p, err := decodeList(from, r.taken)
+	p, err := decodeList(from, take)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause

@@ -75,9 +75,9 @@ func (r *recalls) look() {
 	}
 }
 
-// longRecall is when those that have taken in what is held of them wait no more for
-// the others, whose disk hangs.
-const longRecall = 5 * time.Second
+// longRecall is when an account that has not taken in what is held of it is listed, and
+// when those that have wait no more for the others: their disk hangs.
+const longRecall = 15 * time.Second
 
 // await is over once all have.
 func (r *recalls) await(ctx context.Context) {
@@ -90,15 +90,16 @@ func (r *recalls) await(ctx context.Context) {
 	}
 }
 
-// Identity is what is known of an account's cluster.
-func (f *Fleet) Identity(name string) Identity {
+// Identity is what is known of an account's cluster; ok is false for one that is not
+// synced, of which what is held may be a part.
+func (f *Fleet) Identity(name string) (of Identity, ok bool) {
 	s := f.health.Load().accounts[name]
 	if s == nil {
-		return Identity{}
+		return Identity{}, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Identity{UID: s.cluster, Version: s.version}
+	return Identity{UID: s.cluster, Version: s.version}, s.state == Synced && s.found
 }
 
 // takeUp begins with what the sink holds from before the service's start, if anything:
@@ -106,7 +107,12 @@ func (f *Fleet) Identity(name string) Identity {
 // from its version.
 func (s *supervisor) takeUp(ctx context.Context) (did bool) {
 	defer s.recalls.end()
-	known := s.recall()
+	bounded, cancel := context.WithTimeout(ctx, longRecall)
+	defer cancel()
+	known := s.recall(bounded)
+	if bounded.Err() != nil && ctx.Err() == nil {
+		s.log.Warn("what was kept of the account cannot be read in time; it is listed", "within", longRecall)
+	}
 	if len(known) == 0 {
 		return false
 	}
@@ -116,8 +122,8 @@ func (s *supervisor) takeUp(ctx context.Context) (did bool) {
 }
 
 // recall lists the kinds that are held.
-func (s *supervisor) recall() []cluster.Resource {
-	past := s.sink.Past()
+func (s *supervisor) recall(ctx context.Context) []cluster.Resource {
+	past := s.sink.Past(ctx)
 	if past == nil {
 		return nil
 	}

@@ -1,12 +1,14 @@
 package watch
 
 import (
-	"errors"
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"k8s.io/client-go/rest"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
@@ -15,7 +17,7 @@ import (
 // remembering is a sink with a past.
 type remembering struct{ past *Past }
 
-func (r remembering) Past() *Past                                          { return r.past }
+func (r remembering) Past(context.Context) *Past                           { return r.past }
 func (remembering) Wants(cluster.Resource) bool                            { return true }
 func (remembering) Open(cluster.Resource, *Stream) (d Decode, in Receiver) { return nil, nil }
 func (remembering) Drop(cluster.Resource, string)                          {}
@@ -28,13 +30,13 @@ func TestRecall_EachStreamGoesOnFromItsVersionAndProvesNothing(t *testing.T) {
 	heard := time.Now().Add(-time.Minute)
 	past := &Past{Identity: Identity{UID: "c", Version: "v1.37.2"}, Streams: []PastStream{{Resource: pods, Version: "17", Heard: heard}}}
 	supervised := func(p *Past) *supervisor {
-		a := &account.Account{Name: "a", Invalid: errors.New("not used")}
+		a := &account.Account{Name: "a", REST: &rest.Config{Host: "https://127.0.0.1:1"}}
 		s := newSupervisor(a, remembering{p}, NewSlots(1), nil, Options{StartWithin: time.Minute, Log: slog.New(slog.DiscardHandler)}, func(*supervisor) {})
 		t.Cleanup(s.hush)
 		return s
 	}
 	s := supervised(past)
-	known := s.recall()
+	known := s.recall(t.Context())
 	if len(known) != 1 || known[0] != pods || s.cluster != "c" || s.version != "v1.37.2" {
 		t.Fatalf("%+v", s)
 	}
@@ -66,6 +68,22 @@ func TestRecall_EachStreamGoesOnFromItsVersionAndProvesNothing(t *testing.T) {
 	default:
 		t.Error("readers wait for what is held")
 	}
+	// While it is not known what the cluster serves, there may be kinds that nobody has
+	// seen, whatever is live.
+	health := &Health{accounts: map[string]*supervisor{"a": s}, registry: account.NewRegistry("test")}
+	health.registry.Replace("test", []*account.Account{s.account})
+	resumed.stream.live(nil)
+	s.update(nil)
+	if _, stale := s.condition(); !stale || health.Unproved("a", Everything) == nil {
+		t.Error("a part is taken for the whole")
+	}
+	s.setDiscovery(nil)
+	if _, stale := s.condition(); stale {
+		t.Error("it is in touch")
+	}
+	if err := health.Unproved("a", Everything); err != nil {
+		t.Error(err)
+	}
 	// It is so once: a kind that is opened anew is listed.
 	if version, _ := begin(pods).reflector.at(); version != "" {
 		t.Error(version)
@@ -73,7 +91,7 @@ func TestRecall_EachStreamGoesOnFromItsVersionAndProvesNothing(t *testing.T) {
 	if version, _ := begin(services).reflector.at(); version != "" {
 		t.Error(version)
 	}
-	if fresh := supervised(nil); fresh.recall() != nil || fresh.patience() != noticeAfter {
+	if fresh := supervised(nil); fresh.recall(t.Context()) != nil || fresh.patience() != noticeAfter {
 		t.Error("nothing is held")
 	}
 }

@@ -254,7 +254,7 @@ func (r *Reflector) present(ctx context.Context) (string, error) {
 	if r.selector != "" {
 		q.Set("labelSelector", r.selector)
 	}
-	now, _, err := r.page(cluster.OnWatchConnection(ctx), q, nil) // one connection is enough to come back
+	now, _, err := r.page(cluster.OnWatchConnection(ctx), q, nil, r.tolerant) // one connection is enough to come back
 	return now.version, err
 }
 
@@ -340,6 +340,7 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 		return err
 	}
 	var initial []Object
+	take, fresh := r.taker()
 	from := hold.reader(ctx, body)
 	f := newFollower(from, newSilence(r.timing.RequestTimeout, cancel, hold))
 	err = f.each(lasting, func(fr frame) error {
@@ -348,7 +349,7 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 			if r.timing.MostBytes > 0 && from.read > r.timing.MostBytes {
 				return r.tooLarge()
 			}
-			if obj := r.taken(fr.object); obj != nil {
+			if obj := take(fr.object); obj != nil {
 				initial = append(initial, obj)
 			}
 			if r.timing.MostObjects > 0 && len(initial) > r.timing.MostObjects {
@@ -362,7 +363,9 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 			if !mark.ends() {
 				return nil
 			}
-			r.replace(initial, mark.Metadata.ResourceVersion)
+			if err := r.replace(initial, mark.Metadata.ResourceVersion, fresh); err != nil {
+				return err
+			}
 			return errThrough
 		case "ERROR":
 			return fr.failure()
@@ -404,6 +407,7 @@ func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc, a
 	defer caught.stop()
 	f := newFollower(body, newSilence(r.silenceOf(body), cancel, nil))
 	return f.each(lasting, func(fr frame) error {
+		caught.hears()
 		err := r.apply(fr)
 		caught.heard()
 		return err
@@ -466,18 +470,24 @@ func (r *Reflector) advance(version string) {
 	r.stream.said(version)
 }
 
-// taken makes an object of what a list has.
-func (r *Reflector) taken(raw []byte) Object {
+// taker makes objects of what a list has that begins now. fresh says that it is the
+// first of a new epoch: nothing that is held counts in it.
+func (r *Reflector) taker() (take func(raw []byte) Object, fresh bool) {
+	r.mu.Lock()
+	fresh = r.reset
+	r.mu.Unlock()
 	holder, ok := r.receiver.(Holder)
-	if !ok || !r.stream.Listed() {
+	if !ok || fresh || !r.stream.Listed() {
+		return r.tolerant, fresh
+	}
+	return func(raw []byte) Object {
+		var held Object
+		r.decoders.do(func() { held = holder.Held(raw) })
+		if held != nil {
+			return held
+		}
 		return r.tolerant(raw)
-	}
-	var held Object
-	r.decoders.do(func() { held = holder.Held(raw) })
-	if held != nil {
-		return held
-	}
-	return r.tolerant(raw)
+	}, fresh
 }
 
 // tolerant decodes an object. One that cannot be is counted and named, and
@@ -508,39 +518,46 @@ func (r *Reflector) list(ctx context.Context) error {
 		return err
 	}
 	defer hold.release()
-	all, version, err := r.pages(ctx, hold)
+	take, fresh := r.taker()
+	all, version, err := r.pages(ctx, hold, take)
 	if err != nil {
 		return err
 	}
-	r.replace(all, version)
-	return nil
+	return r.replace(all, version, fresh)
 }
 
-func (r *Reflector) replace(objects []Object, version string) {
+// replace makes a list the content. fresh says that it was begun as the first of a new
+// epoch.
+func (r *Reflector) replace(objects []Object, version string, fresh bool) error {
 	r.mu.Lock()
 	back := r.highest != "" && older(version, r.highest) || r.beside != "" && older(version, r.beside)
-	reset := r.reset || back
-	if back {
-		r.beside = ""
-	}
-	r.version, r.highest, r.reset, r.doubted = version, version, false, false
-	r.mu.Unlock()
 	if back {
 		// A consistent list older than what was seen means that the cluster was
 		// restored from a backup, or is another one.
-		r.wentBack(true)
+		r.version, r.highest, r.beside, r.reset = "", "", "", true
 	}
-	r.receiver.Replace(objects, version, reset)
+	if stale := r.reset && !fresh; back || stale {
+		r.mu.Unlock()
+		if back {
+			r.wentBack(true)
+		}
+		return errRelist // what it has for held may be of the history that is over
+	}
+	r.version, r.highest, r.reset, r.doubted = version, version, false, false
+	r.mu.Unlock()
+	r.receiver.Replace(objects, version, fresh)
 	r.stream.complete(version)
+	return nil
 }
 
 // refresh lists beside the watch, for somebody who has to know the content as
 // it is now.
 func (r *Reflector) refresh(ctx context.Context) error {
+	take, fresh := r.taker()
 	r.mu.Lock()
-	seen, fresh := []string{r.highest, r.beside}, r.reset // the watch goes on meanwhile
+	seen := []string{r.highest, r.beside} // the watch goes on meanwhile
 	r.mu.Unlock()
-	objects, version, err := r.pages(ctx, nil)
+	objects, version, err := r.pages(ctx, nil, take)
 	if err != nil {
 		return err
 	}
@@ -551,8 +568,14 @@ func (r *Reflector) refresh(ctx context.Context) error {
 		}
 	}
 	r.mu.Lock()
-	r.beside = version
+	over := r.reset && !fresh
+	if !over {
+		r.beside = version
+	}
 	r.mu.Unlock()
+	if over {
+		return &cluster.Error{Reason: cluster.Unavailable, Err: errWentBack}
+	}
 	r.receiver.Replace(objects, version, fresh)
 	return nil
 }

@@ -126,7 +126,10 @@ func (h *holding) Held(raw []byte) Object {
 
 func TestTaken_WhatIsHeldIsNotReadAgain(t *testing.T) {
 	r := &Reflector{stream: newStream("thing", "", 0, nil), decode: func([]byte) (Object, error) { return versioned{name: "read"}, nil }}
-	name := func(raw string) string { return r.taken([]byte(raw)).(versioned).name }
+	name := func(raw string) string {
+		take, _ := r.taker()
+		return take([]byte(raw)).(versioned).name
+	}
 	r.receiver = &received{}
 	r.stream.complete("1")
 	if got := name("a"); got != "read" {
@@ -140,5 +143,9 @@ func TestTaken_WhatIsHeldIsNotReadAgain(t *testing.T) {
 	r.stream.complete("1")
 	if a, b := name("a"), name("b"); a != "held" || b != "read" {
 		t.Errorf("%s, %s", a, b)
+	}
+	r.reset = true
+	if got := name("a"); got != "read" {
+		t.Errorf("of the first list of an epoch: %s", got)
 	}
 }

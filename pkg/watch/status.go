@@ -178,8 +178,8 @@ func (s *supervisor) derive() State {
 
 // behind says whether some stream proves nothing at the moment.
 func (s *supervisor) behind() bool {
-	if !s.found && len(s.watchers) == 0 {
-		return true
+	if !s.found {
+		return true // there may be kinds that nobody has seen
 	}
 	for key, w := range s.watchers {
 		if !key.internal && w.stream.Freshness().Phase != Live {

@@ -22,8 +22,8 @@ import (
 // AccountSink receives what one account holds.
 type AccountSink interface {
 	// Past is what the sink holds from before the service's start, nil for
-	// nothing. It is asked once, before all others.
-	Past() *Past
+	// nothing. It is asked once, before all others, and gives up with the context.
+	Past(ctx context.Context) *Past
 	// Wants says whether a kind is to be watched.
 	Wants(r cluster.Resource) bool
 	// Open returns the receiver of one kind, in one namespace or in all (""). It
@@ -390,13 +390,18 @@ func (s *supervisor) identify(ctx context.Context) error {
 	uid := string(system.GetUID())
 	s.mu.Lock()
 	before := s.cluster
+	s.mu.Unlock()
+	moved := before != "" && before != uid
+	if moved {
+		s.newEpoch(nil) // first: what is held is never said to be of the new one
+	}
+	s.mu.Lock()
 	s.cluster = uid
 	s.mu.Unlock()
-	if before == "" || before == uid {
-		return nil
+	if moved {
+		return errRelist
 	}
-	s.newEpoch(nil)
-	return errRelist
+	return nil
 }
 
 // newEpoch begins anew: what was known of versions means nothing any more. One
