@@ -61,7 +61,20 @@ func bridge(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(string(out))
+	// An engine that has just made its bridge does not say the gateway; it is the
+	// address of the interface.
+	if gateway := strings.TrimSpace(string(out)); net.ParseIP(gateway) != nil {
+		return gateway
+	}
+	docker0, err := net.InterfaceByName("docker0")
+	if err != nil {
+		t.Fatal("the engine does not say its bridge's gateway:", err)
+	}
+	addresses, err := docker0.Addrs()
+	if err != nil || len(addresses) == 0 {
+		t.Fatal("the bridge has no address:", addresses, err)
+	}
+	return addresses[0].(*net.IPNet).IP.String()
 }
 
 // reachable is a control plane as containers see it.

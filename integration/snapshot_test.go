@@ -241,7 +241,8 @@ func TestSnapshot_IsKeptWhileTheServiceRuns(t *testing.T) {
 		t.Errorf("%d lists", n)
 	}
 	first.stop()
-	cfg.Kubernetes.Accounts = cfg.Kubernetes.Accounts[:1]
+	// What is kept of an account that is gone goes once it is too old to be used.
+	cfg.Kubernetes.Accounts, cfg.Snapshots.MaxAge = cfg.Kubernetes.Accounts[:1], time.Second
 	startWith(t, cfg, nil)
 	files(1)
 }
