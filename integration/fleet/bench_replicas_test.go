@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// soon is how long a small fleet may take.
+const soon = 2 * time.Minute
+
 // replicas is what API servers have of one, three and five replicas: each watches all
 // of them. Their database is no part of it, so each has its own here.
 func replicas(b *testing.B, t *table) {
@@ -20,7 +23,7 @@ func replicas(b *testing.B, t *table) {
 			running[i] = serve(b, f, b.TempDir())
 		}
 		for _, p := range running {
-			awaitCalm(b, p)
+			p.awaitCalm(b, soon)
 		}
 		began := f.Stats()
 		during(rest, func(ctx context.Context) { <-ctx.Done() })
@@ -28,7 +31,7 @@ func replicas(b *testing.B, t *table) {
 		most := int64(0)
 		for i, old := range running {
 			running[i] = serve(b, f, b.TempDir())
-			awaitCalm(b, running[i])
+			running[i].awaitCalm(b, soon)
 			most = max(most, f.Stats().Watches)
 			old.stop()
 		}
@@ -51,17 +54,6 @@ func replicas(b *testing.B, t *table) {
 	}
 }
 
-// awaitCalm waits until a service is in touch with all clusters.
-func awaitCalm(b *testing.B, p *process) {
-	b.Helper()
-	if _, err := p.until(2*time.Minute, "/readyz", ready); err != nil {
-		b.Fatal(err)
-	}
-	if _, err := p.until(2*time.Minute, "/applications/app0001/clusters", calm); err != nil {
-		b.Fatal(err)
-	}
-}
-
 // halves splits the accounts between two services, of which the first asks the second
 // for its part, and compares with one that has all.
 func halves(b *testing.B, t *table) {
@@ -80,7 +72,7 @@ func halves(b *testing.B, t *table) {
 		return lists, all, failed
 	}
 	one := serve(b, f, b.TempDir())
-	awaitCalm(b, one)
+	one.awaitCalm(b, soon)
 	listsOne, allOne, failedOne := measure(one)
 	whole := one.used()
 	one.stop()
@@ -88,8 +80,8 @@ func halves(b *testing.B, t *table) {
 	defer second.stop()
 	first := serveSome(b, f, f.Clusters()[:size/2], b.TempDir(), "FALLBACK_URL="+second.URL)
 	defer first.stop()
-	awaitCalm(b, second)
-	awaitCalm(b, first)
+	second.awaitCalm(b, soon)
+	first.awaitCalm(b, soon)
 	lists, all, failed := measure(first)
 	t.add("two halves joined by FALLBACK_URL", fmt.Sprintf("list views p50 %s, p99 %s (one: %s, %s); /applications p50 %s (one: %s); %d and %d MiB at the peak (one: %d); %d failed (%d)",
 		ms(median(lists)), ms(p99(lists)), ms(median(listsOne)), ms(p99(listsOne)), ms(median(all)), ms(median(allOne)), first.used().top/mib, second.used().top/mib, whole.top/mib, failed, failedOne), "none fails", failed+failedOne == 0)

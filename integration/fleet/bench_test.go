@@ -64,6 +64,20 @@ func calm(status int, _ []byte, header http.Header) bool {
 	return status == http.StatusOK && header.Get("X-Clouddriver-Stale-Accounts") == ""
 }
 
+// awaitCalm waits until a service is in touch with all clusters, and says when it was
+// ready.
+func (p *process) awaitCalm(b *testing.B, within time.Duration) (took time.Duration) {
+	b.Helper()
+	took, err := p.until(within, "/readyz", ready)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := p.until(within, "/applications/app0001/clusters", calm); err != nil {
+		b.Fatal(err)
+	}
+	return took
+}
+
 func median(d []time.Duration) time.Duration { return at(d, 50) }
 func p99(d []time.Duration) time.Duration    { return at(d, 99) }
 
@@ -148,13 +162,7 @@ func whole(b *testing.B, t *table) {
 	environment := []string{"GOMEMLIMIT=" + podLimit, "GOGC=" + collector, "SNAPSHOTS_DIRECTORY=" + filepath.Join(folder, "snapshots")}
 	p := serve(b, f, folder, environment...)
 	defer p.stop()
-	took, err := p.until(5*time.Minute, "/readyz", ready)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := p.until(5*time.Minute, "/applications/app0001/clusters", calm); err != nil {
-		b.Fatal(err)
-	}
+	took := p.awaitCalm(b, 5*time.Minute)
 	used, did := p.used(), f.Stats()
 	t.add("start", fmt.Sprintf("ready in %.1f s, %.1f CPU-seconds; %d requests, %d MiB sent by the clusters", took.Seconds(), used.cpu.Seconds(), did.Requests, did.Bytes/mib),
 		"45 s and 50 CPU-seconds for 1,500", took.Seconds() <= max(45*scale, 5) && used.cpu.Seconds() <= max(50*scale, 3))

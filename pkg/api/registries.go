@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
-
 	"github.com/datapunchorg/go-clouddriver/pkg/fallback"
 	"github.com/datapunchorg/go-clouddriver/pkg/registry"
 )
@@ -262,10 +260,8 @@ func sendTags(w http.ResponseWriter, r *request, write func(io.Writer) error) {
 	var to io.Writer = patient{w}
 	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
 		header.Set("Content-Encoding", "gzip")
-		zipped, err := gzip.NewWriterLevel(to, gzip.BestSpeed)
-		if err != nil {
-			panic(err) // the level is a constant that exists
-		}
+		zipped := zipper(to)
+		defer leave(zipped)
 		if write(zipped) != nil || zipped.Close() != nil {
 			panic(http.ErrAbortHandler) // nobody takes a part for the whole
 		}

@@ -489,7 +489,7 @@ func kindOf(a *account.Account, r cluster.Resource) (*Kind, bool) {
 	case spinnaker.Configs, spinnaker.Unclassified:
 		// Events are many and no part of an application, and namespaces are
 		// followed by themselves.
-		related := a.AllRelationships && text != "namespace"
+		related := a.AllRelationships && text != namespaceKind
 		if text == "event" || !related && !a.Held.Asks(text) {
 			return nil, false
 		}

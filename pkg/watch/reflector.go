@@ -305,85 +305,6 @@ func apart(do func()) {
 	<-done
 }
 
-// listed lists in the way that the server knows.
-func (r *Reflector) listed(ctx context.Context, cancel context.CancelCauseFunc) error {
-	if !r.noStreams {
-		err := r.streamList(ctx, cancel)
-		if !cluster.Is(err, cluster.Unsupported) {
-			return err
-		}
-		r.noStreams = true
-	}
-	return r.list(ctx)
-}
-
-// streamList lists by a watch that begins with the current objects (KEP-3157), and
-// ends it then: the stream of a long list keeps its buffers for as long as it is
-// open, on connections that lists share and that are closed when nobody uses them.
-func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFunc) error {
-	hold, err := r.slots.acquire(ctx, r.slotOf)
-	if err != nil {
-		return err
-	}
-	defer hold.release()
-	q, lasting := r.watchQuery()
-	q.Set("sendInitialEvents", "true")
-	q.Set("resourceVersionMatch", "NotOlderThan")
-	var body io.ReadCloser
-	if waited := hold.while(ctx, func() { body, err = r.source.Open(ctx, r.path, q, false) }); err == nil {
-		err = waited
-	}
-	if body != nil {
-		defer func() { _ = body.Close() }()
-	}
-	if err != nil {
-		return err
-	}
-	var initial []Object
-	take, fresh := r.taker()
-	from := hold.reader(ctx, body)
-	f := newFollower(from, newSilence(r.timing.RequestTimeout, cancel, hold))
-	err = f.each(lasting, func(fr frame) error {
-		switch fr.event {
-		case "ADDED", "MODIFIED":
-			if r.timing.MostBytes > 0 && from.read > r.timing.MostBytes {
-				return r.tooLarge()
-			}
-			if obj := take(fr.object); obj != nil {
-				initial = append(initial, obj)
-			}
-			if r.timing.MostObjects > 0 && len(initial) > r.timing.MostObjects {
-				return r.tooMany()
-			}
-		case "BOOKMARK":
-			mark, err := bookmarkOf(fr)
-			if err != nil {
-				return err
-			}
-			if !mark.ends() {
-				return nil
-			}
-			if err := r.replace(initial, mark.Metadata.ResourceVersion, fresh); err != nil {
-				return err
-			}
-			return errThrough
-		case "ERROR":
-			return fr.failure()
-		}
-		return nil
-	})
-	switch {
-	case errors.Is(err, errThrough):
-		return nil
-	case err == nil:
-		return undecodable(io.ErrUnexpectedEOF) // it has ended before the list has
-	}
-	return err
-}
-
-// errThrough ends the stream of a list.
-var errThrough = errors.New("the list is through")
-
 // watch follows changes from the last version on. Its stream is live once it has
 // brought what is there up to a version.
 func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc, ahead string) error {
@@ -470,26 +391,6 @@ func (r *Reflector) advance(version string) {
 	r.stream.said(version)
 }
 
-// taker makes objects of what a list has that begins now. fresh says that it is the
-// first of a new epoch: nothing that is held counts in it.
-func (r *Reflector) taker() (take func(raw []byte) Object, fresh bool) {
-	r.mu.Lock()
-	fresh = r.reset
-	r.mu.Unlock()
-	holder, ok := r.receiver.(Holder)
-	if !ok || fresh || !r.stream.Listed() {
-		return r.tolerant, fresh
-	}
-	return func(raw []byte) Object {
-		var held Object
-		r.decoders.do(func() { held = holder.Held(raw) })
-		if held != nil {
-			return held
-		}
-		return r.tolerant(raw)
-	}, fresh
-}
-
 // tolerant decodes an object. One that cannot be is counted and named, and
 // harms nobody else; nil for one that is not shown.
 func (r *Reflector) tolerant(raw []byte) Object {
@@ -509,73 +410,4 @@ func (r *Reflector) tolerant(raw []byte) Object {
 		r.log.Warn("an object cannot be read as its kind is", "kind", r.stream.Kind, "namespace", o.Metadata.Namespace, "name", o.Metadata.Name, "shown", obj != nil, "error", err)
 	}
 	return obj
-}
-
-// list reads all pages and replaces the content.
-func (r *Reflector) list(ctx context.Context) error {
-	hold, err := r.slots.acquire(ctx, r.slotOf)
-	if err != nil {
-		return err
-	}
-	defer hold.release()
-	take, fresh := r.taker()
-	all, version, err := r.pages(ctx, hold, take)
-	if err != nil {
-		return err
-	}
-	return r.replace(all, version, fresh)
-}
-
-// replace makes a list the content. fresh says that it was begun as the first of a new
-// epoch.
-func (r *Reflector) replace(objects []Object, version string, fresh bool) error {
-	r.mu.Lock()
-	back := r.highest != "" && older(version, r.highest) || r.beside != "" && older(version, r.beside)
-	if back {
-		// A consistent list older than what was seen means that the cluster was
-		// restored from a backup, or is another one.
-		r.version, r.highest, r.beside, r.reset = "", "", "", true
-	}
-	if stale := r.reset && !fresh; back || stale {
-		r.mu.Unlock()
-		if back {
-			r.wentBack(true)
-		}
-		return errRelist // what it has for held may be of the history that is over
-	}
-	r.version, r.highest, r.reset, r.doubted = version, version, false, false
-	r.mu.Unlock()
-	r.receiver.Replace(objects, version, fresh)
-	r.stream.complete(version)
-	return nil
-}
-
-// refresh lists beside the watch, for somebody who has to know the content as
-// it is now.
-func (r *Reflector) refresh(ctx context.Context) error {
-	take, fresh := r.taker()
-	r.mu.Lock()
-	seen := []string{r.highest, r.beside} // the watch goes on meanwhile
-	r.mu.Unlock()
-	objects, version, err := r.pages(ctx, nil, take)
-	if err != nil {
-		return err
-	}
-	for _, before := range seen {
-		if before != "" && older(version, before) {
-			r.wentBack(false)
-			return &cluster.Error{Reason: cluster.Unavailable, Err: errWentBack}
-		}
-	}
-	r.mu.Lock()
-	over := r.reset && !fresh
-	if !over {
-		r.beside = version
-	}
-	r.mu.Unlock()
-	if over {
-		return &cluster.Error{Reason: cluster.Unavailable, Err: errWentBack}
-	}
-	r.receiver.Replace(objects, version, fresh)
-	return nil
 }
