@@ -26,8 +26,8 @@ type Account struct {
 	mu         sync.RWMutex
 	closed     bool
 	kinds      map[string]*kindObjects // by kind text
-	byUID      map[string]*Object      // server groups and managers: what can own
-	children   map[string]map[*Object]struct{}
+	byUID      map[uid]*Object         // server groups and managers: what can own
+	children   map[uid]set
 	apps       map[string]*part // by lower-case name
 	links      linker
 	namespaces map[string]string  // uid to name
@@ -46,9 +46,8 @@ type place struct{ namespace, name string }
 
 // kindObjects are the objects of one kind.
 type kindObjects struct {
-	kind    *Kind
-	objects map[place]*Object
-	table   table
+	kind  *Kind
+	table table
 	// receivers are those of the kind's watches by namespace, "" for all.
 	receivers map[string]*receiver
 	// ignored is set once an object of Spinnaker's was seen that no view may
@@ -60,23 +59,56 @@ type kindObjects struct {
 type part struct {
 	app       *app
 	version   uint64
-	groups    map[*Object]struct{}
-	managers  map[*Object]struct{}
-	balancers map[*Object]struct{}
-	policies  map[*Object]struct{}
-	others    map[*Object]struct{} // of classes that no list view shows
-	spellings map[string]int       // of the application's name
+	groups    set
+	managers  set
+	balancers set
+	policies  set
+	others    set    // of classes that no list view shows
+	spellings counts // of the application's name
 	clusters  map[string]int
 }
 
 func (p *part) empty() bool {
-	return len(p.groups)+len(p.managers)+len(p.balancers)+len(p.policies)+len(p.others) == 0
+	return p.groups.len()+p.managers.len()+p.balancers.len()+p.policies.len()+p.others.len() == 0
+}
+
+// counts says how often there is what. There is nearly always one.
+type counts []counted
+
+type counted struct {
+	text  string
+	times int
+}
+
+// more counts one up, and says whether it is the first.
+func (c *counts) more(text string) bool {
+	for i := range *c {
+		if (*c)[i].text == text {
+			(*c)[i].times++
+			return false
+		}
+	}
+	*c = append(*c, counted{text, 1})
+	return true
+}
+
+// fewer counts one down, and says whether it was the last.
+func (c *counts) fewer(text string) bool {
+	at := slices.IndexFunc(*c, func(one counted) bool { return one.text == text })
+	if at < 0 {
+		return false
+	}
+	if (*c)[at].times--; (*c)[at].times > 0 {
+		return false
+	}
+	*c = slices.Delete(*c, at, at+1)
+	return true
 }
 
 func newAccount(a *account.Account, ix *Index) *Account {
 	return &Account{
 		Name: a.Name, account: a, index: ix,
-		kinds: map[string]*kindObjects{}, byUID: map[string]*Object{}, children: map[string]map[*Object]struct{}{},
+		kinds: map[string]*kindObjects{}, byUID: map[uid]*Object{}, children: map[uid]set{},
 		apps: map[string]*part{}, links: newLinker(), namespaces: map[string]string{}, interned: map[string]string{}, gone: map[string]time.Time{}, finished: map[place]finished{},
 	}
 }
@@ -128,7 +160,7 @@ func (a *Account) open(kind *Kind, r cluster.Resource, from *watch.Stream) (watc
 	k := a.kinds[kind.Text]
 	switch {
 	case k == nil:
-		k = &kindObjects{kind: kind, objects: map[place]*Object{}, receivers: map[string]*receiver{}}
+		k = &kindObjects{kind: kind, receivers: map[string]*receiver{}}
 		a.kinds[kind.Text] = k
 	case *k.kind != *kind:
 		k.kind = kind // in another version; its objects are listed anew
@@ -147,7 +179,7 @@ func (a *Account) Drop(r cluster.Resource, namespace string) {
 	if k == nil {
 		return
 	}
-	for _, o := range k.objects {
+	for o := range k.table.objects() {
 		if namespace == "" || o.Namespace == namespace {
 			a.vanish(k, o)
 		}
@@ -164,7 +196,7 @@ func (a *Account) Close() {
 	a.closed = true
 	a.past = nil
 	for _, k := range a.kinds {
-		for _, o := range k.objects {
+		for o := range k.table.objects() {
 			a.vanish(k, o)
 		}
 	}
@@ -207,9 +239,8 @@ func (a *Account) upsert(k *kindObjects, in watch.Object) {
 	if a.deleted(o) {
 		return // an event from before its deletion
 	}
-	where := place{o.Namespace, o.Name}
-	cur := k.objects[where]
-	if cur != nil && (newer(cur.version, o.version) || sameUID(cur, o) && cur.version == o.version && cur.Kind == o.Kind) {
+	cur := k.table.find(o.Namespace, o.Name)
+	if cur != nil && (cur.newer(o) || sameUID(cur, o) && cur.sameVersion(o) && cur.Kind == o.Kind) {
 		return
 	}
 	if _, hide := in.(hidden); hide {
@@ -221,12 +252,12 @@ func (a *Account) upsert(k *kindObjects, in watch.Object) {
 	}
 	o.Namespace = a.intern(o.Namespace)
 	if cur == nil {
-		a.add(k, where, o)
+		a.add(k, o)
 	} else {
 		if !sameUID(cur, o) || cur.moniker != o.moniker {
 			a.publish(cur, true)
 		}
-		a.swap(k, where, cur, o)
+		a.swap(k, cur, o)
 	}
 	a.publish(o, false)
 }
@@ -252,9 +283,9 @@ func (a *Account) intern(s string) string {
 // swap puts an object into the place of another one of its name. What the old one is
 // part of has the new one before it loses the old one: an application and a cluster
 // that are all of one object do not end when it changes.
-func (a *Account) swap(k *kindObjects, where place, cur, o *Object) {
+func (a *Account) swap(k *kindObjects, cur, o *Object) {
 	a.touchRelated(cur)
-	k.objects[where] = o
+	o.Name = cur.Name
 	k.table.replace(cur, o)
 	a.own(o)
 	a.disown(cur)
@@ -265,8 +296,7 @@ func (a *Account) swap(k *kindObjects, where place, cur, o *Object) {
 	a.touchRelated(o)
 }
 
-func (a *Account) add(k *kindObjects, where place, o *Object) {
-	k.objects[where] = o
+func (a *Account) add(k *kindObjects, o *Object) {
 	k.table.add(o)
 	a.own(o)
 	a.links.add(o)
@@ -276,44 +306,53 @@ func (a *Account) add(k *kindObjects, where place, o *Object) {
 
 func (a *Account) remove(k *kindObjects, o *Object) {
 	a.touchRelated(o)
-	delete(k.objects, place{o.Namespace, o.Name})
 	k.table.remove(o)
 	a.disown(o)
 	a.links.remove(o)
 	a.leave(o)
 }
 
-// own has an object found by its owners, and as one.
+// own has an object found by its owners, and as one. What it says of its first owner
+// is the same text as its siblings'.
 func (a *Account) own(o *Object) {
-	o.eachOwner(func(w Owner) { insert(a.children, w.UID, o) })
+	if o.owner != nil {
+		siblings := a.children[uidOf(o.owner.UID)]
+		for s := range siblings.all() {
+			if s.owner != nil && *s.owner == *o.owner {
+				o.owner = s.owner
+			}
+			break
+		}
+	}
+	o.eachOwner(func(w Owner) { insert(a.children, uidOf(w.UID), o) })
 	if o.Kind.Class.FormsClusters() {
-		a.byUID[o.UID()] = o
+		a.byUID[o.key()] = o
 	}
 }
 
 func (a *Account) disown(o *Object) {
-	o.eachOwner(func(w Owner) { discard(a.children, w.UID, o) })
+	o.eachOwner(func(w Owner) { discard(a.children, uidOf(w.UID), o) })
 	if !o.Kind.Class.FormsClusters() {
 		return
 	}
-	if uid := o.UID(); a.byUID[uid] == o {
-		delete(a.byUID, uid)
+	if key := o.key(); a.byUID[key] == o {
+		delete(a.byUID, key)
 	}
 }
 
 // members is the set of the part that the object belongs to.
-func (p *part) members(o *Object) map[*Object]struct{} {
+func (p *part) members(o *Object) *set {
 	switch o.Kind.Class {
 	case spinnaker.ServerGroups:
-		return p.groups
+		return &p.groups
 	case spinnaker.ServerGroupManagers:
-		return p.managers
+		return &p.managers
 	case spinnaker.LoadBalancers:
-		return p.balancers
+		return &p.balancers
 	case spinnaker.SecurityGroups:
-		return p.policies
+		return &p.policies
 	}
-	return p.others
+	return &p.others
 }
 
 // joins says whether an object is held by its application. Instances are held by
@@ -330,18 +369,14 @@ func (a *Account) join(o *Object) {
 	key := strings.ToLower(m.App)
 	p := a.apps[key]
 	if p == nil {
-		p = &part{
-			groups: map[*Object]struct{}{}, managers: map[*Object]struct{}{}, balancers: map[*Object]struct{}{}, policies: map[*Object]struct{}{}, others: map[*Object]struct{}{},
-			spellings: map[string]int{}, clusters: map[string]int{},
-		}
+		p = &part{clusters: map[string]int{}}
 		p.app = a.index.join(key, a)
 		a.apps[key] = p
 	}
-	p.members(o)[o] = struct{}{}
+	p.members(o).add(o)
 	if o.Kind.Class.FormsClusters() {
-		p.spellings[m.App]++
 		p.clusters[m.Cluster]++
-		if p.clusters[m.Cluster] == 1 || p.spellings[m.App] == 1 {
+		if first := p.spellings.more(m.App); first || p.clusters[m.Cluster] == 1 {
 			a.index.membership.Store(a.index.tick())
 		}
 	}
@@ -355,9 +390,9 @@ func (a *Account) leave(o *Object) {
 	if p == nil || !a.joins(o) {
 		return
 	}
-	delete(p.members(o), o)
+	p.members(o).remove(o)
 	if o.Kind.Class.FormsClusters() {
-		cluster, spelling := decrement(p.clusters, m.Cluster), decrement(p.spellings, m.App)
+		cluster, spelling := decrement(p.clusters, m.Cluster), p.spellings.fewer(m.App)
 		if cluster || spelling {
 			a.index.membership.Store(a.index.tick())
 		}
@@ -398,14 +433,14 @@ func (a *Account) touchRelated(o *Object) {
 	switch o.Kind.Class {
 	case spinnaker.Instances:
 		o.eachOwner(func(w Owner) {
-			if group := a.byUID[w.UID]; group != nil {
+			if group := a.byUID[uidOf(w.UID)]; group != nil {
 				a.touchGroup(group)
 			}
 		})
 	case spinnaker.ServerGroups:
 		a.touchGroup(o)
 		o.eachOwner(func(w Owner) {
-			if manager := a.byUID[w.UID]; manager != nil {
+			if manager := a.byUID[uidOf(w.UID)]; manager != nil {
 				a.touchApp(manager.Moniker().App)
 			}
 		})

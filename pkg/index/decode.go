@@ -2,11 +2,11 @@ package index
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 	"unique"
@@ -17,13 +17,14 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
-// wireObject is an object as far as it is used.
+// wireObject is an object as far as it is used. Its texts are parts of the JSON: what
+// is kept of them is copied.
 type wireObject struct {
 	kind *Kind
 	walker
 
-	name, namespace, uid, version, created, deleted string
-	labels                                          []pair
+	name, namespace, uid, version, created, deleted []byte
+	labels                                          []wirePair
 	annotations                                     map[string]string
 	owners                                          []wireOwner
 
@@ -32,17 +33,46 @@ type wireObject struct {
 	job   template // a cron job's
 	// selector is a service's.
 	selector []pair
+
+	pairs   []wirePair // of another object of texts
+	encoded []byte
+	common  commons
 }
 
-type wireOwner struct{ apiVersion, kind, name, uid string }
+type wireOwner struct{ apiVersion, kind, name, uid []byte }
 
-// read reads an object of a kind. The error is for one that is none; odd says of one
-// that can be used what is not as its kind has it, and left out: custom kinds may have
-// anything for a spec or a status.
-func read(kind *Kind, raw []byte) (w *wireObject, odd, err error) {
-	w = &wireObject{kind: kind, walker: walker{b: raw}}
+// wirePair is one label.
+type wirePair struct{ key, value []byte }
+
+// wireObjects are those that nobody reads into. A list makes as many as decoders read
+// it, and not as many as it has objects.
+var wireObjects = sync.Pool{New: func() any { return &wireObject{annotations: map[string]string{}} }}
+
+// take is an object that is read into until it is left.
+func take(kind *Kind, raw []byte) *wireObject {
+	w := wireObjects.Get().(*wireObject)
+	clear(w.annotations)
+	*w = wireObject{
+		kind: kind, walker: walker{b: raw},
+		labels: w.labels[:0], annotations: w.annotations, owners: w.owners[:0],
+		pairs: w.pairs[:0], encoded: w.encoded[:0], common: w.common,
+	}
+	return w
+}
+
+// leave gives it back: nothing of it may be used any more.
+func (w *wireObject) leave() {
+	w.walker = walker{}
+	w.kind, w.group, w.selector, w.job, w.pod = nil, nil, nil, template{}, PodState{}
+	wireObjects.Put(w)
+}
+
+// read reads the object. The error is for one that is none; odd says of one that can
+// be used what is not as its kind has it, and left out: custom kinds may have anything
+// for a spec or a status.
+func (w *wireObject) read() (odd, err error) {
 	if w.next() != '{' {
-		return nil, nil, errJSON
+		return nil, errJSON
 	}
 	var bad error
 	err = w.object("it", func(key []byte) error {
@@ -68,7 +98,7 @@ func read(kind *Kind, raw []byte) (w *wireObject, odd, err error) {
 	if err == nil {
 		err = bad
 	}
-	return w, w.odd, err
+	return w.odd, err
 }
 
 // identity is which object in which version some JSON is, as it stands there.
@@ -123,25 +153,22 @@ func (w *wireObject) metadata() error {
 	return w.object("metadata", func(key []byte) error {
 		switch string(key) {
 		case "name":
-			return w.text("metadata.name", &w.name)
+			return w.bytes("metadata.name", &w.name)
 		case "namespace":
-			return w.text("metadata.namespace", &w.namespace)
+			return w.bytes("metadata.namespace", &w.namespace)
 		case "uid":
-			return w.text("metadata.uid", &w.uid)
+			return w.bytes("metadata.uid", &w.uid)
 		case "resourceVersion":
-			return w.text("metadata.resourceVersion", &w.version)
+			return w.bytes("metadata.resourceVersion", &w.version)
 		case "creationTimestamp":
-			return w.text("metadata.creationTimestamp", &w.created)
+			return w.bytes("metadata.creationTimestamp", &w.created)
 		case "deletionTimestamp":
-			return w.text("metadata.deletionTimestamp", &w.deleted)
+			return w.bytes("metadata.deletionTimestamp", &w.deleted)
 		case "labels":
-			return w.pairs("metadata.labels", &w.labels)
+			return w.sorted("metadata.labels", &w.labels)
 		case "annotations":
-			return w.texts("metadata.annotations", spinnaker.ReadsAnnotation, func(key, value string) {
-				if w.annotations == nil {
-					w.annotations = map[string]string{}
-				}
-				w.annotations[key] = value
+			return w.texts("metadata.annotations", spinnaker.ReadsAnnotation, func(key, value []byte) {
+				w.annotations[w.common.text(key)] = w.common.text(value)
 			})
 		case "ownerReferences":
 			return w.array("metadata.ownerReferences", w.owner)
@@ -157,26 +184,54 @@ func (w *wireObject) owner() error {
 	return w.object(what, func(key []byte) error {
 		switch string(key) {
 		case "apiVersion":
-			return w.text(what, &o.apiVersion)
+			return w.bytes(what, &o.apiVersion)
 		case "kind":
-			return w.text(what, &o.kind)
+			return w.bytes(what, &o.kind)
 		case "name":
-			return w.text(what, &o.name)
+			return w.bytes(what, &o.name)
 		case "uid":
-			return w.text(what, &o.uid)
+			return w.bytes(what, &o.uid)
 		}
 		return w.skip()
 	})
 }
 
-// pairs reads labels, sorted by key, each key once.
-func (w *walker) pairs(what string, into *[]pair) error {
-	var out []pair
-	err := w.texts(what, nil, func(key, value string) { out = append(out, pair{key, value}) })
-	slices.SortStableFunc(out, func(a, b pair) int { return cmp.Compare(a.key, b.key) })
-	slices.Reverse(out) // of a key that comes twice, the last one counts
-	out = slices.CompactFunc(out, func(a, b pair) bool { return a.key == b.key })
-	slices.Reverse(out)
+// sorted reads labels, sorted by key, each key once.
+func (w *walker) sorted(what string, into *[]wirePair) error {
+	out := (*into)[:0]
+	err := w.texts(what, nil, func(key, value []byte) { out = append(out, wirePair{key, value}) })
+	order := func(a, b wirePair) int { return bytes.Compare(a.key, b.key) }
+	slices.SortStableFunc(out, order) // as it comes from Kubernetes
+	last := 0
+	for i := range out { // of a key that comes twice, the last one counts
+		if last > 0 && order(out[last-1], out[i]) == 0 {
+			last--
+		}
+		out[last] = out[i]
+		last++
+	}
+	*into = out[:last]
+	return err
+}
+
+// labelled reads labels that are kept: they are parts of one text.
+func (w *wireObject) labelled(what string, into *[]pair) error {
+	err := w.sorted(what, &w.pairs)
+	*into = nil
+	if len(w.pairs) == 0 {
+		return err
+	}
+	all := w.encoded[:0]
+	for _, p := range w.pairs {
+		all = append(append(all, p.key...), p.value...)
+	}
+	w.encoded = all
+	text, out := string(all), make([]pair, 0, len(w.pairs))
+	for _, p := range w.pairs {
+		key, value := len(p.key), len(p.key)+len(p.value)
+		out = append(out, pair{text[:key], text[key:value]})
+		text = text[value:]
+	}
 	*into = out
 	return err
 }
@@ -210,61 +265,68 @@ func (w *wireObject) status() error {
 }
 
 func (w *wireObject) podStatus() error {
-	var phase string
-	var containers []Container
+	var phase []byte
+	var room [4]wireContainer // nearly no pod has more
+	containers := room[:0]
 	statuses := false
 	err := w.object("status", func(key []byte) error {
 		switch string(key) {
 		case "phase":
-			return w.text("status.phase", &phase)
+			return w.bytes("status.phase", &phase)
 		case "containerStatuses":
 			statuses = w.next() == '['
 			return w.array("status.containerStatuses", func() error {
-				containers = append(containers, Container{})
+				containers = append(containers, wireContainer{})
 				return w.container(&containers[len(containers)-1])
 			})
 		}
 		return w.skip()
 	})
-	if phase == "" && !statuses {
+	if len(phase) == 0 && !statuses {
 		return err // the API server writes a missing status as an empty one
 	}
 	w.pod.HasStatus = true
-	switch phase {
+	switch string(phase) {
 	case "Pending":
 		w.pod.Phase = Pending
 	case "Running":
 		w.pod.Phase = Running
 	}
-	w.pod.containers = encodeContainers(containers)
+	w.encoded = encodeContainers(w.encoded[:0], containers)
+	w.pod.containers = w.common.handle(w.encoded)
 	return err
 }
 
-func (w *wireObject) container(c *Container) error {
+type wireContainer struct {
+	name  []byte
+	ready bool
+}
+
+func (w *wireObject) container(c *wireContainer) error {
 	const what = "status.containerStatuses[]"
 	return w.object(what, func(key []byte) error {
 		switch string(key) {
 		case "name":
-			return w.text(what, &c.Name)
+			return w.bytes(what, &c.name)
 		case "ready":
-			return w.truth(what, &c.Ready)
+			return w.truth(what, &c.ready)
 		}
 		return w.skip()
 	})
 }
 
 func (w *wireObject) serviceSpec() error {
-	var kind string
+	var kind []byte
 	err := w.object("spec", func(key []byte) error {
 		switch string(key) {
 		case "type":
-			return w.text("spec.type", &kind)
+			return w.bytes("spec.type", &kind)
 		case "selector":
-			return w.pairs("spec.selector", &w.selector)
+			return w.labelled("spec.selector", &w.selector)
 		}
 		return w.skip()
 	})
-	if kind == "ExternalName" {
+	if string(kind) == "ExternalName" {
 		w.selector = nil
 	}
 	return err
@@ -324,11 +386,11 @@ type template struct {
 	images, first []string
 }
 
-func (w *walker) template(t *template) error {
+func (w *wireObject) template(t *template) error {
 	return w.object("", func(key []byte) error {
 		switch string(key) {
 		case "metadata":
-			return w.inside("labels", func() error { return w.pairs("", &t.labels) })
+			return w.inside("labels", func() error { return w.labelled("", &t.labels) })
 		case "spec":
 			return w.object("", func(key []byte) error {
 				switch string(key) {
@@ -344,12 +406,12 @@ func (w *walker) template(t *template) error {
 	})
 }
 
-func (w *walker) images(into *[]string) error {
+func (w *wireObject) images(into *[]string) error {
 	return w.array("", func() error {
 		return w.inside("image", func() error {
-			var image string
-			err := w.text("", &image)
-			*into = append(*into, image)
+			var image []byte
+			err := w.bytes("", &image)
+			*into = append(*into, w.common.text(image))
 			return err
 		})
 	})
@@ -388,18 +450,20 @@ func (a *Account) decoder(kind *Kind) watch.Decode {
 
 func objectDecoder(a *account.Account, kind *Kind) watch.Decode {
 	return func(raw []byte) (watch.Object, error) {
-		w, odd, err := read(kind, raw)
+		w := take(kind, raw)
+		defer w.leave()
+		odd, err := w.read()
 		if err != nil {
 			return nil, err
 		}
-		if w.name == "" || w.uid == "" || w.version == "" {
+		if len(w.name) == 0 || len(w.uid) == 0 || len(w.version) == 0 {
 			return nil, errors.New("an object without name, uid or resourceVersion")
 		}
-		if !a.AllowsNamespace(w.namespace) {
+		if !a.AllowsNamespace(w.common.text(w.namespace)) {
 			return nil, nil
 		}
-		o := newObject(kind, w)
-		moniker := spinnaker.MonikerOf(kind.Text, w.name, w.annotations, a.DeriveNames)
+		o := w.made()
+		moniker := spinnaker.MonikerOf(kind.Text, o.Name, w.annotations, a.DeriveNames)
 		o.Stated = w.annotations[spinnaker.AnnotationApplication] != "" && w.annotations[spinnaker.AnnotationCluster] != ""
 		o.moniker = unique.Make(moniker)
 		if spinnaker.Ignored(w.annotations) || (!a.DeriveNames && moniker.App == "") {
@@ -413,43 +477,41 @@ func objectDecoder(a *account.Account, kind *Kind) watch.Decode {
 // order of versions: it ends whatever was known under its name.
 type hidden struct{ *Object }
 
-func newObject(kind *Kind, w *wireObject) *Object {
+// made is the object that was read.
+func (w *wireObject) made() *Object {
 	o := &Object{
-		Kind: kind, Namespace: w.namespace, Name: w.name, version: w.version, labels: labelsJSON(w.labels),
-		Pod: w.pod, Terminating: w.deleted != "",
+		Kind: w.kind, Namespace: w.common.text(w.namespace), Name: string(w.name), labels: w.labelsJSON(), Terminating: len(w.deleted) > 0,
+		hasStatus: w.pod.HasStatus, phase: w.pod.Phase, containers: w.pod.containers,
 	}
+	o.setVersion(w.version)
 	o.setUID(w.uid)
 	if len(w.selector) > 0 {
 		o.some().selector = w.selector
 	}
-	if kind.Class == spinnaker.ServerGroups {
+	if w.kind.Class == spinnaker.ServerGroups {
 		o.Group = w.grouped()
 		o.Group.Explicit = spinnaker.ExplicitLoadBalancers(w.annotations)
 	}
-	if t, err := time.Parse(time.RFC3339, w.created); err == nil {
+	if t, err := time.Parse(time.RFC3339, string(w.created)); err == nil {
 		o.Created = t.UnixMilli()
 	}
-	for i, ref := range w.owners {
-		group, _, found := strings.Cut(ref.apiVersion, "/")
-		if !found {
-			group = ""
-		}
-		owner := Owner{Kind: spinnaker.KindText(group, ref.kind), Name: ref.name, UID: ref.uid}
+	for i := range w.owners {
+		owner := w.common.owner(&w.owners[i])
 		if i == 0 {
-			o.owners = unique.Make(owner)
+			o.owner = owner
 		} else {
-			o.some().more = append(o.some().more, owner)
+			o.some().more = append(o.some().more, *owner)
 		}
 	}
 	return o
 }
 
-func labelsJSON(labels []pair) unique.Handle[string] {
-	if len(labels) == 0 {
+func (w *wireObject) labelsJSON() unique.Handle[string] {
+	if len(w.labels) == 0 {
 		return unique.Handle[string]{}
 	}
-	encoded := []byte{'{'}
-	for i, l := range labels {
+	encoded := append(w.encoded[:0], '{')
+	for i, l := range w.labels {
 		if i > 0 {
 			encoded = append(encoded, ',')
 		}
@@ -457,14 +519,15 @@ func labelsJSON(labels []pair) unique.Handle[string] {
 		encoded = append(encoded, ':')
 		encoded = appendQuoted(encoded, l.value)
 	}
-	return unique.Make(string(append(encoded, '}')))
+	w.encoded = append(encoded, '}')
+	return w.common.handle(w.encoded)
 }
 
 // appendQuoted appends a text as JSON.
-func appendQuoted(to []byte, text string) []byte {
-	for i := range len(text) {
-		if c := text[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			encoded, _ := json.Marshal(text) // strings always encode
+func appendQuoted(to, text []byte) []byte {
+	for _, c := range text {
+		if c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			encoded, _ := json.Marshal(string(text)) // strings always encode
 			return append(to, encoded...)
 		}
 	}

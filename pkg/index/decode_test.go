@@ -30,8 +30,8 @@ type looks struct {
 
 func looksOf(o *Object) looks {
 	l := looks{
-		Namespace: o.Namespace, Name: o.Name, UID: o.UID(), Version: o.version, Labels: o.LabelsJSON(), App: o.Moniker().App, Created: o.Created,
-		Terminating: o.Terminating, HasStatus: o.Pod.HasStatus, Phase: o.Pod.Phase, Containers: o.Pod.Containers(), Selector: o.selector(),
+		Namespace: o.Namespace, Name: o.Name, UID: o.UID(), Version: o.ResourceVersion(), Labels: o.LabelsJSON(), App: o.Moniker().App, Created: o.Created,
+		Terminating: o.Terminating, HasStatus: o.hasStatus, Phase: o.phase, Containers: o.Pod().Containers(), Selector: o.selector(),
 	}
 	o.eachOwner(func(w Owner) { l.Owners = append(l.Owners, w) })
 	if g := o.Group; g != nil {
@@ -244,13 +244,13 @@ func TestIdentify_SaysWhatDecodingSays(t *testing.T) {
 		got, _ := objectDecoder(a, decodedKinds[0])(raw)
 		o := got.(*Object)
 		is, ok := identify(raw)
-		if !ok || string(is.name) != o.Name || string(is.namespace) != o.Namespace || string(is.version) != o.version || !o.hasUID(is.uid) || o.hasUID([]byte("other")) {
+		if !ok || string(is.name) != o.Name || string(is.namespace) != o.Namespace || !o.hasVersion(is.version) || !o.hasUID(is.uid) || o.hasUID([]byte("other")) {
 			t.Fatalf("seed %d: %q %v of %s", seed, is, ok, raw)
 		}
 	}
 	uid := "01234567-89ab-cdef-0123-456789abcdef"
 	o := &Object{}
-	o.setUID(uid)
+	o.setUID([]byte(uid))
 	if !o.hasUID([]byte(uid)) || o.hasUID([]byte(strings.Replace(uid, "f", "e", 1))) || o.hasUID(nil) {
 		t.Error(o.UID())
 	}

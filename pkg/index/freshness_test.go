@@ -145,7 +145,7 @@ func TestDecode_OddObjectsAreShownAsFarAsTheyCanBeRead(t *testing.T) {
 		"status is a text": {groups, `,"spec":{"replicas":3},"status":"x"`, true, func(o *Object) bool { return o.Group.Desired == 3 }},
 		"both are odd":     {groups, `,"spec":7,"status":[]`, true, func(o *Object) bool { return o.Group != nil }},
 		"neither":          {groups, `,"spec":{"replicas":3}`, false, func(o *Object) bool { return o.Group.Desired == 3 }},
-		"a pod's status":   {some, `,"status":7`, true, func(o *Object) bool { return !o.Pod.HasStatus }},
+		"a pod's status":   {some, `,"status":7`, true, func(o *Object) bool { return !o.Pod().HasStatus }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, err := c.s.decode([]byte(thing("x", "u", "1", c.more)))
@@ -164,7 +164,7 @@ func TestContainers_NamesMayHoldAnyCharacter(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	o := s.text(t, thing("p", "u", "1", `,"status":{"phase":"Running","containerStatuses":[{"name":"\u0000","ready":true},{"name":"","ready":false},{"name":"`+long+`","ready":true},{"name":"0\u00001","ready":false}]}`))
 	want := []Container{{"\x00", true}, {"", false}, {long, true}, {"0\x001", false}}
-	if got := o.(*Object).Pod.Containers(); fmt.Sprint(got) != fmt.Sprint(want) {
+	if got := o.(*Object).Pod().Containers(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -212,9 +212,9 @@ func (p *part) addTo(found map[string]*Application, key, account string) {
 		app = &Application{Clusters: map[string][]string{}}
 		found[key] = app
 	}
-	for spelling := range p.spellings {
-		if app.Name == "" || spelling < app.Name {
-			app.Name = spelling
+	for _, spelling := range p.spellings {
+		if app.Name == "" || spelling.text < app.Name {
+			app.Name = spelling.text
 		}
 	}
 	app.Clusters[account] = slices.Sorted(maps.Keys(p.clusters))
@@ -227,7 +227,7 @@ func (ix *Index) Size(accountName string) map[string]int {
 		a.mu.RLock()
 		defer a.mu.RUnlock()
 		for text, k := range a.kinds {
-			out[text] = len(k.objects)
+			out[text] = k.table.len()
 		}
 	}
 	return out
@@ -314,28 +314,28 @@ func (ix *Index) Part(application, accountName string, what What) Part {
 	}
 	out.Version = p.version
 	if what&Groups != 0 {
-		for _, o := range inOrder(p.groups) {
+		for _, o := range p.groups.inOrder() {
 			out.Groups = append(out.Groups, a.group(o))
 		}
 	}
 	if what&Managers != 0 {
-		for _, o := range inOrder(p.managers) {
+		for _, o := range p.managers.inOrder() {
 			out.Managers = append(out.Managers, a.manager(o))
 		}
 	}
 	if what&Balancers != 0 {
-		for _, o := range inOrder(p.balancers) {
+		for _, o := range p.balancers.inOrder() {
 			out.Balancers = append(out.Balancers, a.balancer(o))
 		}
 	}
 	if what&Policies != 0 {
-		out.Policies = inOrder(p.policies)
+		out.Policies = p.policies.inOrder()
 	}
 	return out
 }
 
-func inOrder(set map[*Object]struct{}) []*Object {
-	out := slices.AppendSeq(make([]*Object, 0, len(set)), maps.Keys(set))
+func (s *set) inOrder() []*Object {
+	out := slices.AppendSeq(make([]*Object, 0, s.len()), s.all())
 	slices.SortFunc(out, Compare)
 	return out
 }
@@ -347,9 +347,9 @@ func Compare(a, b *Object) int {
 
 func (a *Account) group(o *Object) Group {
 	g := Group{Object: o}
-	children := a.children[o.UID()]
-	g.Instances = make([]*Object, 0, len(children))
-	for child := range children {
+	children := a.children[o.key()]
+	g.Instances = make([]*Object, 0, children.len())
+	for child := range children.all() {
 		if child.Kind.Class == spinnaker.Instances {
 			g.Instances = append(g.Instances, child)
 		}
@@ -367,7 +367,8 @@ func (a *Account) group(o *Object) Group {
 
 func (a *Account) manager(o *Object) Manager {
 	m := Manager{Object: o}
-	for child := range a.children[o.UID()] {
+	children := a.children[o.key()]
+	for child := range children.all() {
 		if child.Kind.Class == spinnaker.ServerGroups {
 			m.Groups = append(m.Groups, child)
 		}
@@ -418,7 +419,7 @@ func (ix *Index) FindBalancer(accountName, namespace, kind, name string) (Balanc
 func (a *Account) find(namespace, kind, name string) *Object {
 	for text, k := range a.kinds {
 		if spinnaker.SameKind(text, kind) {
-			return k.objects[place{namespace, name}]
+			return k.table.find(namespace, name)
 		}
 	}
 	return nil
@@ -444,7 +445,7 @@ func (ix *Index) objects(accountName string, wanted func(*Kind) bool) []*Object 
 	var out []*Object
 	for _, k := range a.kinds {
 		if wanted(k.kind) {
-			out = slices.AppendSeq(out, maps.Values(k.objects))
+			out = slices.AppendSeq(out, k.table.objects())
 		}
 	}
 	slices.SortFunc(out, Compare)

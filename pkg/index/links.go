@@ -1,6 +1,7 @@
 package index
 
 import (
+	"hash/maphash"
 	"maps"
 	"slices"
 )
@@ -9,47 +10,31 @@ import (
 // 1.5). It keeps no pairs: both sides are found through the labels that they
 // share, so an event costs the object's own labels.
 type linker struct {
-	groups   map[label]map[*Object]struct{} // by every label of the pod template
-	services map[label]map[*Object]struct{} // by the one selector label that few groups had
+	groups   map[label]set // by every label of the pod template
+	services map[label]set // by the one selector label that few groups had
 	anchors  map[*Object]label
-	named    map[place]map[*Object]struct{} // statefulSets by the service they name
-	byName   map[place]*Object              // services
+	named    map[place]set     // statefulSets by the service they name
+	byName   map[place]*Object // services
 }
 
-type label struct {
-	namespace string
-	pair      pair
+// label stands for a label in a namespace. Two may be the same by chance: whatever is
+// found by one is compared with what is looked for.
+type label uint64
+
+var labelSeed = maphash.MakeSeed()
+
+func labelOf(namespace string, p pair) label {
+	return label(maphash.Comparable(labelSeed, [3]string{namespace, p.key, p.value}))
 }
 
 func newLinker() linker {
-	return linker{
-		groups: map[label]map[*Object]struct{}{}, services: map[label]map[*Object]struct{}{}, anchors: map[*Object]label{},
-		named: map[place]map[*Object]struct{}{}, byName: map[place]*Object{},
-	}
-}
-
-func insert[K comparable](m map[K]map[*Object]struct{}, key K, o *Object) {
-	set := m[key]
-	if set == nil {
-		set = map[*Object]struct{}{}
-		m[key] = set
-	}
-	set[o] = struct{}{}
-}
-
-func discard[K comparable](m map[K]map[*Object]struct{}, key K, o *Object) {
-	if set := m[key]; set != nil {
-		delete(set, o)
-		if len(set) == 0 {
-			delete(m, key)
-		}
-	}
+	return linker{groups: map[label]set{}, services: map[label]set{}, anchors: map[*Object]label{}, named: map[place]set{}, byName: map[place]*Object{}}
 }
 
 func (l *linker) add(o *Object) {
 	if o.Group != nil {
 		for _, p := range o.Group.template {
-			insert(l.groups, label{o.Namespace, p}, o)
+			insert(l.groups, labelOf(o.Namespace, p), o)
 		}
 		if o.Group.serviceName != "" {
 			insert(l.named, place{o.Namespace, o.Group.serviceName}, o)
@@ -68,7 +53,7 @@ func (l *linker) add(o *Object) {
 func (l *linker) remove(o *Object) {
 	if o.Group != nil {
 		for _, p := range o.Group.template {
-			discard(l.groups, label{o.Namespace, p}, o)
+			discard(l.groups, labelOf(o.Namespace, p), o)
 		}
 		discard(l.named, place{o.Namespace, o.Group.serviceName}, o)
 	}
@@ -87,10 +72,12 @@ func (l *linker) remove(o *Object) {
 // few of them are looked at.
 func (l *linker) rarest(service *Object) label {
 	selector := service.selector()
-	best := label{service.Namespace, selector[0]}
-	for _, p := range selector[1:] {
-		if at := (label{service.Namespace, p}); len(l.groups[at]) < len(l.groups[best]) {
-			best = at
+	best, least := labelOf(service.Namespace, selector[0]), 0
+	for i, p := range selector {
+		at := labelOf(service.Namespace, p)
+		having := l.groups[at]
+		if n := having.len(); i == 0 || n < least {
+			best, least = at, n
 		}
 	}
 	return best
@@ -103,13 +90,15 @@ func (l *linker) groupsOf(balancer *Object) []*Object {
 	}
 	found := map[*Object]struct{}{}
 	if len(balancer.selector()) > 0 {
-		for group := range l.groups[l.rarest(balancer)] {
-			if subset(balancer.selector(), group.Group.template) {
+		candidates := l.groups[l.rarest(balancer)]
+		for group := range candidates.all() {
+			if group.Namespace == balancer.Namespace && subset(balancer.selector(), group.Group.template) {
 				found[group] = struct{}{}
 			}
 		}
 	}
-	for group := range l.named[place{balancer.Namespace, balancer.Name}] {
+	named := l.named[place{balancer.Namespace, balancer.Name}]
+	for group := range named.all() {
 		found[group] = struct{}{}
 	}
 	return slices.Collect(maps.Keys(found))
@@ -123,8 +112,9 @@ func (l *linker) balancersOf(group *Object) []*Object {
 	}
 	found := map[*Object]struct{}{}
 	for _, p := range group.Group.template {
-		for service := range l.services[label{group.Namespace, p}] {
-			if subset(service.selector(), group.Group.template) {
+		candidates := l.services[labelOf(group.Namespace, p)]
+		for service := range candidates.all() {
+			if service.Namespace == group.Namespace && subset(service.selector(), group.Group.template) {
 				found[service] = struct{}{}
 			}
 		}

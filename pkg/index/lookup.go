@@ -88,7 +88,8 @@ func (ix *Index) Instances(accountName, ownerUID string) (uids map[string]struct
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	var all []*Object
-	for o := range a.children[ownerUID] {
+	children := a.children[uidOf(ownerUID)]
+	for o := range children.all() {
 		if o.Kind.Class == spinnaker.Instances {
 			all = append(all, o)
 		}
@@ -97,7 +98,7 @@ func (ix *Index) Instances(accountName, ownerUID string) (uids map[string]struct
 	sum := fnv.New128a()
 	for _, o := range all {
 		uids[o.UID()] = struct{}{}
-		_, _ = fmt.Fprintln(sum, o.UID(), o.version)
+		_, _ = fmt.Fprintln(sum, o.UID(), o.ResourceVersion())
 	}
 	return uids, fmt.Sprintf("%x", sum.Sum(nil))
 }
@@ -116,8 +117,8 @@ func (ix *Index) Members(application, accountName string) []*Object {
 		return nil
 	}
 	var out []*Object
-	for _, set := range []map[*Object]struct{}{p.groups, p.managers, p.balancers, p.policies, p.others} {
-		out = slices.AppendSeq(out, maps.Keys(set))
+	for _, members := range []*set{&p.groups, &p.managers, &p.balancers, &p.policies, &p.others} {
+		out = slices.AppendSeq(out, members.all())
 	}
 	slices.SortFunc(out, Compare)
 	return out

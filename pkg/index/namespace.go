@@ -13,14 +13,15 @@ type namespaceObject struct{ name, uid, version string }
 func (n namespaceObject) ResourceVersion() string { return n.version }
 
 func decodeNamespace(raw []byte) (watch.Object, error) {
-	w, _, err := read(&Kind{}, raw)
-	if err != nil {
+	w := take(&Kind{}, raw)
+	defer w.leave()
+	if _, err := w.read(); err != nil {
 		return nil, err
 	}
-	if w.name == "" || w.version == "" {
+	if len(w.name) == 0 || len(w.version) == 0 {
 		return nil, errors.New("a namespace without name or resourceVersion")
 	}
-	return namespaceObject{w.name, w.uid, w.version}, nil
+	return namespaceObject{string(w.name), string(w.uid), string(w.version)}, nil
 }
 
 // namespaceReceiver keeps the account's list of namespaces.

@@ -1,8 +1,10 @@
 package index
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"strconv"
 	"strings"
 	"time"
 	"unique"
@@ -18,26 +20,28 @@ type Kind struct {
 }
 
 // Object is one Kubernetes object as far as the views need it. It is never
-// changed once it is in the index, but for its place in there.
+// changed once it is in the index, but for its place in there. There are a million
+// of them: each byte, and each pointer that the garbage collector follows, counts.
 type Object struct {
 	Kind            *Kind
 	Namespace, Name string
-	uid             [uidBytes]byte
-	version         string
+	uid             uid
+	version         uint64 // 0 for one that is no number
 	// Created is the creation time in milliseconds since 1970; 0 for none.
 	Created int64
 	moniker unique.Handle[spinnaker.Moniker]
 	labels  unique.Handle[string]
-	owners  unique.Handle[Owner]
+	owner   *Owner // the first one, nil for none
 	// Stated says that the application and the cluster come from annotations,
 	// and Terminating that the object is being deleted.
 	Stated, Terminating bool
-	row                 int32 // in its kind's table, under the account's lock
+	// Of instances, as is containers.
+	hasStatus bool
+	phase     Phase
 
-	// Of instances:
-	Pod PodState
-
-	// Of server groups, nil for others:
+	row        int32 // in its kind's table, under the account's lock
+	containers unique.Handle[string]
+	// Group is what server groups have, nil for others.
 	Group *GroupState
 	// rare is what few objects have, nil for none of it.
 	rare *rare
@@ -45,24 +49,67 @@ type Object struct {
 
 // rare is what few objects have.
 type rare struct {
-	uid      string  // one that is not as Kubernetes makes them
-	more     []Owner // beside the first one
-	selector []pair  // of a service
+	uid, version string  // those that are not as Kubernetes makes them
+	more         []Owner // beside the first one
+	selector     []pair  // of a service
 }
 
 const uidBytes = 16
 
+// uid is a UID in fewer bytes than its text has.
+type uid [uidBytes]byte
+
+// uidOf stands for a UID, however it is written.
+func uidOf(text string) (out uid) {
+	if !packUID(text, &out) {
+		sum := sha256.Sum256([]byte(text))
+		copy(out[:], sum[:])
+	}
+	return out
+}
+
+// key stands for the object's UID.
+func (o *Object) key() uid {
+	if odd := o.oddUID(); odd != "" {
+		return uidOf(odd)
+	}
+	return o.uid
+}
+
 // setUID keeps a UID in fewer bytes than its text has, where it is written as
 // Kubernetes writes them.
-func (o *Object) setUID(text string) {
+func (o *Object) setUID(text []byte) {
 	if !packUID(text, &o.uid) {
-		o.uid = [uidBytes]byte{}
-		o.some().uid = text
+		o.uid = uid{}
+		o.some().uid = string(text)
 	}
 }
 
+// setVersion keeps a version as a number where it is one.
+func (o *Object) setVersion(text []byte) {
+	if o.version = versionOf(text); o.version == 0 {
+		o.some().version = string(text)
+	}
+}
+
+// versionOf reads a version as Kubernetes writes them, 0 for another one.
+func versionOf[T string | []byte](text T) uint64 {
+	const most = 19 // digits that always fit
+	if len(text) == 0 || len(text) > most || text[0] == '0' {
+		return 0
+	}
+	n := uint64(0)
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return 0
+		}
+		n = 10*n + uint64(text[i]-'0')
+	}
+	return n
+}
+
 // packUID reads a UID like 01234567-89ab-cdef-0123-456789abcdef.
-func packUID[T string | []byte](text T, into *[uidBytes]byte) bool {
+func packUID[T string | []byte](text T, into *uid) bool {
 	const length, digits = 36, "0123456789abcdef"
 	if len(text) != length {
 		return false
@@ -111,8 +158,8 @@ func (o *Object) hasUID(text []byte) bool {
 	if odd := o.oddUID(); odd != "" {
 		return odd == string(text)
 	}
-	var uid [uidBytes]byte
-	return packUID(text, &uid) && uid == o.uid
+	var packed uid
+	return packUID(text, &packed) && packed == o.uid
 }
 
 func (o *Object) oddUID() string {
@@ -120,6 +167,43 @@ func (o *Object) oddUID() string {
 		return ""
 	}
 	return o.rare.uid
+}
+
+// ResourceVersion is the version that Kubernetes gave the object.
+func (o *Object) ResourceVersion() string {
+	if o.version == 0 && o.rare != nil {
+		return o.rare.version
+	}
+	return strconv.FormatUint(o.version, 10)
+}
+
+// newer says whether the object is of a higher version than another one. What cannot
+// be compared is not newer, so that the last word of the cluster counts.
+func (o *Object) newer(than *Object) bool {
+	if o.version != 0 && than.version != 0 {
+		return o.version > than.version
+	}
+	return newer(o.ResourceVersion(), than.ResourceVersion())
+}
+
+// newerThan compares it with a version.
+func (o *Object) newerThan(version string) bool {
+	if n := versionOf(version); n != 0 && o.version != 0 {
+		return o.version > n
+	}
+	return newer(o.ResourceVersion(), version)
+}
+
+// hasVersion says whether a version is the object's.
+func (o *Object) hasVersion(text []byte) bool {
+	if o.version != 0 {
+		return o.version == versionOf(text)
+	}
+	return o.ResourceVersion() == string(text)
+}
+
+func (o *Object) sameVersion(as *Object) bool {
+	return o.version == as.version && (o.version != 0 || o.ResourceVersion() == as.ResourceVersion())
 }
 
 func (o *Object) some() *rare {
@@ -141,6 +225,9 @@ func (o *Object) selector() []pair {
 type Owner struct {
 	Kind, Name, UID string // Kind is the kind text
 }
+
+// Pod is the health of an instance.
+func (o *Object) Pod() PodState { return PodState{o.hasStatus, o.phase, o.containers} }
 
 // PodState is the health of a pod.
 type PodState struct {
@@ -185,21 +272,17 @@ func (p PodState) Containers() []Container {
 	return out
 }
 
-func encodeContainers(containers []Container) unique.Handle[string] {
-	if len(containers) == 0 {
-		return unique.Handle[string]{}
-	}
-	var b []byte
+func encodeContainers(to []byte, containers []wireContainer) []byte {
 	for _, c := range containers {
-		b = binary.AppendUvarint(b, uint64(len(c.Name)))
-		b = append(b, c.Name...)
-		if c.Ready {
-			b = append(b, '1')
+		to = binary.AppendUvarint(to, uint64(len(c.name)))
+		to = append(to, c.name...)
+		if c.ready {
+			to = append(to, '1')
 		} else {
-			b = append(b, '0')
+			to = append(to, '0')
 		}
 	}
-	return unique.Make(string(b))
+	return to
 }
 
 // GroupState is what only server groups have.
@@ -242,15 +325,12 @@ func (o *Object) CreatedAt() time.Time {
 	return time.UnixMilli(o.Created)
 }
 
-// ResourceVersion is the version that Kubernetes gave the object.
-func (o *Object) ResourceVersion() string { return o.version }
-
 // Owner is the first owner; ok is false for none.
 func (o *Object) Owner() (w Owner, ok bool) {
-	if o.owners == (unique.Handle[Owner]{}) {
+	if o.owner == nil {
 		return Owner{}, false
 	}
-	return o.owners.Value(), true
+	return *o.owner, true
 }
 
 // eachOwner calls f for every owner reference.

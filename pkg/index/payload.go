@@ -10,7 +10,7 @@ import (
 )
 
 func payloadKey(account string, o *Object) string {
-	return "payload\x00" + account + "\x00" + o.UID() + "\x00" + o.version + "\x00" + o.Kind.APIVersion
+	return "payload\x00" + account + "\x00" + o.UID() + "\x00" + o.ResourceVersion() + "\x00" + o.Kind.APIVersion
 }
 
 // keep remembers the whole manifest of a version of an object. The cache may

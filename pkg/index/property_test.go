@@ -150,7 +150,7 @@ func open(ix *Index) map[string]sink {
 // picture is everything that the views can see.
 func picture(ix *Index) map[string]any {
 	flat := func(o *Object) string {
-		return fmt.Sprint(o.FullName(), o.Namespace, o.UID(), o.version, o.LabelsJSON(), o.Moniker(), o.Pod.Phase)
+		return fmt.Sprint(o.FullName(), o.Namespace, o.UID(), o.ResourceVersion(), o.LabelsJSON(), o.Moniker(), o.phase)
 	}
 	all := func(objects []*Object) []string {
 		out := []string{}

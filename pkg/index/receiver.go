@@ -1,6 +1,8 @@
 package index
 
 import (
+	"iter"
+
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
@@ -67,27 +69,47 @@ func (r *receiver) replace(objects []watch.Object, version string, reset bool) {
 	if k == nil || !reset && (r.void || r.beyond(version)) {
 		return
 	}
-	listed := make(map[place]struct{}, len(objects))
-	for _, o := range objects {
-		if o, ok := o.(*Object); ok {
-			listed[place{o.Namespace, o.Name}] = struct{}{}
-		}
-	}
-	for where, o := range k.objects {
-		if _, ok := listed[where]; ok && !reset || !r.covers(o.Namespace) {
-			continue
-		}
-		// What is newer than the list was written after it.
-		if reset || !newer(o.version, version) {
-			r.a.remember(o)
-			r.a.vanish(k, o)
-		}
-	}
+	r.a.leaveOut(r, k, objects, version, reset)
+	k.table.expect(shown(objects))
 	for _, o := range objects {
 		r.a.upsert(k, o)
 	}
 	k.table.clip()
 	r.passed, r.void = version, false
+}
+
+// shown are those of a list that views may show.
+func shown(list []watch.Object) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for _, o := range list {
+			if o, ok := o.(*Object); ok && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// leaveOut takes away what a list does not have.
+func (a *Account) leaveOut(r *receiver, k *kindObjects, objects []watch.Object, version string, reset bool) {
+	if k.table.len() == 0 {
+		return
+	}
+	listed := make([]bool, len(k.table.rows))
+	for o := range shown(objects) {
+		if row := k.table.row(o.Namespace, o.Name); row >= 0 && !reset {
+			listed[row] = true
+		}
+	}
+	for o := range k.table.objects() {
+		if listed[o.row] || !r.covers(o.Namespace) {
+			continue
+		}
+		// What is newer than the list was written after it.
+		if reset || !o.newerThan(version) {
+			a.remember(o)
+			a.vanish(k, o)
+		}
+	}
 }
 
 // Held implements watch.Holder: most of what is listed anew has not changed since, and
@@ -103,8 +125,8 @@ func (r *receiver) Held(raw []byte) watch.Object {
 	if k == nil || r.passed == "" {
 		return nil
 	}
-	o := k.objects[place{string(is.namespace), string(is.name)}]
-	if o == nil || o.Kind != k.kind || o.version != string(is.version) || !o.hasUID(is.uid) {
+	o := k.table.find(string(is.namespace), string(is.name))
+	if o == nil || o.Kind != k.kind || !o.hasVersion(is.version) || !o.hasUID(is.uid) {
 		return nil
 	}
 	return o
@@ -158,8 +180,8 @@ func (r *receiver) remove(gone watch.Object) {
 		delete(r.a.gone, o.UID())
 		r.a.remember(o) // a read may have found it gone before its last event came
 	}
-	cur := k.objects[place{o.Namespace, o.Name}]
-	if cur != nil && sameUID(cur, o) && !newer(cur.version, o.version) {
+	cur := k.table.find(o.Namespace, o.Name)
+	if cur != nil && sameUID(cur, o) && !cur.newer(o) {
 		r.a.remember(o) // as it was at the end
 		r.a.vanish(k, cur)
 	}

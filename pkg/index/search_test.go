@@ -21,7 +21,7 @@ func filled(accounts, perKind int, mixed bool) *Index {
 		opened := newAccount(&account.Account{Name: fmt.Sprintf("prod-%d", a)}, ix)
 		ix.accounts[opened.Name] = opened
 		for _, kind := range []*Kind{{Text: "pod", Class: spinnaker.Instances}, {Text: "replicaSet", Class: spinnaker.ServerGroups}, {Text: "service", Class: spinnaker.LoadBalancers}} {
-			k := &kindObjects{kind: kind, objects: map[place]*Object{}}
+			k := &kindObjects{kind: kind}
 			opened.kinds[kind.Text] = k
 			for i := range perKind {
 				app := fmt.Sprintf("app%d", r.IntN(50))
@@ -30,7 +30,6 @@ func filled(accounts, perKind int, mixed bool) *Index {
 				}
 				o := &Object{Kind: kind, Namespace: fmt.Sprintf("team-%d", r.IntN(20)), Name: fmt.Sprintf("%s-%x-%d", app, r.IntN(1<<20), i)}
 				o.moniker = unique.Make(spinnaker.Moniker{App: strings.ToUpper(app[:1]) + app[1:], Cluster: "deployment " + app})
-				k.objects[place{o.Namespace, o.Name}] = o
 				k.table.add(o)
 			}
 		}
@@ -47,7 +46,7 @@ func (ix *Index) brute(q Search) (out []string, total int) {
 			if !slices.Contains(q.Classes, k.kind.Class) && !slices.Contains(q.Kinds, k.kind.Text) {
 				continue
 			}
-			for _, o := range k.objects {
+			for o := range k.table.objects() {
 				if q.Account != "" && q.Account != a.Name || q.Namespace != "" && q.Namespace != o.Namespace {
 					continue
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
@@ -102,10 +103,7 @@ func (a *Account) adopt(k *kindObjects, r *receiver) {
 	}
 	r.passed = s.passed
 	k.ignored = k.ignored || s.ignored
-	if len(k.objects) == 0 {
-		k.objects = make(map[place]*Object, len(s.objects))
-		k.table.expect(len(s.objects))
-	}
+	k.table.expect(slices.Values(s.objects))
 	for _, o := range s.objects {
 		o.Kind = k.kind
 		a.upsert(k, o)
@@ -182,12 +180,12 @@ func (a *Account) freeze() (map[streamKey]*pastStream, map[string]string) {
 			}
 			s := &pastStream{resource: r.resource, passed: r.passed, heard: provedAt(r.from), ignored: k.ignored}
 			if namespace == "" {
-				s.objects = make([]*Object, 0, len(k.objects))
+				s.objects = make([]*Object, 0, k.table.len())
 			}
 			out[streamKey{text, namespace}] = s
 		}
-		for where, o := range k.objects {
-			for _, namespace := range [...]string{"", where.namespace} {
+		for o := range k.table.objects() {
+			for _, namespace := range [...]string{"", o.Namespace} {
 				if s := out[streamKey{text, namespace}]; s != nil && k.receivers[namespace] != nil {
 					s.objects = append(s.objects, o)
 					break

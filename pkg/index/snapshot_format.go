@@ -19,13 +19,13 @@ type writer struct {
 	strings  map[string]uint64
 	shared   map[unique.Handle[string]]uint64
 	monikers map[unique.Handle[spinnaker.Moniker]]uint64
-	owners   map[unique.Handle[Owner]]uint64
+	owners   map[*Owner]uint64
 }
 
 func encodeSnapshot(over []byte, of watch.Identity, streams map[streamKey]*pastStream, namespaces map[string]string) []byte {
 	w := &writer{
 		b: over, strings: map[string]uint64{}, shared: map[unique.Handle[string]]uint64{},
-		monikers: map[unique.Handle[spinnaker.Moniker]]uint64{}, owners: map[unique.Handle[Owner]]uint64{},
+		monikers: map[unique.Handle[spinnaker.Moniker]]uint64{}, owners: map[*Owner]uint64{},
 	}
 	w.text(of.UID)
 	w.text(of.Version)
@@ -108,8 +108,11 @@ func (w *writer) moniker(h unique.Handle[spinnaker.Moniker]) {
 	})
 }
 
-func (w *writer) owner(h unique.Handle[Owner]) {
-	once(w, w.owners, h, func(h unique.Handle[Owner]) { optional(w, h, w.oneOwner) })
+func (w *writer) owner(o *Owner) {
+	w.flag(o != nil)
+	if o != nil {
+		once(w, w.owners, o, func(o *Owner) { w.oneOwner(*o) })
+	}
 }
 
 func (w *writer) oneOwner(o Owner) {
@@ -144,16 +147,16 @@ func (w *writer) object(o *Object) {
 	w.interned(o.Namespace)
 	w.text(o.Name)
 	w.b = append(w.b, o.uid[:]...)
-	w.text(o.version)
+	w.number(o.version)
 	w.signed(o.Created)
 	w.moniker(o.moniker)
 	w.handle(o.labels)
-	w.owner(o.owners)
+	w.owner(o.owner)
 	w.flag(o.Stated)
 	w.flag(o.Terminating)
-	w.flag(o.Pod.HasStatus)
-	w.number(uint64(o.Pod.Phase))
-	w.handle(o.Pod.containers)
+	w.flag(o.hasStatus)
+	w.number(uint64(o.phase))
+	w.handle(o.containers)
 	w.flag(o.Group != nil)
 	if g := o.Group; g != nil {
 		w.signed(g.Desired)
@@ -167,6 +170,7 @@ func (w *writer) object(o *Object) {
 	w.flag(o.rare != nil)
 	if r := o.rare; r != nil {
 		w.text(r.uid)
+		w.text(r.version)
 		each(w, r.more, w.oneOwner)
 		each(w, r.selector, w.pair)
 	}
@@ -180,7 +184,7 @@ type reader struct {
 	strings  []string
 	shared   []unique.Handle[string]
 	monikers []unique.Handle[spinnaker.Moniker]
-	owners   []unique.Handle[Owner]
+	owners   []*Owner
 }
 
 // leastObject is less than any object takes, in bytes.
@@ -297,8 +301,14 @@ func (r *reader) moniker() unique.Handle[spinnaker.Moniker] {
 	})
 }
 
-func (r *reader) owner() unique.Handle[Owner] {
-	return again(r, &r.owners, func() unique.Handle[Owner] { return made(r, r.oneOwner) })
+func (r *reader) owner() *Owner {
+	if !r.flag() {
+		return nil
+	}
+	return again(r, &r.owners, func() *Owner {
+		o := r.oneOwner()
+		return &o
+	})
 }
 
 func (r *reader) oneOwner() Owner {
@@ -336,15 +346,15 @@ func all[T any](r *reader, read func() T) []T {
 func (r *reader) object() *Object {
 	o := &Object{Namespace: r.interned(), Name: r.text()}
 	copy(o.uid[:], r.bytes(uidBytes))
-	o.version = r.text()
+	o.version = r.number()
 	o.Created = r.signed()
 	o.moniker = r.moniker()
 	o.labels = r.handle()
-	o.owners = r.owner()
+	o.owner = r.owner()
 	o.Stated, o.Terminating = r.flag(), r.flag()
-	o.Pod.HasStatus = r.flag()
-	o.Pod.Phase = Phase(min(r.number(), math.MaxUint8))
-	o.Pod.containers = r.handle()
+	o.hasStatus = r.flag()
+	o.phase = Phase(min(r.number(), math.MaxUint8))
+	o.containers = r.handle()
 	if r.flag() {
 		g := &GroupState{Desired: r.signed(), Images: all(r, r.interned), Explicit: all(r, r.interned), template: all(r, r.pair), serviceName: r.interned()}
 		if length, none := r.nilable(); !none {
@@ -353,7 +363,7 @@ func (r *reader) object() *Object {
 		o.Group = g
 	}
 	if r.flag() {
-		o.rare = &rare{uid: r.text(), more: all(r, r.oneOwner), selector: all(r, r.pair)}
+		o.rare = &rare{uid: r.text(), version: r.text(), more: all(r, r.oneOwner), selector: all(r, r.pair)}
 	}
 	return o
 }

@@ -224,8 +224,8 @@ func TestEpoch_NothingOfTheOldOneIsTakenForTheNew(t *testing.T) {
 		t.Error("what was held in the old epoch is kept as the new one's")
 	}
 	s.stream.Replace([]watch.Object{s.text(t, after)}, "8", true)
-	held := sinks.(*Account).kinds["pod"].objects
-	if len(held) != 1 || held[place{"ns", "p"}].Pod.Phase != Pending {
+	held := &sinks.(*Account).kinds["pod"].table
+	if held.len() != 1 || held.find("ns", "p").phase != Pending {
 		t.Errorf("%+v", held)
 	}
 	if _, content := ix.Snapshot("a", watch.Identity{UID: "new"}, time.Time{}, nil); content == nil {

@@ -2,6 +2,8 @@ package index
 
 import (
 	"bytes"
+	"hash/maphash"
+	"iter"
 	"slices"
 	"strings"
 	"unique"
@@ -9,12 +11,17 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
 
-// table holds what searches look at, one row after the other, and the names in
-// one piece: walking the objects themselves takes ten times as long, nearly all
-// of it waiting for memory (BenchmarkSearch). Namespaces and clusters are
-// numbers, so that each is compared once a search and not once an object.
+// table holds the objects of a kind, and finds them by their names. It also holds what
+// searches look at, one row after the other, and the names in one piece: walking the
+// objects themselves takes ten times as long, nearly all of it waiting for memory
+// (BenchmarkSearch). Namespaces and clusters are numbers, so that each is compared
+// once a search and not once an object.
 type table struct {
 	rows []row
+	// slots are the rows by the hash of their namespaces and names, each one up, and 0
+	// for an empty slot. Where two want one slot, the later one has the next that is
+	// free.
+	slots []uint32
 	// names are the names in the order of the rows, each with a NUL behind it,
 	// which is in none of them. mixed says that some are not in lower case.
 	names      []byte
@@ -23,6 +30,9 @@ type table struct {
 	removed    int          // rows without an object
 	namespaces numbers[string]
 	clusters   numbers[unique.Handle[spinnaker.Moniker]]
+	// taking is the text of the names of a list that is taken in: one piece for all of
+	// them, so that there are not as many pieces as objects.
+	taking *strings.Builder
 }
 
 type row struct {
@@ -31,27 +41,129 @@ type row struct {
 	o                  *Object // nil for one that is removed
 }
 
-// expect makes room for so many rows.
-func (t *table) expect(rows int) { t.rows = slices.Grow(t.rows, rows) }
+// len is how many objects there are.
+func (t *table) len() int { return len(t.rows) - t.removed }
+
+// objects are all of them, in no order. They may be removed meanwhile.
+func (t *table) objects() iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for i := range t.rows {
+			if o := t.rows[i].o; o != nil && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// expect makes room for what is new of a list, until clip.
+func (t *table) expect(list iter.Seq[*Object]) {
+	rows, bytes := 0, 0
+	for o := range list {
+		if t.row(o.Namespace, o.Name) < 0 {
+			rows++
+			bytes += len(o.Name)
+		}
+	}
+	if rows == 0 {
+		return
+	}
+	t.rows = slices.Grow(t.rows, rows)
+	t.names = slices.Grow(t.names, bytes+rows)
+	t.reslot(len(t.rows) + rows)
+	t.taking = &strings.Builder{}
+	t.taking.Grow(bytes)
+}
 
 func (t *table) name(r *row) []byte { return t.names[r.start:r.end] }
 
+var placeSeed = maphash.MakeSeed()
+
+// slot is where a place is looked for first.
+func (t *table) slot(namespace, name string) int {
+	const spread = 0x9e3779b97f4a7c15 // the names of two namespaces are often the same
+	hash := maphash.String(placeSeed, namespace)*spread ^ maphash.String(placeSeed, name)
+	return int(hash & uint64(len(t.slots)-1))
+}
+
+// row is that of an object, -1 for one that is not there.
+func (t *table) row(namespace, name string) int {
+	if len(t.slots) == 0 {
+		return -1
+	}
+	for at := t.slot(namespace, name); t.slots[at] != 0; at = (at + 1) & (len(t.slots) - 1) {
+		r := &t.rows[t.slots[at]-1]
+		if r.o != nil && string(t.name(r)) == name && r.o.Namespace == namespace {
+			return int(t.slots[at] - 1)
+		}
+	}
+	return -1
+}
+
+// find is the object in a place, nil for none.
+func (t *table) find(namespace, name string) *Object {
+	at := t.row(namespace, name)
+	if at < 0 {
+		return nil
+	}
+	return t.rows[at].o
+}
+
+// leastSlots is how many a table begins with; they are a power of two.
+const leastSlots = 8
+
+// reslot makes so many slots that three quarters are taken by so many rows at the most.
+func (t *table) reslot(rows int) {
+	n := leastSlots
+	for 3*n/4 < rows {
+		n *= 2
+	}
+	if n <= len(t.slots) {
+		return
+	}
+	t.slots = make([]uint32, n)
+	for i := range t.rows {
+		if o := t.rows[i].o; o != nil {
+			t.place(o.Namespace, o.Name, i)
+		}
+	}
+}
+
+// place puts a row into a free slot.
+func (t *table) place(namespace, name string, row int) {
+	at := t.slot(namespace, name)
+	for t.slots[at] != 0 {
+		at = (at + 1) & (len(t.slots) - 1)
+	}
+	t.slots[at] = uint32(row) + 1
+}
+
 // numbers gives what many objects share numbers, in the order in which they come.
 type numbers[K comparable] struct {
-	of  map[K]uint32
+	of  map[K]uint32 // where there are many
 	all []K
 }
 
+// number is that of a value. Few are looked through as fast as a map is asked.
 func (n *numbers[K]) number(of K) uint32 {
-	if known, ok := n.of[of]; ok {
+	const few = 64
+	if n.of == nil {
+		if at := slices.Index(n.all, of); at >= 0 {
+			return uint32(at)
+		}
+	} else if known, ok := n.of[of]; ok {
 		return known
 	}
-	if n.of == nil {
-		n.of = map[K]uint32{}
-	}
 	next := uint32(len(n.all))
-	n.of[of] = next
 	n.all = append(n.all, of)
+	switch {
+	case n.of != nil:
+		n.of[of] = next
+	case len(n.all) > few:
+		n.of = make(map[K]uint32, 2*few)
+		for i, one := range n.all {
+			n.of[one] = uint32(i)
+		}
+	}
 	return next
 }
 
@@ -75,6 +187,22 @@ func (t *table) count(names []byte) {
 
 func (t *table) add(o *Object) {
 	t.sweep()
+	if t.taking != nil {
+		o.Name = inOnePiece(t.taking, o.Name)
+	}
+	t.reslot(len(t.rows) + 1)
+	t.place(o.Namespace, o.Name, len(t.rows))
+	t.append(o)
+}
+
+// inOnePiece is a text that is part of a longer one.
+func inOnePiece(all *strings.Builder, text string) string {
+	from := all.Len()
+	all.WriteString(text)
+	return all.String()[from:]
+}
+
+func (t *table) append(o *Object) {
 	start := uint32(len(t.names))
 	t.names = append(t.names, o.Name...)
 	t.mixed = t.mixed || strings.ToLower(o.Name) != o.Name
@@ -154,6 +282,7 @@ func (t *table) replace(old, fresh *Object) {
 
 // clip gives back what a list has left over while it was taken in.
 func (t *table) clip() {
+	t.taking = nil
 	const spare = 8 // parts of it may be
 	if cap(t.rows) > len(t.rows)+len(t.rows)/spare {
 		t.rows = slices.Clone(t.rows)
@@ -165,10 +294,12 @@ func (t *table) clip() {
 
 func (t *table) rebuild() {
 	old := *t
-	*t = table{namespaces: old.namespaces, rows: make([]row, 0, len(old.rows)-old.removed), names: make([]byte, 0, len(old.names))}
+	left := old.len()
+	*t = table{rows: make([]row, 0, left), names: make([]byte, 0, len(old.names)), taking: old.taking}
 	for i := range old.rows {
 		if o := old.rows[i].o; o != nil {
-			t.add(o)
+			t.append(o)
 		}
 	}
+	t.reslot(left)
 }

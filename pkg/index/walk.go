@@ -55,8 +55,7 @@ func (w *walker) other(what, want string) error {
 	return w.skip()
 }
 
-// object calls field for each of an object's fields; it has to read the value. The
-// key is valid until then.
+// object calls field for each of an object's fields; it has to read the value.
 func (w *walker) object(what string, field func(key []byte) error) error {
 	if w.next() != '{' {
 		return w.other(what, "object")
@@ -112,6 +111,16 @@ func (w *walker) array(what string, item func() error) error {
 
 // text reads a string.
 func (w *walker) text(what string, into *string) error {
+	var text []byte
+	err := w.bytes(what, &text)
+	if text != nil {
+		*into = string(text)
+	}
+	return err
+}
+
+// bytes reads a string without copying it, where it is written as it is.
+func (w *walker) bytes(what string, into *[]byte) error {
 	if w.next() != '"' {
 		return w.other(what, "text")
 	}
@@ -119,13 +128,12 @@ func (w *walker) text(what string, into *string) error {
 	if err != nil {
 		return err
 	}
-	text, err := unquoted(raw)
-	*into = string(text)
+	*into, err = unquoted(raw)
 	return err
 }
 
 // texts reads an object of strings; wanted, which may be nil, says of which.
-func (w *walker) texts(what string, wanted func(key []byte) bool, found func(key, value string)) error {
+func (w *walker) texts(what string, wanted func(key []byte) bool, found func(key, value []byte)) error {
 	return w.object(what, func(key []byte) error {
 		if wanted != nil && !wanted(key) {
 			if w.next() != '"' {
@@ -133,17 +141,17 @@ func (w *walker) texts(what string, wanted func(key []byte) bool, found func(key
 			}
 			return w.skip()
 		}
-		name, value := string(key), ""
 		if w.next() != '"' {
 			if w.next() == 'n' { // a null is an empty text
-				found(name, "")
+				found(key, nil)
 			}
 			return w.other(what, "object of texts")
 		}
-		if err := w.text(what, &value); err != nil {
+		var value []byte
+		if err := w.bytes(what, &value); err != nil {
 			return err
 		}
-		found(name, value)
+		found(key, value)
 		return nil
 	})
 }

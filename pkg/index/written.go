@@ -80,7 +80,7 @@ func (ix *Index) Gone(accountName, kindText, namespace, name, uid string) {
 	}
 	a.forgetGone()
 	a.gone[uid] = time.Now()
-	if cur := k.objects[place{namespace, name}]; cur != nil && cur.UID() == uid {
+	if cur := k.table.find(namespace, name); cur != nil && cur.UID() == uid {
 		a.remember(cur)
 		a.vanish(k, cur)
 	}
@@ -112,8 +112,8 @@ func (ix *Index) Confirms(w Write) bool {
 		// Without an end in the watch, an event from before may still come.
 		return false
 	}
-	cur := k.objects[place{w.Namespace, w.Name}]
-	if cur != nil && (cur.version == w.Version || newer(cur.version, w.Version)) {
+	cur := k.table.find(w.Namespace, w.Name)
+	if cur != nil && (cur.hasVersion([]byte(w.Version)) || cur.newerThan(w.Version)) {
 		return true
 	}
 	return k.passed(w.Namespace, w.Version)
@@ -129,7 +129,7 @@ func (ix *Index) UID(accountName, kindText, namespace, name string) string {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if k := a.kindOf(kindText); k != nil {
-		if cur := k.objects[place{namespace, name}]; cur != nil {
+		if cur := k.table.find(namespace, name); cur != nil {
 			return cur.UID()
 		}
 	}

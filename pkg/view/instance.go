@@ -16,11 +16,11 @@ const (
 // healthOf lists the health of the pod and then of its containers
 // (read-lists.md 2.9).
 func healthOf(o *index.Object) []health {
-	if !o.Pod.HasStatus {
+	if !o.Pod().HasStatus {
 		return []health{}
 	}
 	pod := health{Platform: "platform", Source: "Pod", State: unknown, Type: "kubernetes/pod"}
-	switch o.Pod.Phase {
+	switch o.Pod().Phase {
 	case index.Pending:
 		pod.State = down
 	case index.Running:
@@ -28,7 +28,7 @@ func healthOf(o *index.Object) []health {
 	case index.OtherPhase:
 	}
 	out := []health{pod}
-	for _, c := range o.Pod.Containers() {
+	for _, c := range o.Pod().Containers() {
 		state := down
 		if c.Ready {
 			state = up
