@@ -307,10 +307,8 @@ func (c *Cluster) watch(w counting, r *http.Request, q query, metadata bool) {
 			kind = "ADDED"
 		}
 		event(&b, kind, rendered(o, metadata, false))
-		if b.Len() > 32<<10 {
-			_, _ = w.Write(b.Bytes())
-			b.Reset()
-		}
+		_, _ = w.Write(b.Bytes()) // one by one, as API servers do
+		b.Reset()
 	}
 	if initial {
 		bookmark(&b, kinds[q.kind], version, true, metadata)

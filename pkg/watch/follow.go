@@ -20,29 +20,37 @@ var errStuck = errors.New("the server said nothing")
 
 // follower reads a watch's frames and gives it up when nothing comes.
 type follower struct {
+	body    io.ReadCloser
 	frames  frameReader
-	silence *silence
+	began   time.Time
+	lasting time.Duration // as it was agreed
 }
 
-func newFollower(body io.Reader, s *silence) *follower {
-	return &follower{frames: frameReader{r: body}, silence: s}
+func newFollower(body io.ReadCloser, lasting time.Duration) *follower {
+	return &follower{body: body, began: time.Now(), lasting: lasting}
+}
+
+// close ends the watch.
+func (f *follower) close() {
+	f.frames.end()
+	_ = f.body.Close()
 }
 
 // each reads frames until the stream ends, which nil says if it was not before
-// the time that was agreed.
-func (f *follower) each(lasting time.Duration, handle func(frame) error) error {
-	defer func() { f.silence.timer.Stop() }()
-	defer f.frames.end()
-	began := time.Now()
+// the time that was agreed. What handle has ended may be gone on with: from is what
+// reads the body this time.
+func (f *follower) each(from io.Reader, s *silence, handle func(frame) error) error {
+	defer s.timer.Stop()
+	f.frames.r = from
 	for {
 		fr, err := f.frames.next()
 		if errors.Is(err, io.EOF) {
-			return endOf(time.Since(began), lasting)
+			return endOf(time.Since(f.began), f.lasting)
 		}
 		if err != nil {
 			return &cluster.Error{Reason: cluster.Unavailable, Err: fmt.Errorf("read the watch: %w", err)}
 		}
-		f.silence.timer.Reset(f.silence.within)
+		s.timer.Reset(s.within)
 		if err := handle(fr); err != nil {
 			return err
 		}

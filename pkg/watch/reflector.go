@@ -192,18 +192,21 @@ func (r *Reflector) attempt(parent context.Context) (err error) {
 	}()
 	version, doubted := r.at()
 	ahead := ""
+	var f *follower
 	if version == "" {
 		r.stream.listing()
-		apart(func() { err = r.listed(ctx, cancel) })
-		if err != nil {
-			return err
-		}
+		apart(func() { f, err = r.listed(ctx, cancel) })
 	} else if doubted {
-		if ahead, err = r.verify(ctx, version); err != nil {
-			return err
-		}
+		ahead, err = r.verify(ctx, version)
 	}
-	return r.watch(ctx, cancel, ahead)
+	if err == nil && f == nil {
+		f, ahead, err = r.open(ctx, ahead)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	return r.follow(f, cancel, ahead)
 }
 
 func (r *Reflector) at() (version string, doubted bool) {
@@ -305,29 +308,35 @@ func apart(do func()) {
 	<-done
 }
 
-// watch follows changes from the last version on. Its stream is live once it has
-// brought what is there up to a version.
-func (r *Reflector) watch(ctx context.Context, cancel context.CancelCauseFunc, ahead string) error {
+// open opens a watch from the last version on. A cluster that takes long over it is
+// asked what has happened meanwhile.
+func (r *Reflector) open(ctx context.Context, known string) (f *follower, ahead string, err error) {
 	q, lasting := r.watchQuery()
 	version, _ := r.at()
 	q.Set("resourceVersion", version)
 	began := time.Now()
 	var body io.ReadCloser
-	var err error
 	apart(func() { body, err = r.source.Open(ctx, r.path, q, true) })
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	defer func() { _ = body.Close() }()
-	if ahead == "" && time.Since(began) > openAtOnce {
-		if ahead, err = r.present(ctx); err != nil {
-			return err
-		}
+	f = newFollower(body, lasting)
+	if known != "" || time.Since(began) <= openAtOnce {
+		return f, known, nil
 	}
-	caught := r.catchUp(body, ahead)
+	if ahead, err = r.present(ctx); err != nil {
+		f.close()
+		return nil, "", err
+	}
+	return f, ahead, nil
+}
+
+// follow takes in what changes. The stream is live once its watch has brought what is
+// there up to a version.
+func (r *Reflector) follow(f *follower, cancel context.CancelCauseFunc, ahead string) error {
+	caught := r.catchUp(f.body, ahead)
 	defer caught.stop()
-	f := newFollower(body, newSilence(r.silenceOf(body), cancel, nil))
-	return f.each(lasting, func(fr frame) error {
+	return f.each(f.body, newSilence(r.silenceOf(f.body), cancel, nil), func(fr frame) error {
 		caught.hears()
 		err := r.apply(fr)
 		caught.heard()

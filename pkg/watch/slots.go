@@ -1,9 +1,9 @@
 package watch
 
 import (
+	"container/list"
 	"context"
 	"io"
-	"slices"
 	"sync"
 	"time"
 )
@@ -15,7 +15,7 @@ import (
 type Slots struct {
 	mu       sync.Mutex
 	free     int
-	waiting  []*hold
+	waiting  list.List // of *hold: at the start of a fleet there are thousands
 	urgent   map[string]bool
 	answered map[string]bool
 	holding  map[string]int
@@ -38,6 +38,7 @@ type hold struct {
 	slots *Slots
 	owner string
 	ready chan struct{} // closed when it has the slot; nil unless it waits
+	queue *list.Element // where it waits
 	has   bool
 	idle  bool // it waits for its cluster
 	since time.Time
@@ -61,9 +62,9 @@ func (h *hold) take(ctx context.Context, first bool) error {
 	ready := make(chan struct{})
 	h.ready = ready
 	if first || s.urgent[h.owner] {
-		s.waiting = slices.Insert(s.waiting, 0, h)
+		h.queue = s.waiting.PushFront(h)
 	} else {
-		s.waiting = append(s.waiting, h)
+		h.queue = s.waiting.PushBack(h)
 	}
 	s.give()
 	s.mu.Unlock()
@@ -78,18 +79,26 @@ func (h *hold) take(ctx context.Context, first bool) error {
 
 // give hands free slots to those who may have one. The lock is held.
 func (s *Slots) give() {
-	for i := 0; i < len(s.waiting) && s.free > 0; {
-		h := s.waiting[i]
+	for e := s.waiting.Front(); e != nil && s.free > 0; {
+		h := e.Value.(*hold)
+		e = e.Next()
 		if s.holding[h.owner] > 0 && !s.answered[h.owner] {
-			i++
 			continue
 		}
-		s.waiting = slices.Delete(s.waiting, i, i+1)
+		h.leave()
 		s.free--
 		s.holding[h.owner]++
 		h.has, h.since = true, time.Now()
 		close(h.ready)
 		h.ready = nil
+	}
+}
+
+// leave ends the waiting. The lock is held.
+func (h *hold) leave() {
+	if h.queue != nil {
+		h.slots.waiting.Remove(h.queue)
+		h.queue = nil
 	}
 }
 
@@ -112,10 +121,8 @@ func (h *hold) release() {
 	s := h.slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.Index(s.waiting, h); i >= 0 {
-		s.waiting = slices.Delete(s.waiting, i, i+1)
-		h.ready = nil
-	}
+	h.leave()
+	h.ready = nil
 	h.drop()
 }
 
@@ -144,7 +151,7 @@ func (h *hold) while(ctx context.Context, do func()) error {
 	s.mu.Lock()
 	h.idle = false
 	first := true
-	if h.has && time.Since(h.since) > turn && len(s.waiting) > 0 {
+	if h.has && time.Since(h.since) > turn && s.waiting.Len() > 0 {
 		h.drop()
 		first = false // it had its turn
 	}
@@ -195,15 +202,18 @@ func (s *Slots) promote(owner string) {
 		return
 	}
 	s.urgent[owner] = true
-	slices.SortStableFunc(s.waiting, func(a, b *hold) int {
+	behind := s.waiting.Front()
+	for e := behind; e != nil; {
+		next := e.Next()
 		switch {
-		case a.owner == owner && b.owner != owner:
-			return -1
-		case a.owner != owner && b.owner == owner:
-			return 1
+		case e.Value.(*hold).owner != owner:
+		case e == behind:
+			behind = next
+		default:
+			s.waiting.MoveBefore(e, behind)
 		}
-		return 0
-	})
+		e = next
+	}
 }
 
 // calm ends the promotion of an account that is up, failed or gone.

@@ -50,7 +50,7 @@ func TestSlots_AnAccountThatIsWaitedForGoesFirst(t *testing.T) {
 		}
 		last.release()
 		last.release() // may be called again
-		if s.free != 1 || len(s.waiting) != 0 || len(s.holding) != 0 {
+		if s.free != 1 || s.waiting.Len() != 0 || len(s.holding) != 0 {
 			t.Errorf("%d slots are free, want 1; %v", s.free, s.holding)
 		}
 	})

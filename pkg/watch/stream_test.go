@@ -173,9 +173,7 @@ func TestStream_IsLiveOnlyWhileAWatchIsOpen(t *testing.T) {
 			switch n {
 			case 1:
 				<-hold
-				return newWatch(added("3"), mark("5", true)), nil
-			case 2:
-				first = newWatch()
+				first = newWatch(added("3"), mark("5", true))
 				return first, nil
 			}
 			return nil, &cluster.Error{Reason: cluster.Unavailable, Err: errors.New("refused")}
@@ -237,7 +235,9 @@ func TestReflector_AWatchThatEndsAtOnceBacksOff(t *testing.T) {
 		_, source, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
 			switch what {
 			case "stream":
-				return newWatch(mark("5", true)), nil
+				w := newWatch(mark("5", true))
+				time.AfterFunc(time.Minute, w.end)
+				return w, nil
 			case "peek":
 				return listOf("6"), nil
 			}
@@ -256,10 +256,10 @@ func TestReflector_AWatchThatEndsAsAgreedIsGoneOnWithUnnoticed(t *testing.T) {
 		ended, over := false, make(chan struct{})
 		defer close(over)
 		r, source, got := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
-			if what == "stream" {
-				return newWatch(mark("5", true)), nil
-			}
 			w := newWatch()
+			if what == "stream" {
+				w = newWatch(mark("5", true))
+			}
 			beat := time.NewTicker(time.Minute)
 			go func() {
 				defer beat.Stop()
@@ -290,15 +290,10 @@ func TestReflector_AWatchThatEndsAsAgreedIsGoneOnWithUnnoticed(t *testing.T) {
 
 func TestReflector_SilenceListsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, source, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
-			if what == "stream" {
-				return newWatch(mark("5", true)), nil
-			}
-			return newWatch(), nil
-		})
+		r, source, _ := reflected(t, func(int, string) (io.ReadCloser, error) { return newWatch(mark("5", true)), nil })
 		time.Sleep(3*time.Minute + time.Second)
 		synctest.Wait()
-		if source.count("stream") != 2 || source.count("watch") != 2 {
+		if source.count("stream") != 2 || source.count("watch") != 0 {
 			t.Errorf("%v", source.requests)
 		}
 		if f := r.stream.Freshness(); f.Phase != Live {
@@ -390,17 +385,14 @@ func TestReflector_VersionsThatGoBackBeginAnEpoch(t *testing.T) {
 		r, _, got := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
 			switch {
 			case what == "stream" && !restored:
-				return newWatch(mark("500", true)), nil
+				first = newWatch(mark("500", true))
+				return first, nil
 			case what == "stream":
 				return newWatch(mark("100", true)), nil
 			case what == "peek":
 				return listOf("100"), nil
 			}
-			w := newWatch()
-			if first == nil {
-				first = w
-			}
-			return w, nil
+			return newWatch(), nil
 		})
 		synctest.Wait()
 		time.Sleep(30 * time.Second)
@@ -420,11 +412,8 @@ func TestReflector_VersionsThatGoBackBeginAnEpoch(t *testing.T) {
 
 func TestReflector_AnOddObjectHarmsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, _, got := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
-			if what == "stream" {
-				return newWatch(added("1"), `{"type":"ADDED","object":{"metadata":{"name":7}}}`, added("2"), mark("5", true)), nil
-			}
-			return newWatch(`{"type":"MODIFIED","object":[1]}`, added("6")), nil
+		r, _, got := reflected(t, func(int, string) (io.ReadCloser, error) {
+			return newWatch(added("1"), `{"type":"ADDED","object":{"metadata":{"name":7}}}`, added("2"), mark("5", true), `{"type":"MODIFIED","object":[1]}`, added("6")), nil
 		})
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -442,12 +431,10 @@ func TestReflector_ProvesNothingWhileItCatchesUp(t *testing.T) {
 		r, _, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
 			switch {
 			case what == "stream":
-				return newWatch(mark("5", true)), nil
+				first = newWatch(mark("5", true))
+				return first, nil
 			case what == "peek":
 				return listOf("90"), nil
-			case first == nil:
-				first = newWatch()
-				return first, nil
 			}
 			second = newWatch(added("6"))
 			return second, nil

@@ -161,8 +161,9 @@ func (s *supervisor) run(ctx context.Context) {
 		s.reconcile(ctx, known.Watchable()) // while the cluster is asked what is new
 	}
 	wait := backoffFirst
+	small := cluster.OnWatchConnection(ctx) // one connection is enough to begin with
 	for ctx.Err() == nil {
-		catalog, err := client.Rediscover(ctx)
+		catalog, err := client.Rediscover(small)
 		if ctx.Err() != nil {
 			return
 		}
@@ -172,8 +173,8 @@ func (s *supervisor) run(ctx context.Context) {
 		} else {
 			wait = backoffFirst
 			s.reconcile(ctx, catalog.Watchable())
-			s.learn(ctx)
-			s.askVersion(ctx)
+			s.learn(small)
+			s.askVersion(small)
 		}
 		s.setDiscovery(err)
 		select {
