@@ -168,7 +168,7 @@ func (a *Account) open(kind *Kind, r cluster.Resource, from *watch.Stream) (watc
 	opened := &receiver{a: a, resource: r, kind: kind.Text, namespace: from.Namespace, from: from}
 	k.receivers[from.Namespace] = opened
 	a.adopt(k, opened)
-	return a.decoder(k.kind), opened
+	return a.decoder(k.kind, func() bool { return !from.Listed() }), opened
 }
 
 // Drop implements watch.AccountSink.

@@ -65,6 +65,12 @@ func (c *Cache) look(key string) (value any, ok bool) {
 	return c.entries.Get(key)
 }
 
+// room says whether so many bytes fit in without something else being dropped.
+func (c *Cache) room(bytes int) (fits bool) {
+	c.use(func(entries *ristretto.Cache[string, any]) { fits = entries.RemainingCost() >= int64(bytes) })
+	return fits
+}
+
 // perEntry is what the cache itself takes for an entry, in bytes.
 const perEntry = 256
 

@@ -430,8 +430,9 @@ func distinct(lists ...[]string) (out []string) {
 	return out
 }
 
-// decoder returns the decode function of one kind.
-func (a *Account) decoder(kind *Kind) watch.Decode {
+// decoder returns the decode function of one kind; first says whether what is decoded
+// is of its first list.
+func (a *Account) decoder(kind *Kind, first func() bool) watch.Decode {
 	decode := objectDecoder(a.account, kind)
 	switch {
 	case a.index.payloads == nil, kind.Class == spinnaker.Configs, kind.Class == spinnaker.Unclassified:
@@ -442,7 +443,7 @@ func (a *Account) decoder(kind *Kind) watch.Decode {
 	return func(raw []byte) (watch.Object, error) {
 		o, err := decode(raw)
 		if o, ok := o.(*Object); ok {
-			a.keep(o, raw)
+			a.keep(o, raw, first())
 		}
 		return o, err
 	}

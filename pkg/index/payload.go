@@ -14,8 +14,12 @@ func payloadKey(account string, o *Object) string {
 }
 
 // keep remembers the whole manifest of a version of an object. The cache may
-// drop it at any time.
-func (a *Account) keep(o *Object, raw []byte) {
+// drop it at any time. Of a first list it gets as much as there is room for: nobody
+// has asked for any of it.
+func (a *Account) keep(o *Object, raw []byte, first bool) {
+	if first && o.Kind.Text != "job" && !a.index.payloads.room(len(raw)) {
+		return
+	}
 	packed := pack(raw)
 	if o.Kind.Text == "job" && o.Group != nil {
 		o.Group.packed = packed

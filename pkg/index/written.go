@@ -50,7 +50,7 @@ func (ix *Index) Written(accountName, kindText string, object *unstructured.Unst
 	if err != nil {
 		return // it came as JSON
 	}
-	decoded, _ := a.decoder(kind)(raw)
+	decoded, _ := a.decoder(kind, func() bool { return false })(raw)
 	if decoded == nil {
 		return // what the watch cannot show either
 	}

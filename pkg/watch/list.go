@@ -59,8 +59,10 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 // initial takes in what a watch begins with.
 func (r *Reflector) initial(f *follower, from *heldReader, silence *silence) error {
 	var objects []Object
-	take, fresh := r.taker()
-	err := f.each(from, silence, func(fr frame) error {
+	seat := &seat{of: r.decoders}
+	defer seat.leave()
+	take, fresh := r.taker(seat.do)
+	err := f.each(leaving{from, seat}, silence, func(fr frame) error {
 		switch fr.event {
 		case "ADDED", "MODIFIED":
 			if r.timing.MostBytes > 0 && from.read > r.timing.MostBytes {
@@ -80,6 +82,7 @@ func (r *Reflector) initial(f *follower, from *heldReader, silence *silence) err
 			if !mark.ends() {
 				return nil
 			}
+			seat.leave()
 			if err := r.replace(objects, mark.Metadata.ResourceVersion, fresh); err != nil {
 				return err
 			}
@@ -108,7 +111,7 @@ func (r *Reflector) list(ctx context.Context) error {
 		return err
 	}
 	defer hold.release()
-	take, fresh := r.taker()
+	take, fresh := r.taker(r.decoders.do)
 	all, version, err := r.pages(ctx, hold, take)
 	if err != nil {
 		return err
@@ -143,7 +146,7 @@ func (r *Reflector) replace(objects []Object, version string, fresh bool) error 
 // refresh lists beside the watch, for somebody who has to know the content as
 // it is now.
 func (r *Reflector) refresh(ctx context.Context) error {
-	take, fresh := r.taker()
+	take, fresh := r.taker(r.decoders.do)
 	r.mu.Lock()
 	seen := []string{r.highest, r.beside} // the watch goes on meanwhile
 	r.mu.Unlock()
@@ -170,23 +173,26 @@ func (r *Reflector) refresh(ctx context.Context) error {
 	return nil
 }
 
-// taker makes objects of what a list has that begins now. fresh says that it is the
-// first of a new epoch: nothing that is held counts in it.
-func (r *Reflector) taker() (take func(raw []byte) Object, fresh bool) {
+// taker makes objects of what a list has that begins now; decoding has it done. fresh
+// says that it is the first of a new epoch: nothing that is held counts in it.
+func (r *Reflector) taker(decoding func(func())) (take func(raw []byte) Object, fresh bool) {
 	r.mu.Lock()
 	fresh = r.reset
 	r.mu.Unlock()
 	holder, ok := r.receiver.(Holder)
-	if !ok || fresh || !r.stream.Listed() {
-		return r.tolerant, fresh
-	}
-	return func(raw []byte) Object {
-		var held Object
-		r.decoders.do(func() { held = holder.Held(raw) })
-		if held != nil {
-			return held
-		}
-		return r.tolerant(raw)
+	holds := ok && !fresh && r.stream.Listed()
+	return func(raw []byte) (obj Object) {
+		var err error
+		decoding(func() {
+			if holds {
+				obj = holder.Held(raw)
+			}
+			if obj == nil {
+				obj, err = r.decode(raw)
+			}
+		})
+		r.tell(raw, obj, err)
+		return obj
 	}, fresh
 }
 

@@ -400,14 +400,19 @@ func (r *Reflector) advance(version string) {
 	r.stream.said(version)
 }
 
-// tolerant decodes an object. One that cannot be is counted and named, and
-// harms nobody else; nil for one that is not shown.
+// tolerant decodes an object; nil for one that is not shown.
 func (r *Reflector) tolerant(raw []byte) Object {
 	var obj Object
 	var err error
 	r.decoders.do(func() { obj, err = r.decode(raw) })
+	r.tell(raw, obj, err)
+	return obj
+}
+
+// tell counts and names an object that cannot be decoded, which harms nobody else.
+func (r *Reflector) tell(raw []byte, obj Object, err error) {
 	if err == nil {
-		return obj
+		return
 	}
 	r.stream.odd.Add(1)
 	var o struct {
@@ -418,5 +423,4 @@ func (r *Reflector) tolerant(raw []byte) Object {
 	if r.stream.names(name) {
 		r.log.Warn("an object cannot be read as its kind is", "kind", r.stream.Kind, "namespace", o.Metadata.Namespace, "name", o.Metadata.Name, "shown", obj != nil, "error", err)
 	}
-	return obj
 }

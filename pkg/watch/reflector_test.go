@@ -127,7 +127,7 @@ func (h *holding) Held(raw []byte) Object {
 func TestTaken_WhatIsHeldIsNotReadAgain(t *testing.T) {
 	r := &Reflector{stream: newStream("thing", "", 0, nil), decode: func([]byte) (Object, error) { return versioned{name: "read"}, nil }}
 	name := func(raw string) string {
-		take, _ := r.taker()
+		take, _ := r.taker(r.decoders.do)
 		return take([]byte(raw)).(versioned).name
 	}
 	r.receiver = &received{}
