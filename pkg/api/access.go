@@ -270,8 +270,7 @@ func (v sight) visible(a index.Application) index.Application {
 			clusters[name] = in
 		}
 	}
-	a.Clusters = clusters
-	return a
+	return a.In(clusters)
 }
 
 // Applications are those that the caller may read.

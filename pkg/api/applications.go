@@ -1,11 +1,26 @@
 package api
 
-import "github.com/datapunchorg/go-clouddriver/pkg/view"
+import (
+	"strconv"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/index"
+	"github.com/datapunchorg/go-clouddriver/pkg/view"
+)
 
 func (s *Server) applications(r *request) (reply, error) {
-	a := s.cached(r, "applications", s.Index.Membership(), func() []byte { return view.Applications(s.sees(r).Applications()) })
+	version := strconv.FormatUint(s.Index.Membership(), 36)
+	a := s.latest.answer("applications\x00"+s.sees(r).mark(), version, func() *answer {
+		all := s.sees(r).Applications()
+		elements := make([]*piece, 0, len(all))
+		for _, a := range all {
+			elements = append(elements, a.Made(listed).(*piece))
+		}
+		return array(elements)
+	})
 	return answered(a), nil
 }
+
+func listed(a index.Application) any { return newPiece(view.Listed(a)) }
 
 func (s *Server) application(r *request) (reply, error) {
 	p := r.segments("application")

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -69,26 +70,37 @@ func (s *Server) newFullCredential(a *account.Account) fullCredential {
 // credentials lists every account to every caller: Fiat reads it without a
 // user. It asks no cluster and waits for none.
 func (s *Server) credentials(r *request) (reply, error) {
+	full := false
+	switch strings.ToLower(r.URL.Query().Get("expand")) {
+	case "true", "on", "yes", "1":
+		full = true
+	}
+	version := fmt.Sprint(s.Accounts.Revision(), " ", s.Index.NamespacesVersion())
+	if s.Registries != nil {
+		version += fmt.Sprint(" ", s.Registries.Revision())
+	}
+	return answered(s.latest.answer(fmt.Sprint("credentials ", full), version, func() *answer { return s.allCredentials(full) })), nil
+}
+
+func (s *Server) allCredentials(full bool) *answer {
 	accounts, _ := s.Accounts.List()
 	registries := s.registries()
 	all := make([]any, 0, len(accounts)+len(registries))
-	switch strings.ToLower(r.URL.Query().Get("expand")) {
-	case "true", "on", "yes", "1":
-		for _, a := range accounts {
+	for _, a := range accounts {
+		if full {
 			all = append(all, s.newFullCredential(a))
-		}
-		for _, a := range registries {
-			all = append(all, s.newFullRegistryCredential(a))
-		}
-	default:
-		for _, a := range accounts {
+		} else {
 			all = append(all, s.newCredential(a))
 		}
-		for _, a := range registries {
+	}
+	for _, a := range registries {
+		if full {
+			all = append(all, s.newFullRegistryCredential(a))
+		} else {
 			all = append(all, s.newRegistryCredential(a))
 		}
 	}
-	return answered(newAnswer(view.Encode(all))), nil
+	return newAnswer(view.Encode(all))
 }
 
 func (s *Server) credential(r *request) (reply, error) {

@@ -18,6 +18,8 @@ import (
 // Registries know what Docker registries have; registry.Registries do.
 type Registries interface {
 	List() ([]*registry.Account, <-chan struct{})
+	// Revision is another number after every change of the list.
+	Revision() uint64
 	Get(name string) (*registry.Account, bool)
 	State(account string) registry.State
 	Find(accounts []*registry.Account, family registry.Family, q registry.Query) iter.Seq[registry.Hit]

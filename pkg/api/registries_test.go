@@ -103,6 +103,8 @@ func (m manyTags) Get(name string) (*registry.Account, bool) {
 	return m.account, name == m.account.Name
 }
 
+func (m manyTags) Revision() uint64 { return 1 }
+
 func (m manyTags) State(string) registry.State { return registry.State{Problem: "down"} }
 
 func (m manyTags) TagNames(*registry.Account, registry.Family, string) []string { return nil }
@@ -216,6 +218,8 @@ func registries(t *testing.T, names ...string) Registries {
 type oneTag []*registry.Account
 
 func (o oneTag) List() ([]*registry.Account, <-chan struct{}) { return o, nil }
+
+func (o oneTag) Revision() uint64 { return 1 }
 
 func (o oneTag) Get(name string) (*registry.Account, bool) {
 	for _, a := range o {

@@ -133,7 +133,7 @@ func (s *Server) found(r *request, types []string, platform, text string, skip, 
 }
 
 // has says whether a text has a lower-case part, in any spelling.
-func has(text, part string) bool { return strings.Contains(strings.ToLower(text), part) }
+func has(text, part string) bool { return index.Contains(text, part) }
 
 // ranked puts hits in the order of objects that are found.
 func ranked(hits []map[string]any, text string) []map[string]any {
@@ -204,8 +204,12 @@ func (s *Server) foundClusters(r *request, text, accountName string) []map[strin
 				named = has(account, text)
 				accounts[account] = named
 			}
+			if all || named {
+				found[account] = clusters
+				continue
+			}
 			for _, cluster := range clusters {
-				if all || named || has(cluster, text) {
+				if has(cluster, text) {
 					found[account] = append(found[account], cluster)
 				}
 			}

@@ -125,6 +125,7 @@ type Server struct {
 	bodies *places
 	// sending are answers that their callers take slowly.
 	sending *places
+	latest  latest
 	// failures sample what is logged of them.
 	failures samples
 }

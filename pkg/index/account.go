@@ -377,7 +377,7 @@ func (a *Account) join(o *Object) {
 	if o.Kind.Class.FormsClusters() {
 		p.clusters[m.Cluster]++
 		if first := p.spellings.more(m.App); first || p.clusters[m.Cluster] == 1 {
-			a.index.membership.Store(a.index.tick())
+			a.index.changed(p.app)
 		}
 	}
 	a.touch(p)
@@ -394,7 +394,7 @@ func (a *Account) leave(o *Object) {
 	if o.Kind.Class.FormsClusters() {
 		cluster, spelling := decrement(p.clusters, m.Cluster), p.spellings.fewer(m.App)
 		if cluster || spelling {
-			a.index.membership.Store(a.index.tick())
+			a.index.changed(p.app)
 		}
 	}
 	a.touch(p)

@@ -25,6 +25,8 @@ type Index struct {
 	// membership changes with every application, account and cluster text that
 	// comes or goes.
 	membership atomic.Uint64
+	// spaces changes with the namespaces of any account.
+	spaces atomic.Uint64
 	// listed are the applications as of a membership.
 	listed atomic.Pointer[applications]
 
@@ -36,7 +38,9 @@ type Index struct {
 // app is an application over all accounts. Its version is taken from the
 // index's clock, so no version ever comes again.
 type app struct {
-	version  atomic.Uint64
+	version atomic.Uint64
+	// members changes with every account and cluster text of the application.
+	members  atomic.Uint64
 	accounts map[string]*Account
 }
 
@@ -57,6 +61,7 @@ func (ix *Index) Open(a *account.Account) watch.AccountSink {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	ix.accounts[a.Name] = opened
+	ix.spaces.Store(ix.tick())
 	return opened
 }
 
@@ -65,6 +70,7 @@ func (ix *Index) forget(a *Account) {
 	defer ix.mu.Unlock()
 	if ix.accounts[a.Name] == a {
 		delete(ix.accounts, a.Name)
+		ix.spaces.Store(ix.tick())
 	}
 }
 
@@ -108,6 +114,12 @@ func (ix *Index) Version(application string) uint64 {
 // Membership identifies the set of applications and their clusters.
 func (ix *Index) Membership() uint64 { return ix.membership.Load() }
 
+// changed takes note of other members of an application.
+func (ix *Index) changed(a *app) {
+	a.members.Store(ix.tick())
+	ix.membership.Store(ix.tick())
+}
+
 // holders lists the accounts that hold something of the application, sorted
 // by name.
 func (ix *Index) holders(application string) []*Account {
@@ -139,49 +151,99 @@ func (ix *Index) Namespaces(accountName string) []string {
 	return a.namespaceNames()
 }
 
+// NamespacesVersion identifies what Namespaces says of all accounts.
+func (ix *Index) NamespacesVersion() uint64 { return ix.spaces.Load() }
+
 // Application is one application and its clusters by account. It must not be changed.
 type Application struct {
 	Name     string
 	Clusters map[string][]string
+	form     *form // nil for one that nobody comes back to
+}
+
+// form is what was made of an application.
+type form struct {
+	once sync.Once
+	is   any
+}
+
+// Made is what make makes of the application: once, as long as the application is as
+// it is.
+func (a Application) Made(make func(Application) any) any {
+	if a.form == nil {
+		return make(a)
+	}
+	a.form.once.Do(func() { a.form.is = make(a) })
+	if a.form.is == nil { // whoever made it has panicked
+		return make(a)
+	}
+	return a.form.is
+}
+
+// In is the application with other clusters.
+func (a Application) In(clusters map[string][]string) Application {
+	return Application{Name: a.Name, Clusters: clusters}
 }
 
 // applications are all of them as long as the membership is the same.
 type applications struct {
 	membership uint64
 	all        []Application
+	by         map[string]listed // by lower-case name
+}
+
+// listed is an application as of a version of its members; Name is "" for one that
+// has no cluster.
+type listed struct {
+	members uint64
+	Application
 }
 
 // Applications lists every application that has a cluster, sorted by
 // lower-case name. The list must not be changed.
 func (ix *Index) Applications() []Application {
 	membership := ix.Membership() // as it was before: what changes meanwhile is another one
-	if known := ix.listed.Load(); known != nil && known.membership == membership {
-		return known.all
+	known := ix.listed.Load()
+	if known == nil {
+		known = &applications{}
 	}
-	all := ix.applications()
-	ix.listed.Store(&applications{membership, all})
-	return all
+	if known.by == nil || known.membership != membership {
+		known = ix.list(membership, known.by)
+		ix.listed.Store(known)
+	}
+	return known.all
 }
 
-func (ix *Index) applications() []Application {
-	ix.mu.RLock()
-	accounts := sortedAccounts(ix.accounts)
-	ix.mu.RUnlock()
-	found := map[string]*Application{}
-	for _, a := range accounts {
-		a.mu.RLock()
-		for key, p := range a.apps {
-			p.addTo(found, key, a.Name)
+// list takes over the applications that have not changed.
+func (ix *Index) list(membership uint64, before map[string]listed) *applications {
+	out := &applications{membership: membership}
+	out.by = ix.members()
+	for key, now := range out.by {
+		if was, ok := before[key]; ok && was.members == now.members && now.members != 0 {
+			out.by[key] = was
+			continue
 		}
-		a.mu.RUnlock()
+		if found, ok := ix.Application(key); ok {
+			found.form = &form{}
+			out.by[key] = listed{now.members, found}
+		}
 	}
-	out := make([]Application, 0, len(found))
-	for _, app := range found {
-		out = append(out, *app)
+	for _, key := range slices.Sorted(maps.Keys(out.by)) {
+		if app := out.by[key]; app.Name != "" {
+			out.all = append(out.all, app.Application)
+		}
 	}
-	slices.SortFunc(out, func(x, y Application) int {
-		return cmp.Compare(strings.ToLower(x.Name), strings.ToLower(y.Name))
-	})
+	return out
+}
+
+// members are the applications that there are, with the versions of their members.
+func (ix *Index) members() map[string]listed {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	out := make(map[string]listed, len(ix.apps))
+	for key, app := range ix.apps {
+		out[key] = listed{members: app.members.Load()}
+	}
 	return out
 }
 

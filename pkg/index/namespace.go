@@ -2,6 +2,7 @@ package index
 
 import (
 	"errors"
+	"maps"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
@@ -43,10 +44,14 @@ func (s *namespaceReceiver) replace(objects []watch.Object, version string, rese
 		return
 	}
 	s.passed, s.void = version, false
-	s.a.namespaces = make(map[string]string, len(objects))
+	listed := make(map[string]string, len(objects))
 	for _, o := range objects {
 		n := o.(namespaceObject)
-		s.a.namespaces[n.uid] = n.name
+		listed[n.uid] = n.name
+	}
+	if !maps.Equal(listed, s.a.namespaces) {
+		s.a.namespaces = listed
+		s.a.index.spaces.Store(s.a.index.tick())
 	}
 }
 
@@ -57,8 +62,9 @@ func (s *namespaceReceiver) Upsert(o watch.Object) {
 }
 
 func (s *namespaceReceiver) upsert(n namespaceObject) {
-	if !s.late(n.version) {
+	if !s.late(n.version) && s.a.namespaces[n.uid] != n.name {
 		s.a.namespaces[n.uid] = n.name
+		s.a.index.spaces.Store(s.a.index.tick())
 	}
 }
 
@@ -71,6 +77,7 @@ func (s *namespaceReceiver) Delete(o watch.Object) {
 func (s *namespaceReceiver) remove(n namespaceObject) {
 	if !s.late(n.version) {
 		delete(s.a.namespaces, n.uid)
+		s.a.index.spaces.Store(s.a.index.tick())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"container/heap"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/spinnaker"
 )
@@ -154,7 +155,7 @@ func (q *Search) wants(kind *Kind) bool {
 // search adds a kind's best hits whose rank is below a floor, and counts all.
 func (k *kindObjects) search(q *Search, account string, keep, floor int, best *worst) (total int) {
 	// What many objects share is looked at once.
-	outside := contains(account, q.Text) || contains(k.kind.Text, q.Text)
+	outside := Contains(account, q.Text) || Contains(k.kind.Text, q.Text)
 	namespaces := make([]int, len(k.table.namespaces.all))
 	const excluded = noMatch + 1
 	for i, namespace := range k.table.namespaces.all {
@@ -163,7 +164,7 @@ func (k *kindObjects) search(q *Search, account string, keep, floor int, best *w
 			namespaces[i] = excluded
 		case q.Text != "" && strings.EqualFold(namespace, q.Text):
 			namespaces[i] = exact
-		case outside || contains(namespace, q.Text):
+		case outside || Contains(namespace, q.Text):
 			namespaces[i] = elsewhere
 		default:
 			namespaces[i] = noMatch
@@ -176,7 +177,7 @@ func (k *kindObjects) search(q *Search, account string, keep, floor int, best *w
 	}
 	for i, of := range k.table.clusters.all {
 		m := of.Value()
-		clusters[i] = contains(m.App, q.Text) || contains(m.Cluster, q.Text)
+		clusters[i] = Contains(m.App, q.Text) || Contains(m.Cluster, q.Text)
 		if hidden != nil {
 			hidden[i] = m.App != "" && !q.SeesApplication(m.App)
 		}
@@ -231,4 +232,31 @@ func Rank(at, text, name int) int {
 	return prefix
 }
 
-func contains(has, text string) bool { return strings.Contains(strings.ToLower(has), text) }
+// Contains says whether a text has a lower-case part, in any spelling.
+func Contains(text, part string) bool {
+	for i := range len(text) {
+		if text[i] >= utf8.RuneSelf {
+			return strings.Contains(strings.ToLower(text), part)
+		}
+	}
+	for at := 0; at+len(part) <= len(text); at++ {
+		if startsWith(text[at:], part) {
+			return true
+		}
+	}
+	return false
+}
+
+// startsWith compares ASCII.
+func startsWith(text, part string) bool {
+	for i := range len(part) {
+		c := text[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != part[i] {
+			return false
+		}
+	}
+	return true
+}

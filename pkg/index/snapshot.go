@@ -118,6 +118,7 @@ func (a *Account) adoptNamespaces(r *namespaceReceiver) {
 	}
 	r.passed = a.past.streams[streamKey{namespaceKind, ""}].passed
 	a.namespaces = a.past.namespaces
+	a.index.spaces.Store(a.index.tick())
 }
 
 // taken is a kept stream that nobody has taken yet.

@@ -10,13 +10,9 @@ type application struct {
 	ClusterNames map[string][]string `json:"clusterNames"`
 }
 
-// Applications renders the list of applications (read-lists.md 2.1).
-func Applications(all []index.Application) []byte {
-	out := make([]application, 0, len(all))
-	for _, a := range all {
-		out = append(out, application{Name: a.Name, Attributes: map[string]string{"name": a.Name}, ClusterNames: a.Clusters})
-	}
-	return encode(out)
+// Listed renders one element of the list of applications (read-lists.md 2.1).
+func Listed(a index.Application) []byte {
+	return encode(application{Name: a.Name, Attributes: map[string]string{"name": a.Name}, ClusterNames: a.Clusters})
 }
 
 type applicationCluster struct {
