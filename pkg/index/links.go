@@ -1,10 +1,6 @@
 package index
 
-import (
-	"hash/maphash"
-	"maps"
-	"slices"
-)
+import "hash/maphash"
 
 // linker knows which services route to which server groups (read-lists.md
 // 1.5). It keeps no pairs: both sides are found through the labels that they
@@ -84,47 +80,53 @@ func (l *linker) rarest(service *Object) label {
 }
 
 // groupsOf returns the server groups behind a load balancer, in no order.
-func (l *linker) groupsOf(balancer *Object) []*Object {
+func (l *linker) groupsOf(balancer *Object) (found []*Object) {
 	if balancer.Kind.Text != "service" {
 		return nil
 	}
-	found := map[*Object]struct{}{}
 	if len(balancer.selector()) > 0 {
 		candidates := l.groups[l.rarest(balancer)]
 		for group := range candidates.all() {
-			if group.Namespace == balancer.Namespace && subset(balancer.selector(), group.Group.template) {
-				found[group] = struct{}{}
+			if selects(balancer, group) {
+				found = append(found, group)
 			}
 		}
 	}
 	named := l.named[place{balancer.Namespace, balancer.Name}]
 	for group := range named.all() {
-		found[group] = struct{}{}
+		if !selects(balancer, group) {
+			found = append(found, group)
+		}
 	}
-	return slices.Collect(maps.Keys(found))
+	return found
 }
 
 // balancersOf returns the services that a server group is attached to, in no
 // order.
-func (l *linker) balancersOf(group *Object) []*Object {
+func (l *linker) balancersOf(group *Object) (found []*Object) {
 	if group.Group == nil {
 		return nil
 	}
-	found := map[*Object]struct{}{}
-	for _, p := range group.Group.template {
+	for _, p := range group.Group.template { // each service is found by one label
 		candidates := l.services[labelOf(group.Namespace, p)]
 		for service := range candidates.all() {
-			if service.Namespace == group.Namespace && subset(service.selector(), group.Group.template) {
-				found[service] = struct{}{}
+			if selects(service, group) {
+				found = append(found, service)
 			}
 		}
 	}
 	if group.Group.serviceName != "" {
-		if service := l.byName[place{group.Namespace, group.Group.serviceName}]; service != nil {
-			found[service] = struct{}{}
+		service := l.byName[place{group.Namespace, group.Group.serviceName}]
+		if service != nil && !selects(service, group) {
+			found = append(found, service)
 		}
 	}
-	return slices.Collect(maps.Keys(found))
+	return found
+}
+
+// selects says whether a service's selector names a server group.
+func selects(service, group *Object) bool {
+	return len(service.selector()) > 0 && service.Namespace == group.Namespace && subset(service.selector(), group.Group.template)
 }
 
 // subset says whether every label of a is in b; both are sorted by key.
