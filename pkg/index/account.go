@@ -23,8 +23,10 @@ type Account struct {
 	account *account.Account
 	index   *Index
 
-	mu         sync.RWMutex
-	closed     bool
+	mu     sync.RWMutex
+	closed bool
+	// filling says that much is taken in at once: versions are given when that is over.
+	filling    bool
 	kinds      map[string]*kindObjects // by kind text
 	byUID      map[uid]*Object         // server groups and managers: what can own
 	children   map[uid]set
@@ -399,6 +401,7 @@ func (a *Account) leave(o *Object) {
 	}
 	a.touch(p)
 	if p.empty() {
+		p.app.version.Store(a.index.tick())
 		delete(a.apps, key)
 		a.index.leave(key, a)
 	}
@@ -415,8 +418,22 @@ func decrement(counts map[string]int, key string) bool {
 }
 
 func (a *Account) touch(p *part) {
+	if a.filling {
+		return
+	}
 	p.version = a.index.tick()
 	p.app.version.Store(a.index.tick())
+}
+
+// fill takes in so much that nearly all applications of the account are others than
+// before.
+func (a *Account) fill(take func()) {
+	a.filling = true
+	take()
+	a.filling = false
+	for _, p := range a.apps {
+		a.touch(p)
+	}
 }
 
 func (a *Account) touchApp(name string) {
@@ -429,6 +446,9 @@ func (a *Account) touchApp(name string) {
 // its own, and those of its owners, of what it owns and of what it is linked
 // to, which may be others.
 func (a *Account) touchRelated(o *Object) {
+	if a.filling {
+		return
+	}
 	a.touchApp(o.Moniker().App)
 	switch o.Kind.Class {
 	case spinnaker.Instances:

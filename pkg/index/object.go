@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"strconv"
-	"strings"
 	"time"
 	"unique"
 
@@ -110,7 +109,7 @@ func versionOf[T string | []byte](text T) uint64 {
 
 // packUID reads a UID like 01234567-89ab-cdef-0123-456789abcdef.
 func packUID[T string | []byte](text T, into *uid) bool {
-	const length, digits = 36, "0123456789abcdef"
+	const length = 36
 	if len(text) != length {
 		return false
 	}
@@ -122,15 +121,23 @@ func packUID[T string | []byte](text T, into *uid) bool {
 			}
 			continue
 		}
-		digit := strings.IndexByte(digits, text[i])
-		if digit < 0 {
+		digit := digits[text[i]]
+		if digit == 0 {
 			return false
 		}
-		into[n/2] = into[n/2]<<4 | byte(digit)
+		into[n/2] = into[n/2]<<4 | (digit - 1)
 		n++
 	}
 	return true
 }
+
+// digits are the hexadecimal ones with their values, each one up.
+var digits = func() (out [256]byte) {
+	for value, digit := range []byte("0123456789abcdef") {
+		out[digit] = byte(value) + 1
+	}
+	return out
+}()
 
 // UID is the object's.
 func (o *Object) UID() string {

@@ -71,8 +71,15 @@ func (r *receiver) replace(objects []watch.Object, version string, reset bool) {
 	}
 	r.a.leaveOut(r, k, objects, version, reset)
 	k.table.expect(shown(objects))
-	for _, o := range objects {
-		r.a.upsert(k, o)
+	take := func() {
+		for _, o := range objects {
+			r.a.upsert(k, o)
+		}
+	}
+	if first := k.table.len() == 0; first && len(objects) > len(r.a.apps) {
+		r.a.fill(take)
+	} else {
+		take()
 	}
 	k.table.clip()
 	r.passed, r.void = version, false

@@ -104,10 +104,12 @@ func (a *Account) adopt(k *kindObjects, r *receiver) {
 	r.passed = s.passed
 	k.ignored = k.ignored || s.ignored
 	k.table.expect(slices.Values(s.objects))
-	for _, o := range s.objects {
-		o.Kind = k.kind
-		a.upsert(k, o)
-	}
+	a.fill(func() {
+		for _, o := range s.objects {
+			o.Kind = k.kind
+			a.upsert(k, o)
+		}
+	})
 	k.table.clip()
 }
 

@@ -114,6 +114,10 @@ func (s *Service) run(ctx context.Context, server *http.Server, door *front, ser
 	group.Go(func() error { return s.Fleet.Run(working) })
 	if s.snapshots != nil {
 		group.Go(func() error { return s.snapshots.run(working) })
+		group.Go(func() error {
+			eager(working, s.Fleet.Recalled)
+			return nil
+		})
 	}
 	group.Go(func() error { return s.cleanUp(working) })
 	group.Go(func() error { return s.figures.Run(working) })

@@ -7,8 +7,10 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -68,6 +70,18 @@ func (s *Service) newSnapshots(c config.Snapshots, version string) *snapshots {
 			return s.Index.Snapshot(name, of, oldest, over)
 		},
 	}
+}
+
+// eager leaves the garbage where it is until a restart has taken in what it has kept,
+// within the memory's limit: the collector would go through all of it again and again
+// while it grows. Without a limit nothing would hold it.
+func eager(ctx context.Context, over func(context.Context)) {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		return
+	}
+	usual := debug.SetGCPercent(-1)
+	over(ctx)
+	debug.SetGCPercent(usual)
 }
 
 // build tells this build of the program from others: what an index holds of an object

@@ -90,6 +90,10 @@ func (r *recalls) await(ctx context.Context) {
 	}
 }
 
+// Recalled is over once all accounts of the start have taken in what was held of them,
+// or have been given the time for it.
+func (f *Fleet) Recalled(ctx context.Context) { f.recalls.await(ctx) }
+
 // Identity is what is known of an account's cluster; ok is false for one that is not
 // synced, of which what is held may be a part.
 func (f *Fleet) Identity(name string) (of Identity, ok bool) {
