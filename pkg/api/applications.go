@@ -1,7 +1,10 @@
 package api
 
 import (
+	"maps"
+	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 	"github.com/datapunchorg/go-clouddriver/pkg/view"
@@ -13,14 +16,39 @@ func (s *Server) applications(r *request) (reply, error) {
 		all := s.sees(r).Applications()
 		elements := make([]*piece, 0, len(all))
 		for _, a := range all {
-			elements = append(elements, a.Made(listed).(*piece))
+			elements = append(elements, listedOf(a).piece())
 		}
 		return array(elements)
 	})
 	return answered(a), nil
 }
 
-func listed(a index.Application) any { return newPiece(view.Listed(a)) }
+// listed is what lists make of an application, when they first do.
+type listed struct {
+	// piece is its element of the list of applications.
+	piece func() *piece
+	// clusters are the different texts of its clusters.
+	clusters func() []string
+}
+
+func listedOf(a index.Application) *listed {
+	return a.Made(func(a index.Application) any {
+		return &listed{
+			piece:    sync.OnceValue(func() *piece { return newPiece(view.Listed(a)) }),
+			clusters: sync.OnceValue(func() []string { return clustersOf(a) }),
+		}
+	}).(*listed)
+}
+
+func clustersOf(a index.Application) []string {
+	all := map[string]struct{}{}
+	for _, names := range a.Clusters {
+		for _, name := range names {
+			all[name] = struct{}{}
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
 
 func (s *Server) application(r *request) (reply, error) {
 	p := r.segments("application")

@@ -194,6 +194,8 @@ func (s *Server) foundClusters(r *request, text, accountName string) []map[strin
 	accounts := map[string]bool{} // that have the text in their names
 	for _, a := range s.sees(r).Applications() {
 		all := has(a.Name, text)
+		// Most accounts have the same clusters, and most applications none that is meant.
+		some := all || slices.ContainsFunc(listedOf(a).clusters(), func(cluster string) bool { return has(cluster, text) })
 		found := map[string][]string{}
 		for account, clusters := range a.Clusters {
 			if accountName != "" && account != accountName {
@@ -206,6 +208,9 @@ func (s *Server) foundClusters(r *request, text, accountName string) []map[strin
 			}
 			if all || named {
 				found[account] = clusters
+				continue
+			}
+			if !some {
 				continue
 			}
 			for _, cluster := range clusters {

@@ -35,8 +35,10 @@ type Fleet interface {
 
 // Options are what a Server works with.
 type Options struct {
-	Index    *index.Index
+	Index *index.Index
+	// Cache keeps answers, and Parts what lists are made of.
 	Cache    *index.Cache
+	Parts    *index.Cache
 	Fleet    Fleet
 	Accounts *account.Registry
 	// Auth says what callers may, and Admin lets those in who change accounts.

@@ -28,7 +28,7 @@ func (s *Server) elements(r *request, name, application string, what index.What,
 	var all []view.Element
 	for _, held := range s.sees(r).Holdings(application) {
 		k := key("elements\x00"+name, application, held.Account, strconv.FormatUint(held.Version, 36))
-		all = append(all, index.Cached(s.Cache, k, func() ([]view.Element, int) {
+		all = append(all, index.Cached(s.Parts, k, func() ([]view.Element, int) {
 			elements := render(s.Index.Part(application, held.Account, what))
 			bytes := 0
 			for _, e := range elements {

@@ -50,7 +50,7 @@ func bareOptions(t testing.TB, limits config.Server) (*index.Index, Options) {
 	go func() { _ = fleet.Run(ctx) }()
 	t.Cleanup(cancel)
 	return ix, Options{
-		Memory: budget.New(64 << 20), Auth: auth.New(auth.Options{}), Admin: &auth.Door{}, Index: ix, Cache: cache, Accounts: registry, Fleet: fleet, Limits: limits, Metrics: http.NotFoundHandler(),
+		Memory: budget.New(64 << 20), Auth: auth.New(auth.Options{}), Admin: &auth.Door{}, Index: ix, Cache: cache, Parts: cache, Accounts: registry, Fleet: fleet, Limits: limits, Metrics: http.NotFoundHandler(),
 		Observe: func(string, string, int, time.Duration) {}, Log: slog.New(slog.DiscardHandler),
 	}
 }

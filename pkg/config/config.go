@@ -229,7 +229,7 @@ func (c CustomResource) Priority() int {
 
 // Watch is how clusters are watched.
 type Watch struct {
-	StartConcurrency int           `koanf:"startConcurrency" default:"32" doc:"initial lists that run at once over all accounts"`
+	StartConcurrency int           `koanf:"startConcurrency" default:"0" doc:"lists that are read at once over all accounts; 0 for four for each processor. One whose cluster says nothing lets others go on"`
 	RequestTimeout   time.Duration `koanf:"requestTimeout" default:"30s" doc:"deadline of one page of a list and of discovery"`
 	StuckAfter       time.Duration `koanf:"stuckAfter" default:"3m" doc:"a kind whose watch brings no event or bookmark for this long is listed anew; API servers send a bookmark about every minute"`
 	MaxListBytes     int64         `koanf:"maxListBytes" default:"2147483648" doc:"a list that is longer is broken off, and its kind is out of touch"`

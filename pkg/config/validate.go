@@ -21,14 +21,17 @@ func (c *Config) Validate() error {
 	for key, n := range map[string]int64{
 		"server.maxInFlight": int64(c.Server.MaxInFlight), "server.maxStreams": int64(c.Server.MaxStreams), "server.maxLogs": int64(c.Server.MaxLogs), "server.memory": c.Server.Memory, "server.notSyncedDeadline": int64(c.Server.NotSyncedDeadline),
 		"server.logTimeout": int64(c.Server.LogTimeout), "artifacts.maxBytes": c.Artifacts.MaxBytes, "artifacts.maxFetches": int64(c.Artifacts.MaxFetches),
-		"server.shutdownTimeout": int64(c.Server.ShutdownTimeout), "watch.startConcurrency": int64(c.Watch.StartConcurrency),
-		"watch.requestTimeout": int64(c.Watch.RequestTimeout), "watch.stuckAfter": int64(c.Watch.StuckAfter),
+		"server.shutdownTimeout": int64(c.Server.ShutdownTimeout),
+		"watch.requestTimeout":   int64(c.Watch.RequestTimeout), "watch.stuckAfter": int64(c.Watch.StuckAfter),
 		"watch.pingAfter": int64(c.Watch.PingAfter), "watch.maxListBytes": c.Watch.MaxListBytes, "watch.maxListObjects": int64(c.Watch.MaxListObjects),
 		"watch.startWithin": int64(c.Watch.StartWithin), "watch.giveUpAfter": int64(c.Watch.GiveUpAfter), "cache.bytes": c.Cache.Bytes,
 	} {
 		if n <= 0 {
 			bad(key, "must be more than 0")
 		}
+	}
+	if c.Watch.StartConcurrency < 0 {
+		bad("watch.startConcurrency", "must not be less than 0")
 	}
 	if c.Snapshots.Every < time.Second {
 		bad("snapshots.every", "must be 1s or more")

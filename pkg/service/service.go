@@ -83,8 +83,9 @@ type Service struct {
 	tracing    *telemetry.Tracing
 	ledger     *ledger.Ledger
 	follows    bool
-	snapshots  *snapshots // nil where none are kept
-	cache      *index.Cache
+	snapshots  *snapshots   // nil where none are kept
+	cache      *index.Cache // of answers
+	parts      *index.Cache // of what lists are made of
 	manifests  *index.Cache
 	auth       *auth.Authority
 	// closing is closed when the service begins to stop, and ending when event
@@ -124,13 +125,13 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	if all, _ := s.Accounts.List(); len(all) == 0 {
 		log.Warn("there are no accounts: set KUBECONFIG, or kubernetes.accounts in the settings file, or post one to /v1/kubernetes/providers or /credentials")
 	}
-	// Manifests are put in with every event, and would crowd out what is asked for.
-	half := cacheBytes(c.Cache.Bytes, debug.SetMemoryLimit(-1)) / 2
-	if s.cache, err = index.NewCache(half); err != nil {
-		return nil, err
-	}
-	if s.manifests, err = index.NewCache(half); err != nil {
-		return nil, err
+	// Manifests are put in with every event, and what lists are made of is ten times as
+	// large as they are: each would crowd out what is asked for.
+	quarter := cacheBytes(c.Cache.Bytes, debug.SetMemoryLimit(-1)) / 4
+	for of, bytes := range map[**index.Cache]int64{&s.cache: quarter, &s.parts: quarter, &s.manifests: 2 * quarter} {
+		if *of, err = index.NewCache(bytes); err != nil {
+			return nil, err
+		}
 	}
 	s.Index = index.New(s.manifests)
 	if s.snapshots = s.newSnapshots(c.Snapshots, o.Version); s.snapshots != nil {
@@ -208,7 +209,7 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 		Definitions: definitions, OpenDefinitions: c.Definitions.Storage.Open,
 		Pages: pages, Figures: s.figures.Last, Journal: s.Store,
 		Auth: s.auth, Admin: &auth.Door{Token: c.Admin.Token, TokenFile: c.Admin.TokenFile, Clients: c.Admin.Clients},
-		Index: s.Index, Cache: s.cache, Fleet: s.Fleet, Accounts: s.Accounts, Providers: s.providers, Resources: s.Store, History: s.Store,
+		Index: s.Index, Cache: s.cache, Parts: s.parts, Fleet: s.Fleet, Accounts: s.Accounts, Providers: s.providers, Resources: s.Store, History: s.Store,
 		Tasks: s.Tasks, Clients: api.ClientFunc(s.Fleet.Client), Live: live, Ledger: others,
 		Version: o.Version, Down: s.down, Front50: asked, Fallback: other,
 		Jobs: api.Jobs{HidePodStatus: !c.Kubernetes.Jobs.DetailedPodStatus, OnCancel: c.Jobs.CancelDeletes}, CustomKinds: customKinds, VerboseRequests: c.Log.VerboseRequests,
@@ -342,11 +343,10 @@ func (s *Service) down(ctx context.Context) error {
 
 // Close gives back what New took.
 func (s *Service) Close() {
-	if s.manifests != nil {
-		s.manifests.Close()
-	}
-	if s.cache != nil {
-		s.cache.Close()
+	for _, cache := range []*index.Cache{s.manifests, s.parts, s.cache} {
+		if cache != nil {
+			cache.Close()
+		}
 	}
 	if s.auth != nil {
 		s.auth.Close()
@@ -362,17 +362,18 @@ func (s *Service) Close() {
 	}
 }
 
-// cacheBytes is the budget of both caches: the index needs nearly all of what a
+// cacheBytes is the budget of all caches: the index needs nearly all of what a
 // process may have.
 func cacheBytes(wanted, limit int64) int64 {
 	const share = 10
-	return max(min(wanted, limit/share), 2)
+	return max(min(wanted, limit/share), 4)
 }
 
-// cacheStats are the hits and misses of rendered answers, and the bytes of both
+// cacheStats are the hits and misses of rendered answers, and the bytes of all
 // caches.
 func (s *Service) cacheStats() (hits, misses, bytes uint64) {
 	hits, misses, bytes = s.cache.Stats()
+	_, _, parts := s.parts.Stats()
 	_, _, manifests := s.manifests.Stats()
-	return hits, misses, bytes + manifests
+	return hits, misses, bytes + parts + manifests
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,8 +18,10 @@ import (
 
 // Options are the limits of all watchers.
 type Options struct {
-	Client           cluster.Options
-	Timing           Timing
+	Client cluster.Options
+	Timing Timing
+	// StartConcurrency bounds the lists that are read at once, 0 for some for each
+	// processor.
 	StartConcurrency int
 	// StartWithin is when an account whose first lists are not through counts as
 	// failed, and is no longer waited for.
@@ -76,11 +79,14 @@ type running struct {
 	done                  chan struct{}
 }
 
+// listsPerProcessor keep a processor busy, and no request waiting for long.
+const listsPerProcessor = 4
+
 // NewFleet makes a fleet; Run starts it.
 func NewFleet(registry *account.Registry, sink Sink, o Options) *Fleet {
 	o.Timing.Life = max(o.Timing.Life, o.Client.PingAfter+o.Client.PingTimeout()+time.Second)
 	f := &Fleet{
-		registry: registry, sink: sink, options: o, slots: NewSlots(o.StartConcurrency), decoders: newDecoders(), recalls: newRecalls(), running: map[string]*running{},
+		registry: registry, sink: sink, options: o, slots: NewSlots(cmp.Or(o.StartConcurrency, listsPerProcessor*runtime.GOMAXPROCS(0))), decoders: newDecoders(), recalls: newRecalls(), running: map[string]*running{},
 		settled: make(chan struct{}), watching: make(chan struct{}), pictured: make(chan struct{}), until: make(chan struct{}),
 	}
 	f.health.Store(&Health{registry: registry})

@@ -22,8 +22,9 @@ type Slots struct {
 }
 
 const (
-	// patience is how long a list keeps its slot while nothing comes.
-	patience = 250 * time.Millisecond
+	// patience is how long a list keeps its slot while nothing comes. It is shorter than
+	// the way to most clusters: slots are for what has come.
+	patience = 25 * time.Millisecond
 	// turn is how long a list keeps its slot while others wait.
 	turn = 5 * time.Second
 )
