@@ -241,7 +241,7 @@ type Watch struct {
 
 // Cache is the memory for rendered answers.
 type Cache struct {
-	Bytes int64 `koanf:"bytes" default:"268435456" doc:"budget for rendered answers and for manifests in bytes, half for each, and at most a tenth of the memory limit (GOMEMLIMIT, or the container's); the index itself is not counted"`
+	Bytes int64 `koanf:"bytes" default:"268435456" doc:"budget in bytes for rendered answers, for what they are made of (a quarter each) and for manifests (half), and at most a tenth of the memory limit (GOMEMLIMIT, or the container's); the index itself is not counted"`
 }
 
 // Snapshots are what is kept of the index from one start to the next.

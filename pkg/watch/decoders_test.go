@@ -2,6 +2,7 @@ package watch
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"runtime"
 	"strings"
@@ -100,5 +101,41 @@ func TestTrigger_LooksAgainForWhatTheFirstDiscoveryHasNot(t *testing.T) {
 		if c.do(fresh()); poked != c.want {
 			t.Errorf("%s: %d", what, poked)
 		}
+	}
+}
+
+// asked is a reader that is asked when nobody may hold a seat.
+type asked struct {
+	t *testing.T
+	d *decoders
+}
+
+func (a asked) Read([]byte) (int, error) {
+	if n := len(a.d.seats); n != 0 {
+		a.t.Errorf("%d seats are held while more is waited for", n)
+	}
+	return 0, io.EOF
+}
+
+func TestSeat_IsForAllThatHasCome(t *testing.T) {
+	d := newDecoders()
+	defer d.end()
+	s := &seat{of: d}
+	done := 0
+	for range 3 {
+		s.do(func() { done++ })
+		if len(d.seats) != 1 {
+			t.Errorf("%d seats are held", len(d.seats))
+		}
+	}
+	if _, err := (leaving{asked{t, d}, s}).Read(nil); !errors.Is(err, io.EOF) || done != 3 {
+		t.Errorf("%v, %d done", err, done)
+	}
+	s.do(func() { done++ })
+	s.leave()
+	s.leave()
+	(&seat{}).do(func() { done++ }) // without decoders
+	if len(d.seats) != 0 || done != 5 {
+		t.Errorf("%d seats are held, %d done", len(d.seats), done)
 	}
 }

@@ -24,6 +24,9 @@ type follower struct {
 	frames  frameReader
 	began   time.Time
 	lasting time.Duration // as it was agreed
+	// behind says that what it began with took long: what has happened meanwhile is
+	// on its way.
+	behind bool
 }
 
 func newFollower(body io.ReadCloser, lasting time.Duration) *follower {
@@ -103,15 +106,20 @@ func (r *Reflector) silenceOf(body any) time.Duration {
 	return r.timing.StuckAfter
 }
 
-// settleFor is how long nothing comes when what was missed has been sent.
-const settleFor = 2 * time.Second
+const (
+	// settleFor is how long nothing comes when what was missed has been sent.
+	settleFor = 2 * time.Second
+	// settleAfterList is that of a watch which is open already.
+	settleAfterList = 500 * time.Millisecond
+)
 
 // catchingUp is the time in which a watch brings what was missed while it was
 // away: as long as that comes, the stream proves nothing.
 type catchingUp struct {
-	r     *Reflector
-	body  any
-	ahead string // the version to reach
+	r      *Reflector
+	body   any
+	ahead  string // the version to reach, "" where nobody has asked for it
+	settle time.Duration
 
 	mu    sync.Mutex
 	quiet *time.Timer
@@ -120,12 +128,15 @@ type catchingUp struct {
 
 // catchUp makes the stream live when its watch has reached a version, or sends
 // nothing more for a moment; at once where nothing was missed.
-func (r *Reflector) catchUp(body any, ahead string) *catchingUp {
-	c := &catchingUp{r: r, body: body, ahead: ahead}
+func (r *Reflector) catchUp(f *follower, ahead string) *catchingUp {
+	c := &catchingUp{r: r, body: f.body, ahead: ahead, settle: settleFor}
+	if ahead == "" {
+		c.settle = settleAfterList
+	}
 	c.mu.Lock()
-	c.quiet = time.AfterFunc(settleFor, c.through)
+	c.quiet = time.AfterFunc(c.settle, c.through)
 	c.mu.Unlock()
-	if version, _ := r.at(); ahead == "" || !older(version, ahead) {
+	if version, _ := r.at(); ahead == "" && !f.behind || ahead != "" && !older(version, ahead) {
 		c.through()
 	}
 	return c
@@ -148,20 +159,30 @@ func (c *catchingUp) hears() {
 	c.quiet.Stop()
 }
 
-// heard takes note of what has been taken in.
-func (c *catchingUp) heard() {
+// heard takes note of what has been taken in. Where it is not known how much more there
+// is, the cluster is asked.
+func (c *catchingUp) heard(ctx context.Context) (err error) {
 	c.mu.Lock()
 	over := c.over
 	if !over {
-		c.quiet.Reset(settleFor)
+		c.quiet.Reset(c.settle)
 	}
 	c.mu.Unlock()
 	if over {
-		return
+		return nil
+	}
+	if c.ahead == "" {
+		c.hears()
+		if c.ahead, err = c.r.present(ctx); err != nil {
+			return err
+		}
+		c.settle = settleFor
+		return c.heard(ctx)
 	}
 	if version, _ := c.r.at(); !older(version, c.ahead) {
 		c.through()
 	}
+	return nil
 }
 
 // stop ends it with its watch.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
 )
@@ -37,22 +38,23 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 	q.Set("sendInitialEvents", "true")
 	q.Set("resourceVersionMatch", "NotOlderThan")
 	var body io.ReadCloser
+	asked := time.Now()
 	if waited := hold.while(ctx, func() { body, err = r.source.Open(ctx, r.path, q, true) }); err == nil {
 		err = waited
 	}
-	defer func() {
-		if err != nil && body != nil {
-			_ = body.Close()
-		}
-	}()
+	if body != nil {
+		f = newFollower(body, lasting)
+	}
+	if err == nil {
+		err = r.initial(f, hold.reader(ctx, body), newSilence(r.timing.RequestTimeout, cancel, hold))
+	}
 	if err != nil {
+		if f != nil {
+			f.close()
+		}
 		return nil, err
 	}
-	f = newFollower(body, lasting)
-	from := hold.reader(ctx, body)
-	if err := r.initial(f, from, newSilence(r.timing.RequestTimeout, cancel, hold)); err != nil {
-		return nil, err
-	}
+	f.behind = time.Since(asked) > openAtOnce
 	return f, nil
 }
 

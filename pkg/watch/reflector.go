@@ -206,7 +206,7 @@ func (r *Reflector) attempt(parent context.Context) (err error) {
 		return err
 	}
 	defer f.close()
-	return r.follow(f, cancel, ahead)
+	return r.follow(ctx, f, cancel, ahead)
 }
 
 func (r *Reflector) at() (version string, doubted bool) {
@@ -333,14 +333,15 @@ func (r *Reflector) open(ctx context.Context, known string) (f *follower, ahead 
 
 // follow takes in what changes. The stream is live once its watch has brought what is
 // there up to a version.
-func (r *Reflector) follow(f *follower, cancel context.CancelCauseFunc, ahead string) error {
-	caught := r.catchUp(f.body, ahead)
+func (r *Reflector) follow(ctx context.Context, f *follower, cancel context.CancelCauseFunc, ahead string) error {
+	caught := r.catchUp(f, ahead)
 	defer caught.stop()
 	return f.each(f.body, newSilence(r.silenceOf(f.body), cancel, nil), func(fr frame) error {
 		caught.hears()
-		err := r.apply(fr)
-		caught.heard()
-		return err
+		if err := r.apply(fr); err != nil {
+			return err
+		}
+		return caught.heard(ctx)
 	})
 }
 

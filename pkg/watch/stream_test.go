@@ -457,6 +457,49 @@ func TestReflector_ProvesNothingWhileItCatchesUp(t *testing.T) {
 	})
 }
 
+// TestReflector_ProvesNothingRightAfterASlowList: what has happened while it was read
+// comes behind it.
+func TestReflector_ProvesNothingRightAfterASlowList(t *testing.T) {
+	for name, behind := range map[string]string{"nothing behind it": "", "more behind it": added("6") + "\n"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				slow := newWatch(added("3"))
+				r, source, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
+					if what == "peek" {
+						return listOf("9"), nil
+					}
+					return slow, nil
+				})
+				time.Sleep(time.Second)
+				_, _ = io.WriteString(slow.w, mark("5", true)+"\n"+behind)
+				time.Sleep(10 * time.Millisecond)
+				synctest.Wait()
+				if r.stream.Live() {
+					t.Error("it proves something before it is known what has happened meanwhile")
+				}
+				if behind == "" {
+					time.Sleep(settleAfterList)
+					synctest.Wait()
+					if !r.stream.Live() || source.count("peek") != 0 {
+						t.Errorf("%+v, %v", r.stream.Freshness(), source.requests)
+					}
+					return
+				}
+				time.Sleep(settleAfterList)
+				synctest.Wait()
+				if r.stream.Live() || source.count("peek") != 1 {
+					t.Errorf("before the version of now: %+v, %v", r.stream.Freshness(), source.requests)
+				}
+				_, _ = io.WriteString(slow.w, added("9")+"\n")
+				synctest.Wait()
+				if !r.stream.Live() || source.count("peek") != 1 {
+					t.Errorf("%+v, %v", r.stream.Freshness(), source.requests)
+				}
+			})
+		})
+	}
+}
+
 // TestReflector_ASideListThatIsOlderThanAnotherBeginsAnEpoch: the watch has not
 // moved meanwhile.
 func TestReflector_ASideListThatIsOlderThanAnotherBeginsAnEpoch(t *testing.T) {
