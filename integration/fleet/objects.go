@@ -208,20 +208,22 @@ func (o object) json(item bool) []byte {
 		put(&b, `"kind":"`, k.name, `","apiVersion":"`, k.apiVersion(), `",`)
 	}
 	o.metadata(&b)
-	b.WriteString(o.body())
+	if o.kind == pods { // of which there are most
+		pod(&b, o)
+	} else {
+		b.WriteString(o.body())
+	}
 	b.WriteString("}")
 	return []byte(b.String())
 }
 
-// body is the spec and the status, with a comma before.
+// body is the spec and the status of what is no pod, with a comma before.
 func (o object) body() string {
 	switch o.kind {
 	case deployments:
 		return deployment(o)
 	case replicaSets:
 		return replicaSet(o)
-	case pods:
-		return pod(o)
 	case services:
 		return service(o)
 	case ingresses:
@@ -277,11 +279,11 @@ func (o object) metadata(b *strings.Builder) {
 }
 
 func (o object) image() string {
-	return fmt.Sprintf("registry.example.com/team/%s:1.%d.0", o.app(), o.application())
+	return "registry.example.com/team/" + o.app() + ":1." + strconv.Itoa(o.application()) + ".0"
 }
 
 func (o object) containers() string {
-	return fmt.Sprintf(`"containers":[{"name":"main","image":%q,"ports":[{"name":"http","containerPort":8080,"protocol":"TCP"}],"env":[{"name":"ENVIRONMENT","value":"production"},{"name":"JAVA_OPTS","value":"-XX:MaxRAMPercentage=75"}],"resources":{"limits":{"cpu":"1","memory":"1Gi"},"requests":{"cpu":"100m","memory":"512Mi"}},"livenessProbe":{"httpGet":{"path":"/health","port":8080,"scheme":"HTTP"},"timeoutSeconds":1,"periodSeconds":10,"successThreshold":1,"failureThreshold":3},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","imagePullPolicy":"IfNotPresent"}],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","securityContext":{},"schedulerName":"default-scheduler"`, o.image())
+	return `"containers":[{"name":"main","image":"` + o.image() + `","ports":[{"name":"http","containerPort":8080,"protocol":"TCP"}],"env":[{"name":"ENVIRONMENT","value":"production"},{"name":"JAVA_OPTS","value":"-XX:MaxRAMPercentage=75"}],"resources":{"limits":{"cpu":"1","memory":"1Gi"},"requests":{"cpu":"100m","memory":"512Mi"}},"livenessProbe":{"httpGet":{"path":"/health","port":8080,"scheme":"HTTP"},"timeoutSeconds":1,"periodSeconds":10,"successThreshold":1,"failureThreshold":3},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","imagePullPolicy":"IfNotPresent"}],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","securityContext":{},"schedulerName":"default-scheduler"`
 }
 
 func (o object) template() string {
@@ -297,10 +299,15 @@ func replicaSet(o object) string {
 	return fmt.Sprintf(`,"spec":{"replicas":%d,"selector":{"matchLabels":{"app":%q}},%s},"status":{"replicas":%d,"fullyLabeledReplicas":%d,"readyReplicas":%d,"observedGeneration":1}`, replicas, o.base(), o.template(), replicas, replicas, max(replicas-o.revision%2, 0))
 }
 
-func pod(o object) string {
-	ready := o.revision%2 == 0
-	return fmt.Sprintf(`,"spec":{%s,"nodeName":"node-%d","serviceAccountName":"default"},"status":{"phase":"Running","conditions":[{"type":"Initialized","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"Ready","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"ContainersReady","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"PodScheduled","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"}],"hostIP":"10.0.0.1","podIP":"10.1.%d.%d","startTime":"2026-11-01T08:00:00Z","containerStatuses":[{"name":"main","state":{"running":{"startedAt":"2026-11-01T08:00:10Z"}},"lastState":{},"ready":%t,"restartCount":%d,"image":%q,"imageID":"","containerID":"containerd://0","started":true}],"qosClass":"Burstable"}`,
-		o.containers(), o.number%50, o.number/250, o.number%250, ready, o.revision, o.image())
+func pod(b *strings.Builder, o object) {
+	put(b, `,"spec":{`, o.containers(),
+		`,"nodeName":"node-`, strconv.Itoa(o.number%50),
+		`","serviceAccountName":"default"},"status":{"phase":"Running","conditions":[{"type":"Initialized","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"Ready","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"ContainersReady","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"PodScheduled","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"}],"hostIP":"10.0.0.1","podIP":"10.1.`, strconv.Itoa(o.number/250),
+		`.`, strconv.Itoa(o.number%250),
+		`","startTime":"2026-11-01T08:00:00Z","containerStatuses":[{"name":"main","state":{"running":{"startedAt":"2026-11-01T08:00:10Z"}},"lastState":{},"ready":`, strconv.FormatBool(o.revision%2 == 0),
+		`,"restartCount":`, strconv.Itoa(o.revision),
+		`,"image":"`, o.image(),
+		`","imageID":"","containerID":"containerd://0","started":true}],"qosClass":"Burstable"}`)
 }
 
 func service(o object) string {
