@@ -42,6 +42,7 @@ func BenchmarkAll(b *testing.B) {
 	c := pool.Private(b, localkube.Options{Name: "bench"})
 	fill(b, c)
 	t := &table{}
+	formats(b, c, t)
 	cold(b, c, t)
 	s := start(b, settings(), c).ready(b)
 	reads(b, c, s, t)
@@ -130,6 +131,43 @@ func cold(b *testing.B, c *localkube.Cluster, t *table) {
 	})
 	ratio := float64(ours) / float64(bare)
 	t.add("cold start / bare LISTs", fmt.Sprintf("%s / %s = %.2f", round(ours), round(bare), ratio), "at most 1.5", ratio <= 1.5)
+}
+
+// formats lists the pods in JSON and in protobuf, without reading what comes: what both
+// cost a service is in BenchmarkFormats of pkg/index.
+func formats(b *testing.B, c *localkube.Cluster, t *table) {
+	b.Helper()
+	config, err := clientcmd.RESTConfigFromKubeConfig(c.Kubeconfig())
+	if err != nil {
+		b.Fatal(err)
+	}
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	list := func(accept string) (took time.Duration, bytes int64) {
+		took = best(5, func() time.Duration {
+			req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, config.Host+"/api/v1/namespaces/bench/pods?resourceVersion=0", nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			req.Header.Set("Accept", accept)
+			begin := time.Now()
+			res, err := client.Do(req)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = res.Body.Close() }()
+			if bytes, err = io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
+				b.Fatal(res.Status, err)
+			}
+			return time.Since(begin)
+		})
+		return took, bytes
+	}
+	inJSON, jsonBytes := list("application/json")
+	inProtobuf, protobufBytes := list("application/vnd.kubernetes.protobuf")
+	t.add("API server: list in JSON / protobuf", fmt.Sprintf("%s, %d KiB / %s, %d KiB", round(inJSON), jsonBytes>>10, round(inProtobuf), protobufBytes>>10), "", true)
 }
 
 func best(n int, f func() time.Duration) time.Duration {

@@ -24,11 +24,11 @@ const mostLatest = 16
 
 // answer is the answer to a question as of a version, made once for all who ask
 // meanwhile.
-func (l *latest) answer(key, version string, make func() *answer) *answer {
+func (l *latest) answer(key, version string, render func() *answer) *answer {
 	k := l.take(key, version)
-	k.once.Do(func() { k.answer = make().kept() })
+	k.once.Do(func() { k.answer = render().kept() })
 	if k.answer == nil { // whoever made it has panicked
-		return make()
+		return render()
 	}
 	return k.answer
 }

@@ -221,12 +221,12 @@ func (w *wireObject) labelled(what string, into *[]pair) error {
 	if len(w.pairs) == 0 {
 		return err
 	}
-	all := w.encoded[:0]
+	w.encoded = w.encoded[:0]
 	for _, p := range w.pairs {
-		all = append(append(all, p.key...), p.value...)
+		w.encoded = append(w.encoded, p.key...)
+		w.encoded = append(w.encoded, p.value...)
 	}
-	w.encoded = all
-	text, out := string(all), make([]pair, 0, len(w.pairs))
+	text, out := string(w.encoded), make([]pair, 0, len(w.pairs))
 	for _, p := range w.pairs {
 		key, value := len(p.key), len(p.key)+len(p.value)
 		out = append(out, pair{text[:key], text[key:value]})
@@ -511,16 +511,16 @@ func (w *wireObject) labelsJSON() unique.Handle[string] {
 	if len(w.labels) == 0 {
 		return unique.Handle[string]{}
 	}
-	encoded := append(w.encoded[:0], '{')
+	w.encoded = append(w.encoded[:0], '{')
 	for i, l := range w.labels {
 		if i > 0 {
-			encoded = append(encoded, ',')
+			w.encoded = append(w.encoded, ',')
 		}
-		encoded = appendQuoted(encoded, l.key)
-		encoded = append(encoded, ':')
-		encoded = appendQuoted(encoded, l.value)
+		w.encoded = appendQuoted(w.encoded, l.key)
+		w.encoded = append(w.encoded, ':')
+		w.encoded = appendQuoted(w.encoded, l.value)
 	}
-	w.encoded = append(encoded, '}')
+	w.encoded = append(w.encoded, '}')
 	return w.common.handle(w.encoded)
 }
 

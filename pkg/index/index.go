@@ -167,15 +167,15 @@ type form struct {
 	is   any
 }
 
-// Made is what make makes of the application: once, as long as the application is as
-// it is.
-func (a Application) Made(make func(Application) any) any {
+// Made is what by makes of the application: once, as long as the application is as it
+// is.
+func (a Application) Made(by func(Application) any) any {
 	if a.form == nil {
-		return make(a)
+		return by(a)
 	}
-	a.form.once.Do(func() { a.form.is = make(a) })
+	a.form.once.Do(func() { a.form.is = by(a) })
 	if a.form.is == nil { // whoever made it has panicked
-		return make(a)
+		return by(a)
 	}
 	return a.form.is
 }

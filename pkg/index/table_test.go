@@ -243,10 +243,10 @@ func TestApplication_IsMadeOnceAsLongAsItIsTheSame(t *testing.T) {
 		all["Deployment"].stream.Upsert(all["Deployment"].object(t, object(name, fmt.Sprint(i+1))))
 	}
 	times := map[string]int{}
-	make := func(a Application) any { times[a.Name]++; return a.Name }
+	count := func(a Application) any { times[a.Name]++; return a.Name }
 	use := func() {
 		for _, a := range ix.Applications() {
-			if a.Made(make) != a.Name {
+			if a.Made(count) != a.Name {
 				t.Error("it is made of another one")
 			}
 		}

@@ -170,8 +170,7 @@ func TestStream_IsLiveOnlyWhileAWatchIsOpen(t *testing.T) {
 		var first *openWatch
 		hold := make(chan struct{})
 		r, _, got := reflected(t, func(n int, _ string) (io.ReadCloser, error) {
-			switch n {
-			case 1:
+			if n == 1 {
 				<-hold
 				first = newWatch(added("3"), mark("5", true))
 				return first, nil
@@ -429,11 +428,11 @@ func TestReflector_ProvesNothingWhileItCatchesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var first, second *openWatch
 		r, _, _ := reflected(t, func(_ int, what string) (io.ReadCloser, error) {
-			switch {
-			case what == "stream":
+			switch what {
+			case "stream":
 				first = newWatch(mark("5", true))
 				return first, nil
-			case what == "peek":
+			case "peek":
 				return listOf("90"), nil
 			}
 			second = newWatch(added("6"))
