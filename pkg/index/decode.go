@@ -285,6 +285,12 @@ func (w *wireObject) podStatus() error {
 	if len(phase) == 0 && !statuses {
 		return err // the API server writes a missing status as an empty one
 	}
+	w.healthOf(phase, containers)
+	return err
+}
+
+// healthOf takes in a status that is there.
+func (w *wireObject) healthOf(phase []byte, containers []wireContainer) {
 	w.pod.HasStatus = true
 	switch string(phase) {
 	case "Pending":
@@ -294,7 +300,6 @@ func (w *wireObject) podStatus() error {
 	}
 	w.encoded = encodeContainers(w.encoded[:0], containers)
 	w.pod.containers = w.common.handle(w.encoded)
-	return err
 }
 
 type wireContainer struct {

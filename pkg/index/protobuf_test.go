@@ -142,15 +142,7 @@ func (w *wireObject) readStatus(raw []byte) error {
 		}
 		return nil
 	})
-	w.pod.HasStatus = true
-	switch string(phase) {
-	case "Pending":
-		w.pod.Phase = Pending
-	case "Running":
-		w.pod.Phase = Running
-	}
-	w.encoded = encodeContainers(w.encoded[:0], containers)
-	w.pod.containers = w.common.handle(w.encoded)
+	w.healthOf(phase, containers)
 	return err
 }
 

@@ -60,6 +60,13 @@ func (s *set) all() iter.Seq[*Object] {
 	return slices.Values(s.few)
 }
 
+// inOrder are the objects as the views want them.
+func (s *set) inOrder() []*Object {
+	out := slices.AppendSeq(make([]*Object, 0, s.len()), s.all())
+	slices.SortFunc(out, Compare)
+	return out
+}
+
 // insert adds an object to the set under a key.
 func insert[K comparable](m map[K]set, key K, o *Object) {
 	s := m[key]
