@@ -19,7 +19,7 @@ type latestAnswer struct {
 	answer       *answer
 }
 
-// mostLatest bounds the questions: callers who may not see the same ask different ones.
+// mostLatest bounds the questions.
 const mostLatest = 16
 
 // answer is the answer to a question as of a version, made once for all who ask

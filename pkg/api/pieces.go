@@ -6,32 +6,77 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash/crc32"
+	"io"
+	"sync"
 
 	"github.com/klauspost/compress/flate"
 )
 
-// piece is a part of bodies, in both forms: what is large and changes in few places is
-// rendered and compressed where it has changed only.
+// piece is a part of bodies in its compressed form: what is large and changes in few
+// places is rendered and compressed where it has changed only.
 type piece struct {
-	plain  []byte
 	zipped []byte // some whole blocks of deflate, none of which looks back
+	length int    // of the plain form
+	check  uint32 // CRC-32 of the plain form
+	behind uint32 // what a check is multiplied by when the piece comes behind it
 	sum    [sha256.Size]byte
 }
+
+// deflaters are writers that nobody uses: each is most of a megabyte.
+var deflaters = sync.Pool{New: func() any {
+	z, err := flate.NewWriter(io.Discard, flate.BestSpeed)
+	if err != nil {
+		panic(err) // the level is a constant that exists
+	}
+	return z
+}}
 
 func newPiece(plain []byte) *piece {
 	var b bytes.Buffer
 	b.Grow(len(plain)/8 + flushed)
-	z, err := flate.NewWriter(&b, flate.BestSpeed)
-	if err == nil {
-		_, err = z.Write(plain)
-	}
+	z := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(z)
+	z.Reset(&b)
+	_, err := z.Write(plain)
 	if err == nil {
 		err = z.Flush()
 	}
 	if err != nil {
-		panic(err) // the level is a constant that exists, and a buffer takes everything
+		panic(err) // a buffer takes everything
 	}
-	return &piece{plain: plain, zipped: bytes.Clone(b.Bytes()), sum: sha256.Sum256(plain)}
+	return &piece{zipped: bytes.Clone(b.Bytes()), length: len(plain), check: crc32.ChecksumIEEE(plain), behind: shift(len(plain)), sum: sha256.Sum256(plain)}
+}
+
+// The check of two texts, one behind the other, is that of the first, multiplied by a
+// power of x that the second's length gives, and added to that of the second. Checks are
+// polynomials over GF(2) modulo the one of CRC-32, the highest power in the lowest bit.
+
+// times multiplies two polynomials, of which the first is not 0.
+func times(a, b uint32) (product uint32) {
+	for bit := uint32(1) << 31; bit != 0; bit >>= 1 {
+		if a&bit != 0 {
+			product ^= b
+		}
+		odd := b & 1
+		b >>= 1
+		if odd != 0 {
+			b ^= crc32.IEEE
+		}
+	}
+	return product
+}
+
+// shift is x to the power of as many bits as so many bytes have.
+func shift(bytes int) uint32 {
+	const one, x = uint32(1) << 31, uint32(1) << 30
+	power, square := one, x
+	for bits := 8 * uint64(bytes); bits > 0; bits >>= 1 {
+		if bits&1 != 0 {
+			power = times(square, power)
+		}
+		square = times(square, square)
+	}
+	return power
 }
 
 // flushed is more than the mark that ends a piece takes.
@@ -65,7 +110,7 @@ func assembled(parts []*piece) *answer {
 	)
 	length, size := 0, len(header)+len(last)+8
 	for _, p := range parts {
-		length += len(p.plain)
+		length += p.length
 		size += len(p.zipped)
 	}
 	out := &answer{length: length, zipped: make([]byte, 0, size)}
@@ -75,7 +120,7 @@ func assembled(parts []*piece) *answer {
 	name := sha256.New()
 	for _, p := range parts {
 		out.zipped = append(out.zipped, p.zipped...)
-		check = crc32.Update(check, crc32.IEEETable, p.plain)
+		check = times(p.behind, check) ^ p.check
 		_, _ = name.Write(p.sum[:]) // a hash takes everything
 	}
 	out.zipped = append(out.zipped, last...)

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +43,40 @@ func TestArray_IsOneMemberOfGzip(t *testing.T) {
 		if err != nil || string(got) != want || from.Len() != 0 {
 			t.Fatalf("%d elements: %v, %d bytes, %d are left", n, err, len(got), from.Len())
 		}
+	}
+}
+
+func TestCheck_IsThatOfTheWhole(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	for range 200 {
+		text := make([]byte, r.IntN(5000))
+		for i := range text {
+			text[i] = byte(r.IntN(256))
+		}
+		at := r.IntN(len(text) + 1)
+		first, second := text[:at], text[at:]
+		if got := times(shift(len(second)), crc32.ChecksumIEEE(first)) ^ crc32.ChecksumIEEE(second); got != crc32.ChecksumIEEE(text) {
+			t.Fatalf("%d and %d bytes: %x, want %x", len(first), len(second), got, crc32.ChecksumIEEE(text))
+		}
+	}
+}
+
+// A writer of deflate is most of a megabyte: a piece that has changed must not make one.
+func TestPiece_TakesLittleMoreThanItKeeps(t *testing.T) {
+	if raceDetected {
+		return // pools drop what they are given at random then
+	}
+	text := []byte(strings.Repeat(`{"name":"web"},`, 100))
+	newPiece(text)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const times = 50
+	for range times {
+		newPiece(text)
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / times; each > 50_000 {
+		t.Errorf("%d bytes for a piece of %d", each, len(text))
 	}
 }
 

@@ -252,6 +252,10 @@ func (a *Account) upsert(k *kindObjects, in watch.Object) {
 		}
 		return
 	}
+	if o.row == gone { // a list has brought what was taken away meanwhile
+		again := *o
+		o = &again
+	}
 	o.Namespace = a.intern(o.Namespace)
 	if cur == nil {
 		a.add(k, o)

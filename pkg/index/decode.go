@@ -51,19 +51,18 @@ var wireObjects = sync.Pool{New: func() any { return &wireObject{annotations: ma
 // take is an object that is read into until it is left.
 func take(kind *Kind, raw []byte) *wireObject {
 	w := wireObjects.Get().(*wireObject)
-	clear(w.annotations)
-	*w = wireObject{
-		kind: kind, walker: walker{b: raw},
-		labels: w.labels[:0], annotations: w.annotations, owners: w.owners[:0],
-		pairs: w.pairs[:0], encoded: w.encoded[:0], common: w.common,
-	}
+	w.kind, w.walker = kind, walker{b: raw}
 	return w
 }
 
-// leave gives it back: nothing of it may be used any more.
+// leave gives it back: nothing of it may be used any more, and it keeps nothing of the
+// JSON.
 func (w *wireObject) leave() {
-	w.walker = walker{}
-	w.kind, w.group, w.selector, w.job, w.pod = nil, nil, nil, template{}, PodState{}
+	clear(w.labels[:cap(w.labels)])
+	clear(w.owners[:cap(w.owners)])
+	clear(w.pairs[:cap(w.pairs)])
+	clear(w.annotations)
+	*w = wireObject{labels: w.labels[:0], annotations: w.annotations, owners: w.owners[:0], pairs: w.pairs[:0], encoded: w.encoded[:0], common: w.common}
 	wireObjects.Put(w)
 }
 

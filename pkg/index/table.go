@@ -267,8 +267,12 @@ func (f *finder) in(r *row) int {
 	return f.next - int(r.start)
 }
 
+// gone is the row of an object that was in a table: others may still read it.
+const gone = -1
+
 func (t *table) remove(o *Object) {
 	t.rows[o.row].o = nil
+	o.row = gone
 	t.removed++
 }
 
@@ -277,7 +281,7 @@ func (t *table) replace(old, fresh *Object) {
 	t.sweep()
 	r := &t.rows[old.row]
 	r.namespace, r.cluster, r.o = t.namespaces.number(fresh.Namespace), t.clusters.number(fresh.moniker), fresh
-	fresh.row = old.row
+	fresh.row, old.row = old.row, gone
 }
 
 // clip gives back what a list has left over while it was taken in.

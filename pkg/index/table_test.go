@@ -265,3 +265,26 @@ func TestApplication_IsMadeOnceAsLongAsItIsTheSame(t *testing.T) {
 		t.Error("what was made of all of it is taken for a part")
 	}
 }
+
+// TestUpsert_WhatWasTakenAwayComesBackAsAnother: somebody may still read the one that
+// was there.
+func TestUpsert_WhatWasTakenAwayComesBackAsAnother(t *testing.T) {
+	ix := New(nil)
+	s := open(ix)["Pod"]
+	s.stream.Upsert(s.object(t, map[string]any{"metadata": map[string]any{
+		"name": "p", "namespace": "ns", "uid": "u", "resourceVersion": "1", "annotations": map[string]string{"moniker.spinnaker.io/application": "app"},
+	}}))
+	a := ix.account("a")
+	k := a.kinds["pod"]
+	was := k.table.find("ns", "p")
+	before := *was
+	before.row = gone
+	a.mu.Lock()
+	a.vanish(k, was)
+	a.upsert(k, was)
+	is := k.table.find("ns", "p")
+	a.mu.Unlock()
+	if is == was || is == nil || is.Name != "p" || *was != before {
+		t.Errorf("%p is %p", was, is)
+	}
+}

@@ -74,14 +74,28 @@ func (s *Service) newSnapshots(c config.Snapshots, version string) *snapshots {
 
 // eager leaves the garbage where it is until a restart has taken in what it has kept,
 // within the memory's limit: the collector would go through all of it again and again
-// while it grows. Without a limit nothing would hold it.
+// while it grows. Without a limit nothing would hold it. The collector is the process's:
+// of several services, the last one gives it back.
 func eager(ctx context.Context, over func(context.Context)) {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		return
 	}
-	usual := debug.SetGCPercent(-1)
+	collector.mu.Lock()
+	if collector.held++; collector.held == 1 {
+		collector.usual = debug.SetGCPercent(-1)
+	}
+	collector.mu.Unlock()
 	over(ctx)
-	debug.SetGCPercent(usual)
+	collector.mu.Lock()
+	defer collector.mu.Unlock()
+	if collector.held--; collector.held == 0 {
+		debug.SetGCPercent(collector.usual)
+	}
+}
+
+var collector struct {
+	mu          sync.Mutex
+	held, usual int
 }
 
 // build tells this build of the program from others: what an index holds of an object

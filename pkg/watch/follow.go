@@ -29,8 +29,9 @@ type follower struct {
 	behind bool
 }
 
-func newFollower(body io.ReadCloser, lasting time.Duration) *follower {
-	return &follower{body: body, began: time.Now(), lasting: lasting}
+// newFollower follows a watch that was asked for at a time: a server counts from there.
+func newFollower(body io.ReadCloser, asked time.Time, lasting time.Duration) *follower {
+	return &follower{body: body, began: asked, lasting: lasting}
 }
 
 // close ends the watch.
@@ -117,29 +118,84 @@ const (
 // away: as long as that comes, the stream proves nothing.
 type catchingUp struct {
 	r      *Reflector
+	ctx    context.Context
+	cancel context.CancelCauseFunc // ends the watch
 	body   any
+	began  time.Time
+
+	mu     sync.Mutex
 	ahead  string // the version to reach, "" where nobody has asked for it
 	settle time.Duration
-
-	mu    sync.Mutex
-	quiet *time.Timer
-	over  bool
+	quiet  *time.Timer
+	over   bool
 }
 
 // catchUp makes the stream live when its watch has reached a version, or sends
 // nothing more for a moment; at once where nothing was missed.
-func (r *Reflector) catchUp(f *follower, ahead string) *catchingUp {
-	c := &catchingUp{r: r, body: f.body, ahead: ahead, settle: settleFor}
+func (r *Reflector) catchUp(ctx context.Context, cancel context.CancelCauseFunc, f *follower, ahead string) *catchingUp {
+	c := &catchingUp{r: r, ctx: ctx, cancel: cancel, body: f.body, began: time.Now(), ahead: ahead, settle: settleFor}
 	if ahead == "" {
 		c.settle = settleAfterList
 	}
 	c.mu.Lock()
-	c.quiet = time.AfterFunc(c.settle, c.through)
+	c.quiet = time.AfterFunc(c.settle, c.settled)
 	c.mu.Unlock()
 	if version, _ := r.at(); ahead == "" && !f.behind || ahead != "" && !older(version, ahead) {
 		c.through()
 	}
 	return c
+}
+
+// settled ends it when nothing has come for a moment. After a list that is only so when
+// nothing has come for other streams, either: what is missing may stand behind that. A
+// connection that is never silent for as long is no proof, and the cluster is asked.
+func (c *catchingUp) settled() {
+	c.mu.Lock()
+	unknown, settle, over := c.ahead == "", c.settle, c.over
+	c.mu.Unlock()
+	line, ok := c.body.(lively)
+	if over || !unknown || !ok {
+		c.through()
+		return
+	}
+	at, pinged := line.Heard()
+	silent := time.Since(at)
+	switch {
+	case !pinged || silent >= settle:
+		c.through()
+	case time.Since(c.began) < settleFor:
+		c.wait(settle - silent)
+	default:
+		if err := c.ask(); err != nil {
+			c.cancel(err)
+		}
+	}
+}
+
+// wait looks again after a while.
+func (c *catchingUp) wait(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.quiet.Reset(d)
+	}
+}
+
+// ask asks the cluster how far it is.
+func (c *catchingUp) ask() error {
+	ahead, err := c.r.present(c.ctx)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.ahead, c.settle = ahead, settleFor
+	c.mu.Unlock()
+	if version, _ := c.r.at(); !older(version, ahead) {
+		c.through()
+		return nil
+	}
+	c.wait(settleFor)
+	return nil
 }
 
 func (c *catchingUp) through() {
@@ -161,25 +217,17 @@ func (c *catchingUp) hears() {
 
 // heard takes note of what has been taken in. Where it is not known how much more there
 // is, the cluster is asked.
-func (c *catchingUp) heard(ctx context.Context) (err error) {
+func (c *catchingUp) heard() error {
 	c.mu.Lock()
-	over := c.over
-	if !over {
-		c.quiet.Reset(c.settle)
-	}
+	ahead, settle, over := c.ahead, c.settle, c.over
 	c.mu.Unlock()
-	if over {
-		return nil
-	}
-	if c.ahead == "" {
-		c.hears()
-		if c.ahead, err = c.r.present(ctx); err != nil {
-			return err
-		}
-		c.settle = settleFor
-		return c.heard(ctx)
-	}
-	if version, _ := c.r.at(); !older(version, c.ahead) {
+	switch version, _ := c.r.at(); {
+	case over:
+	case ahead == "":
+		return c.ask()
+	case older(version, ahead):
+		c.wait(settle)
+	default:
 		c.through()
 	}
 	return nil

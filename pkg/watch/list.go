@@ -43,7 +43,7 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 		err = waited
 	}
 	if body != nil {
-		f = newFollower(body, lasting)
+		f = newFollower(body, asked, lasting)
 	}
 	if err == nil {
 		err = r.initial(f, hold.reader(ctx, body), newSilence(r.timing.RequestTimeout, cancel, hold))

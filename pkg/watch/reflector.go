@@ -320,7 +320,7 @@ func (r *Reflector) open(ctx context.Context, known string) (f *follower, ahead 
 	if err != nil {
 		return nil, "", err
 	}
-	f = newFollower(body, lasting)
+	f = newFollower(body, began, lasting)
 	if known != "" || time.Since(began) <= openAtOnce {
 		return f, known, nil
 	}
@@ -334,14 +334,14 @@ func (r *Reflector) open(ctx context.Context, known string) (f *follower, ahead 
 // follow takes in what changes. The stream is live once its watch has brought what is
 // there up to a version.
 func (r *Reflector) follow(ctx context.Context, f *follower, cancel context.CancelCauseFunc, ahead string) error {
-	caught := r.catchUp(f, ahead)
+	caught := r.catchUp(ctx, cancel, f, ahead)
 	defer caught.stop()
 	return f.each(f.body, newSilence(r.silenceOf(f.body), cancel, nil), func(fr frame) error {
 		caught.hears()
 		if err := r.apply(fr); err != nil {
 			return err
 		}
-		return caught.heard(ctx)
+		return caught.heard()
 	})
 }
 

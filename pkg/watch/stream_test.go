@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -537,4 +538,119 @@ func TestStream_OpenedAtTheEndOfItsGraceIsLive(t *testing.T) {
 			}
 		})
 	}
+}
+
+// livelyBody is one whose connection says when it last brought anything.
+type livelyBody struct {
+	io.ReadCloser
+	line
+}
+
+// TestCatchUp_ASlowListWaitsForASilentConnection: what has happened meanwhile may stand
+// behind what other streams are sent.
+func TestCatchUp_ASlowListWaitsForASilentConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		busy  time.Duration
+		asked int
+	}{"soon silent": {time.Second, 0}, "never silent": {time.Hour, 1}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				source := &scripted{answer: func(int, string) (io.ReadCloser, error) { return listOf("9"), nil }}
+				r := &Reflector{
+					source: source, decode: decodeVersion, receiver: &received{}, stream: newStream("thing", "", time.Hour, nil),
+					timing: Timing{RequestTimeout: time.Second}, version: "9",
+				}
+				until := time.Now().Add(c.busy)
+				body := livelyBody{nil, line{func() (time.Time, bool) {
+					if now := time.Now(); now.Before(until) {
+						return now, true
+					}
+					return until, true
+				}}}
+				ctx, cancel := context.WithCancelCause(t.Context())
+				caught := r.catchUp(ctx, cancel, &follower{body: body, behind: true}, "")
+				defer caught.stop()
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if r.stream.Freshness().Phase == Live {
+					t.Error("it proves something while its connection is busy")
+				}
+				time.Sleep(settleFor)
+				synctest.Wait()
+				if r.stream.Freshness().Phase != Live || source.count("peek") != c.asked || ctx.Err() != nil {
+					t.Errorf("%+v, %v, %v", r.stream.Freshness(), source.requests, context.Cause(ctx))
+				}
+			})
+		})
+	}
+}
+
+// punctual is a server that ends each watch when it was asked to, counted from the
+// request, and takes its time for the headers of the first.
+type punctual struct {
+	*scripted
+	late time.Duration
+}
+
+func (p punctual) Open(ctx context.Context, path string, q url.Values, watching bool) (io.ReadCloser, error) {
+	seconds, err := strconv.Atoi(q.Get("timeoutSeconds"))
+	if err != nil {
+		return p.scripted.Open(ctx, path, q, watching)
+	}
+	over := time.Now().Add(time.Duration(seconds) * time.Second)
+	if q.Get("sendInitialEvents") != "" {
+		time.Sleep(p.late)
+	}
+	body, err := p.scripted.Open(ctx, path, q, watching)
+	if err != nil {
+		return nil, err
+	}
+	w := body.(*bounded).ReadCloser.(*openWatch)
+	go func() {
+		for time.Until(over) > time.Minute {
+			select {
+			case <-time.After(time.Minute):
+			case <-ctx.Done():
+				return
+			}
+			if _, err := io.WriteString(w.w, mark("5", false)+"\n"); err != nil {
+				return
+			}
+		}
+	}()
+	time.AfterFunc(time.Until(over), w.end)
+	return body, nil
+}
+
+func TestReflector_AWatchThatBeganLateEndsAsAgreed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &scripted{answer: func(_ int, what string) (io.ReadCloser, error) {
+			switch what {
+			case "peek":
+				return listOf("9"), nil
+			case "stream":
+				return newWatch(mark("5", true)), nil
+			}
+			return newWatch(), nil
+		}}
+		r := &Reflector{
+			source: punctual{source, 15 * time.Second}, path: "/x", decode: decodeVersion, receiver: &received{}, stream: newStream("thing", "", time.Hour, nil),
+			slots: NewSlots(1), slotOf: "a", log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1),
+			timing:      Timing{RequestTimeout: time.Minute, StuckAfter: 3 * time.Minute, MostBytes: 1 << 20},
+			sameCluster: func(context.Context) error { return nil }, unserved: func() {}, wentBack: func(bool) {},
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); r.run(ctx) }()
+		broken := false
+		for range 11 * 60 * 10 {
+			time.Sleep(100 * time.Millisecond)
+			broken = broken || r.stream.Freshness().Phase == Broken
+		}
+		cancel()
+		<-done
+		if broken || source.count("watch") == 0 {
+			t.Errorf("broken: %v, %v", broken, source.requests)
+		}
+	})
 }
