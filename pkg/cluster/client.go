@@ -37,9 +37,9 @@ type Options struct {
 	Identity string
 }
 
-// Client talks to one cluster. Watches have connections of their own, so that
-// a long list never waits behind them: an API server takes about 100 streams
-// on one HTTP/2 connection.
+// Client talks to one cluster. Watches, and the lists that they begin with, have
+// connections of their own, so that nothing else waits behind them: an API server takes
+// about 100 streams on one HTTP/2 connection.
 type Client struct {
 	base      *url.URL
 	transport Options
