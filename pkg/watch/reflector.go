@@ -257,7 +257,8 @@ func (r *Reflector) present(ctx context.Context) (string, error) {
 	if r.selector != "" {
 		q.Set("labelSelector", r.selector)
 	}
-	now, _, err := r.page(cluster.OnWatchConnection(ctx), q, nil, r.tolerant) // one connection is enough to come back
+	none := func([]byte) Object { return nil }                          // of no object is anything asked
+	now, _, err := r.page(cluster.OnWatchConnection(ctx), q, nil, none) // one connection is enough to come back
 	return now.version, err
 }
 
