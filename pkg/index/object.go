@@ -144,15 +144,14 @@ func (o *Object) UID() string {
 	if o.rare != nil && o.rare.uid != "" {
 		return o.rare.uid
 	}
-	u := o.uid
-	out := make([]byte, 0, 36)
-	for _, part := range [][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:]} {
-		if len(out) > 0 {
-			out = append(out, '-')
-		}
-		out = hex.AppendEncode(out, part)
-	}
-	return string(out)
+	var out [36]byte
+	hex.Encode(out[:8], o.uid[:4])
+	hex.Encode(out[9:13], o.uid[4:6])
+	hex.Encode(out[14:18], o.uid[6:8])
+	hex.Encode(out[19:23], o.uid[8:10])
+	hex.Encode(out[24:], o.uid[10:])
+	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	return string(out[:])
 }
 
 // sameUID says whether both are one object.

@@ -2,6 +2,7 @@ package view
 
 import (
 	"encoding/json"
+	"sync"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
 )
@@ -14,13 +15,45 @@ const (
 )
 
 // healthOf lists the health of the pod and then of its containers
-// (read-lists.md 2.9).
-func healthOf(o *index.Object) []health {
-	if !o.Pod().HasStatus {
+// (read-lists.md 2.9). The list is shared by all pods in one state: it must not be
+// changed.
+func healthOf(o *index.Object) []health { return healths.of(o.Pod()) }
+
+// healths are the lists of the states that pods are in: there are few, and each view
+// asks for that of each pod.
+var healths healthLists
+
+type healthLists struct {
+	mu   sync.RWMutex
+	made map[index.PodState][]health
+}
+
+// mostHealths bounds them; beyond it, all begin anew.
+const mostHealths = 4096
+
+func (l *healthLists) of(state index.PodState) []health {
+	l.mu.RLock()
+	list, known := l.made[state]
+	l.mu.RUnlock()
+	if known {
+		return list
+	}
+	list = healthsIn(state)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made == nil || len(l.made) >= mostHealths {
+		l.made = map[index.PodState][]health{}
+	}
+	l.made[state] = list
+	return list
+}
+
+func healthsIn(state index.PodState) []health {
+	if !state.HasStatus {
 		return []health{}
 	}
 	pod := health{Platform: "platform", Source: "Pod", State: unknown, Type: "kubernetes/pod"}
-	switch o.Pod().Phase {
+	switch state.Phase {
 	case index.Pending:
 		pod.State = down
 	case index.Running:
@@ -28,12 +61,12 @@ func healthOf(o *index.Object) []health {
 	case index.OtherPhase:
 	}
 	out := []health{pod}
-	for _, c := range o.Pod().Containers() {
-		state := down
+	for _, c := range state.Containers() {
+		is := down
 		if c.Ready {
-			state = up
+			is = up
 		}
-		out = append(out, health{Platform: "platform", Source: "Container " + c.Name, State: state, Type: "kubernetes/container"})
+		out = append(out, health{Platform: "platform", Source: "Container " + c.Name, State: is, Type: "kubernetes/container"})
 	}
 	return out
 }
