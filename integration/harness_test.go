@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -52,6 +53,12 @@ func TestMain(m *testing.M) {
 	}
 	// Callers keep their connections; the default is two.
 	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 256
+	flag.Parse()
+	if flag.Lookup("test.run").Value.String() == "" && !testing.Short() {
+		// It takes minutes, in which tests wait for other things; those that need it
+		// wait for it.
+		go func() { _ = built() }()
+	}
 	code := pool.Main(m)
 	stopMariaDB()
 	os.Exit(code)

@@ -437,31 +437,49 @@ func sick(b *testing.B, t *table) {
 	}
 }
 
-// growth is what a cluster costs, by how many there are.
+// held is what a service holds of some clusters, when it is ready and has collected its
+// garbage: a budget is no growth.
+type held struct{ cpu, bytes, goroutines float64 }
+
+func holds(b *testing.B, o Options) held {
+	b.Helper()
+	f, err := Start(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	p := serve(b, f, b.TempDir(), "CACHE_BYTES=1048576")
+	defer p.stop()
+	if _, err := p.until(5*time.Minute, "/readyz", ready); err != nil {
+		b.Fatal(err)
+	}
+	cpu := p.used().cpu.Seconds()
+	p.collect()
+	return held{cpu, p.metric("go_memstats_heap_alloc_bytes") + p.metric("go_memstats_stack_inuse_bytes"), p.metric("go_goroutines")}
+}
+
+// growth is what a cluster costs, by how many there are, and what of it is for its
+// watches and what for its objects.
 func growth(b *testing.B, t *table) {
 	b.Helper()
-	type point struct{ n, cpu, heap, goroutines float64 }
-	var points []point
-	for _, n := range []int{100, 300, 500} {
-		f := fleetOf(b, n)
-		p := serve(b, f, b.TempDir(), "CACHE_BYTES=1048576") // a budget is no growth
-		if _, err := p.until(5*time.Minute, "/readyz", ready); err != nil {
-			b.Fatal(err)
-		}
-		cpu := p.used().cpu.Seconds()
-		p.collect()
-		points = append(points, point{float64(n), cpu, p.metric("go_memstats_heap_alloc_bytes") + p.metric("go_memstats_stack_inuse_bytes"), p.metric("go_goroutines")})
-		p.stop()
-		_ = f.Close()
-	}
+	counts := []float64{100, 300, 500}
+	var points []held
 	var rows []string
-	for _, p := range points {
-		rows = append(rows, fmt.Sprintf("%.0f: %.1f CPU-s, %.0f MiB live, %.0f goroutines", p.n, p.cpu, p.heap/mib, p.goroutines))
+	for _, n := range counts {
+		p := holds(b, Options{Clusters: int(n)})
+		points = append(points, p)
+		rows = append(rows, fmt.Sprintf("%.0f: %.1f CPU-s, %.0f MiB live, %.0f goroutines", n, p.cpu, p.bytes/mib, p.goroutines))
 	}
-	a, c := points[0], points[2]
-	slope := (c.cpu - a.cpu) / (c.n - a.n)
-	straight := (points[1].cpu - a.cpu) / (points[1].n - a.n)
 	t.add("growth", strings.Join(rows, "; "), "", true)
-	t.add("slopes for a cluster", fmt.Sprintf("%.0f CPU-ms, %.0f KiB live (%.0f bytes for an object, watches included), %.0f goroutines; the first half %.0f CPU-ms", 1000*slope, (c.heap-a.heap)/(c.n-a.n)/1024, (c.heap-a.heap)/(c.n-a.n)/680, (c.goroutines-a.goroutines)/(c.n-a.n), 1000*straight),
-		"linear within a quarter; 12 KiB for each of 13 watches, 700 bytes for an object", slope <= 1.25*straight && (c.heap-a.heap)/(c.n-a.n) <= 13*12*1024+680*700)
+	few, middle, many := points[0], points[1], points[2]
+	span := counts[2] - counts[0]
+	slope, bytes := (many.cpu-few.cpu)/span, (many.bytes-few.bytes)/span
+	straight := (middle.cpu - few.cpu) / (counts[1] - counts[0])
+	t.add("slopes for a cluster", fmt.Sprintf("%.0f CPU-ms, %.0f KiB live, %.0f goroutines; the first half %.0f CPU-ms", 1000*slope, bytes/1024, (many.goroutines-few.goroutines)/span, 1000*straight),
+		"linear within a quarter", slope <= 1.25*straight)
+	full, small := Options{Applications: 20}, Options{Clusters: int(counts[2]), Applications: 1}
+	sparse := holds(b, small)
+	object := (many.bytes - sparse.bytes) / counts[2] / float64(full.Objects()-small.Objects())
+	watch := (bytes - object*float64(full.Objects())) / watched
+	t.add("of that", fmt.Sprintf("%.0f bytes for an object, %.1f KiB for each of %d watches", object, watch/1024, watched), "700 bytes, 12 KiB", object <= 700 && watch <= 12*1024)
 }
