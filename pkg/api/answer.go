@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
@@ -39,9 +40,13 @@ const leastZip = 1400
 func newAnswer(body []byte) *answer {
 	sum := sha256.Sum256(body)
 	a := unnamed(body)
-	a.etag = `W/"` + hex.EncodeToString(sum[:12]) + `"`
+	a.etag = etagOf(sum[:])
 	return a
 }
+
+// etagOf is the ETag of what has a hash. It is a weak one: the forms of an answer share
+// it.
+func etagOf(sum []byte) string { return `W/"` + hex.EncodeToString(sum[:12]) + `"` }
 
 // unnamed is an answer without an ETag.
 func unnamed(body []byte) *answer { return &answer{plain: body, length: len(body)} }
@@ -82,28 +87,36 @@ func (a *answer) unzip(to io.Writer) {
 	_, _ = io.Copy(to, z)
 }
 
-// zippers are writers that nobody uses: each is a megabyte, and made anew it would be
+// spares are compressors that nobody uses: each is a megabyte, and made anew it would be
 // most of the garbage of an answer.
-var zippers = make(chan *gzip.Writer, 4)
+type spares[W interface{ Reset(to io.Writer) }] struct {
+	kept  chan W
+	fresh func(to io.Writer, level int) (W, error)
+}
 
-func zipper(to io.Writer) *gzip.Writer {
+var (
+	zippers   = spares[*gzip.Writer]{make(chan *gzip.Writer, 4), gzip.NewWriterLevel}
+	deflaters = spares[*flate.Writer]{make(chan *flate.Writer, 4), flate.NewWriter}
+)
+
+func (s spares[W]) on(to io.Writer) W {
 	select {
-	case z := <-zippers:
-		z.Reset(to)
-		return z
+	case w := <-s.kept:
+		w.Reset(to)
+		return w
 	default:
-		z, err := gzip.NewWriterLevel(to, gzip.BestSpeed)
+		w, err := s.fresh(to, gzip.BestSpeed)
 		if err != nil {
 			panic(err) // the level is a constant that exists
 		}
-		return z
+		return w
 	}
 }
 
-func leave(z *gzip.Writer) {
-	z.Reset(io.Discard)
+func (s spares[W]) leave(w W) {
+	w.Reset(io.Discard)
 	select {
-	case zippers <- z:
+	case s.kept <- w:
 	default:
 	}
 }
@@ -115,8 +128,8 @@ func (a *answer) gzip() []byte {
 		const often = 8 // times smaller
 		var b bytes.Buffer
 		b.Grow(a.length / often)
-		z := zipper(&b)
-		defer leave(z)
+		z := zippers.on(&b)
+		defer zippers.leave(z)
 		if _, err := z.Write(a.plain); err != nil {
 			return // a buffer takes everything
 		}

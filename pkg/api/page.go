@@ -232,7 +232,7 @@ func (s *Server) pageSearch(r *request) (reply, error) {
 		Classes: []spinnaker.Class{spinnaker.ServerGroups, spinnaker.ServerGroupManagers, spinnaker.LoadBalancers, spinnaker.SecurityGroups, spinnaker.Instances},
 	})
 	for _, a := range s.sees(r).Applications() {
-		if has(a.Name, lower) {
+		if index.Contains(a.Name, lower) {
 			found.Total++
 			if len(found.Applications) < mostNamed {
 				found.Applications = append(found.Applications, a)
@@ -244,7 +244,7 @@ func (s *Server) pageSearch(r *request) (reply, error) {
 	}
 	accounts, _ := s.Accounts.List()
 	for _, a := range accounts {
-		if s.sees(r).account(a.Name) && has(a.Name, lower) {
+		if s.sees(r).account(a.Name) && index.Contains(a.Name, lower) {
 			found.Total++
 			if len(found.Accounts) < mostNamed {
 				found.Accounts = append(found.Accounts, a.Name)

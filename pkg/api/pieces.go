@@ -4,12 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"hash/crc32"
-	"io"
-	"sync"
-
-	"github.com/klauspost/compress/flate"
 )
 
 // piece is a part of bodies in its compressed form: what is large and changes in few
@@ -22,21 +17,11 @@ type piece struct {
 	sum    [sha256.Size]byte
 }
 
-// deflaters are writers that nobody uses: each is most of a megabyte.
-var deflaters = sync.Pool{New: func() any {
-	z, err := flate.NewWriter(io.Discard, flate.BestSpeed)
-	if err != nil {
-		panic(err) // the level is a constant that exists
-	}
-	return z
-}}
-
 func newPiece(plain []byte) *piece {
 	var b bytes.Buffer
 	b.Grow(len(plain)/8 + flushed)
-	z := deflaters.Get().(*flate.Writer)
-	defer deflaters.Put(z)
-	z.Reset(&b)
+	z := deflaters.on(&b)
+	defer deflaters.leave(z)
 	_, err := z.Write(plain)
 	if err == nil {
 		err = z.Flush()
@@ -126,6 +111,6 @@ func assembled(parts []*piece) *answer {
 	out.zipped = append(out.zipped, last...)
 	out.zipped = binary.LittleEndian.AppendUint32(out.zipped, check)
 	out.zipped = binary.LittleEndian.AppendUint32(out.zipped, uint32(length))
-	out.etag = `W/"` + hex.EncodeToString(name.Sum(nil)[:12]) + `"`
+	out.etag = etagOf(name.Sum(nil))
 	return out
 }

@@ -262,8 +262,8 @@ func sendTags(w http.ResponseWriter, r *request, write func(io.Writer) error) {
 	var to io.Writer = patient{w}
 	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
 		header.Set("Content-Encoding", "gzip")
-		zipped := zipper(to)
-		defer leave(zipped)
+		zipped := zippers.on(to)
+		defer zippers.leave(zipped)
 		if write(zipped) != nil || zipped.Close() != nil {
 			panic(http.ErrAbortHandler) // nobody takes a part for the whole
 		}

@@ -132,9 +132,6 @@ func (s *Server) found(r *request, types []string, platform, text string, skip, 
 	return out, len(logical) + total
 }
 
-// has says whether a text has a lower-case part, in any spelling.
-func has(text, part string) bool { return index.Contains(text, part) }
-
 // ranked puts hits in the order of objects that are found.
 func ranked(hits []map[string]any, text string) []map[string]any {
 	text = strings.ToLower(text)
@@ -178,7 +175,7 @@ func (s *Server) foundApplications(r *request, platform, text, accountName strin
 	}
 	var out []map[string]any
 	for _, key := range slices.Sorted(maps.Keys(names)) {
-		if has(key, text) {
+		if index.Contains(key, text) {
 			out = append(out, view.ApplicationHit(names[key], known[key]))
 		}
 	}
@@ -193,9 +190,9 @@ func (s *Server) foundClusters(r *request, text, accountName string) []map[strin
 	text = strings.ToLower(text)
 	accounts := map[string]bool{} // that have the text in their names
 	for _, a := range s.sees(r).Applications() {
-		all := has(a.Name, text)
+		all := index.Contains(a.Name, text)
 		// Most accounts have the same clusters, and most applications none that is meant.
-		some := all || !r.caller.SeesEverything() || slices.ContainsFunc(listedOf(a).clusters(), func(cluster string) bool { return has(cluster, text) })
+		some := all || !r.caller.SeesEverything() || slices.ContainsFunc(listedOf(a).clusters(), func(cluster string) bool { return index.Contains(cluster, text) })
 		found := map[string][]string{}
 		for account, clusters := range a.Clusters {
 			if accountName != "" && account != accountName {
@@ -203,7 +200,7 @@ func (s *Server) foundClusters(r *request, text, accountName string) []map[strin
 			}
 			named, known := accounts[account]
 			if !known {
-				named = has(account, text)
+				named = index.Contains(account, text)
 				accounts[account] = named
 			}
 			if all || named {
@@ -214,7 +211,7 @@ func (s *Server) foundClusters(r *request, text, accountName string) []map[strin
 				continue
 			}
 			for _, cluster := range clusters {
-				if has(cluster, text) {
+				if index.Contains(cluster, text) {
 					found[account] = append(found[account], cluster)
 				}
 			}
@@ -245,9 +242,9 @@ func (s *Server) foundProjects(r *request, text string) []map[string]any {
 		name, _ := p["name"].(string)
 		config, _ := p["config"].(map[string]any)
 		applications, _ := config["applications"].([]any)
-		if has(name, text) || slices.ContainsFunc(applications, func(a any) bool {
+		if index.Contains(name, text) || slices.ContainsFunc(applications, func(a any) bool {
 			application, _ := a.(string)
-			return has(application, text)
+			return index.Contains(application, text)
 		}) {
 			out = append(out, view.ProjectHit(p))
 		}

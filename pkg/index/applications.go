@@ -102,30 +102,25 @@ func (ix *Index) members() map[string]listed {
 
 // Application finds one application in any spelling; ok is false when it has
 // no cluster.
-func (ix *Index) Application(name string) (Application, bool) {
-	found := map[string]*Application{}
+func (ix *Index) Application(name string) (found Application, ok bool) {
 	key := strings.ToLower(name)
+	found.Clusters = map[string][]string{}
 	for _, a := range ix.holders(name) {
 		a.mu.RLock()
 		if p := a.apps[key]; p != nil {
-			p.addTo(found, key, a.Name)
+			p.addTo(&found, a.Name)
 		}
 		a.mu.RUnlock()
 	}
-	if found[key] == nil {
+	if len(found.Clusters) == 0 {
 		return Application{}, false
 	}
-	return *found[key], true
+	return found, true
 }
 
-func (p *part) addTo(found map[string]*Application, key, account string) {
+func (p *part) addTo(app *Application, account string) {
 	if len(p.clusters) == 0 {
 		return
-	}
-	app := found[key]
-	if app == nil {
-		app = &Application{Clusters: map[string][]string{}}
-		found[key] = app
 	}
 	for _, spelling := range p.spellings {
 		if app.Name == "" || spelling.text < app.Name {

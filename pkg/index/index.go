@@ -61,7 +61,7 @@ func (ix *Index) Open(a *account.Account) watch.AccountSink {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	ix.accounts[a.Name] = opened
-	ix.spaces.Store(ix.tick())
+	ix.renamed()
 	return opened
 }
 
@@ -70,7 +70,7 @@ func (ix *Index) forget(a *Account) {
 	defer ix.mu.Unlock()
 	if ix.accounts[a.Name] == a {
 		delete(ix.accounts, a.Name)
-		ix.spaces.Store(ix.tick())
+		ix.renamed()
 	}
 }
 
@@ -150,6 +150,9 @@ func (ix *Index) Namespaces(accountName string) []string {
 	}
 	return a.namespaceNames()
 }
+
+// renamed takes note of other namespaces of an account.
+func (ix *Index) renamed() { ix.spaces.Store(ix.tick()) }
 
 // NamespacesVersion identifies what Namespaces says of all accounts.
 func (ix *Index) NamespacesVersion() uint64 { return ix.spaces.Load() }

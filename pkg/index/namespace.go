@@ -51,7 +51,7 @@ func (s *namespaceReceiver) replace(objects []watch.Object, version string, rese
 	}
 	if !maps.Equal(listed, s.a.namespaces) {
 		s.a.namespaces = listed
-		s.a.index.spaces.Store(s.a.index.tick())
+		s.a.index.renamed()
 	}
 }
 
@@ -64,7 +64,7 @@ func (s *namespaceReceiver) Upsert(o watch.Object) {
 func (s *namespaceReceiver) upsert(n namespaceObject) {
 	if !s.late(n.version) && s.a.namespaces[n.uid] != n.name {
 		s.a.namespaces[n.uid] = n.name
-		s.a.index.spaces.Store(s.a.index.tick())
+		s.a.index.renamed()
 	}
 }
 
@@ -77,7 +77,7 @@ func (s *namespaceReceiver) Delete(o watch.Object) {
 func (s *namespaceReceiver) remove(n namespaceObject) {
 	if !s.late(n.version) {
 		delete(s.a.namespaces, n.uid)
-		s.a.index.spaces.Store(s.a.index.tick())
+		s.a.index.renamed()
 	}
 }
 

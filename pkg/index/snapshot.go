@@ -120,7 +120,7 @@ func (a *Account) adoptNamespaces(r *namespaceReceiver) {
 	}
 	r.passed = a.past.streams[streamKey{namespaceKind, ""}].passed
 	a.namespaces = a.past.namespaces
-	a.index.spaces.Store(a.index.tick())
+	a.index.renamed()
 }
 
 // taken is a kept stream that nobody has taken yet.

@@ -152,7 +152,7 @@ func clustersOf(app string, parts []Part, text string) []clusterRow {
 			byName[g.Moniker.Cluster] = append(byName[g.Moniker.Cluster], g)
 		}
 		for name, groups := range byName {
-			if text == "" || strings.Contains(strings.ToLower(name+" "+part.Account), text) {
+			if index.Contains(name+" "+part.Account, text) {
 				out = append(out, newCluster(app, part.Account, name, groups))
 			}
 		}

@@ -48,7 +48,7 @@ func (p *Pages) Applications(all []index.Application, query string, page int, st
 	text := strings.ToLower(strings.TrimSpace(query))
 	found := all[:0:0]
 	for _, a := range all {
-		if text == "" || strings.Contains(strings.ToLower(a.Name), text) {
+		if index.Contains(a.Name, text) {
 			found = append(found, a)
 		}
 	}

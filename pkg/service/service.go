@@ -128,10 +128,14 @@ func New(ctx context.Context, c *config.Config, o Options) (_ *Service, err erro
 	// Manifests are put in with every event, and what lists are made of is ten times as
 	// large as they are: each would crowd out what is asked for.
 	quarter := cacheBytes(c.Cache.Bytes, debug.SetMemoryLimit(-1)) / 4
-	for of, bytes := range map[**index.Cache]int64{&s.cache: quarter, &s.parts: quarter, &s.manifests: 2 * quarter} {
-		if *of, err = index.NewCache(bytes); err != nil {
-			return nil, err
-		}
+	if s.cache, err = index.NewCache(quarter); err != nil {
+		return nil, err
+	}
+	if s.parts, err = index.NewCache(quarter); err != nil {
+		return nil, err
+	}
+	if s.manifests, err = index.NewCache(2 * quarter); err != nil {
+		return nil, err
 	}
 	s.Index = index.New(s.manifests)
 	if s.snapshots = s.newSnapshots(c.Snapshots, o.Version); s.snapshots != nil {

@@ -181,21 +181,11 @@ func (r *Reflector) taker(decoding func(func())) (take func(raw []byte) Object, 
 	r.mu.Lock()
 	fresh = r.reset
 	r.mu.Unlock()
-	holder, ok := r.receiver.(Holder)
-	holds := ok && !fresh && r.stream.Listed()
-	return func(raw []byte) (obj Object) {
-		var err error
-		decoding(func() {
-			if holds {
-				obj = holder.Held(raw)
-			}
-			if obj == nil {
-				obj, err = r.decode(raw)
-			}
-		})
-		r.tell(raw, obj, err)
-		return obj
-	}, fresh
+	holder, _ := r.receiver.(Holder)
+	if fresh || !r.stream.Listed() {
+		holder = nil
+	}
+	return func(raw []byte) Object { return r.take(raw, holder, decoding) }, fresh
 }
 
 type page struct {

@@ -350,7 +350,7 @@ func (r *Reflector) apply(f frame) error {
 	switch f.event {
 	case "ADDED", "MODIFIED", "DELETED":
 		r.stream.events.Add(1)
-		obj := r.tolerant(f.object)
+		obj := r.take(f.object, nil, r.decoders.do)
 		if obj == nil {
 			r.stream.said("")
 			return nil
@@ -402,20 +402,27 @@ func (r *Reflector) advance(version string) {
 	r.stream.said(version)
 }
 
-// tolerant decodes an object; nil for one that is not shown.
-func (r *Reflector) tolerant(raw []byte) Object {
-	var obj Object
+// take makes an object of some JSON, or finds that the holder, nil for none, has it;
+// nil for one that is not shown. One that cannot be decoded is counted and named, and
+// harms nobody else.
+func (r *Reflector) take(raw []byte, holder Holder, decoding func(func())) (obj Object) {
 	var err error
-	r.decoders.do(func() { obj, err = r.decode(raw) })
-	r.tell(raw, obj, err)
+	decoding(func() {
+		if holder != nil {
+			obj = holder.Held(raw)
+		}
+		if obj == nil {
+			obj, err = r.decode(raw)
+		}
+	})
+	if err != nil {
+		r.tell(raw, obj, err)
+	}
 	return obj
 }
 
-// tell counts and names an object that cannot be decoded, which harms nobody else.
+// tell counts and names an object that cannot be decoded.
 func (r *Reflector) tell(raw []byte, obj Object, err error) {
-	if err == nil {
-		return
-	}
 	r.stream.odd.Add(1)
 	var o struct {
 		Metadata struct{ Namespace, Name string }
