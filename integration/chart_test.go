@@ -330,6 +330,7 @@ func (l *traffic) write(ctx context.Context, b *balanced, worker int) {
 // them, are upgraded and rolled back while reads and operations go through the
 // service's endpoints.
 func TestChart_UpgradeUnderLoadLosesNothing(t *testing.T) {
+	t.Parallel() // the image is there when the others are over
 	imageBuilt(t)
 	c := pool.Shared(t, 1)[0]
 	env := mysqlEnv(t)

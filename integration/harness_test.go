@@ -55,8 +55,8 @@ func TestMain(m *testing.M) {
 	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 256
 	flag.Parse()
 	if flag.Lookup("test.run").Value.String() == "" && !testing.Short() {
-		// It takes minutes, in which tests wait for other things; those that need it
-		// wait for it.
+		// It takes minutes of downloading, in which other tests run; those that need
+		// it are parallel ones, which come after all that are not.
 		go func() { _ = built() }()
 	}
 	code := pool.Main(m)

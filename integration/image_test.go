@@ -176,6 +176,7 @@ func mysqlEnv(t *testing.T) map[string]string {
 }
 
 func TestImage_IsSmallAndHoldsTheProgramOnly(t *testing.T) {
+	t.Parallel() // the image is there when the others are over
 	imageBuilt(t)
 	save := exec.Command("docker", "save", imageName)
 	out, err := save.StdoutPipe()
@@ -217,6 +218,7 @@ func (c *counted) Write(p []byte) (int, error) {
 }
 
 func TestImage_SaysWhichFolderIsNotWritable(t *testing.T) {
+	t.Parallel() // the image is there when the others are over
 	imageBuilt(t)
 	out, err := exec.Command("docker", "run", "--rm", "--read-only", "--user", oddUser, imageName).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "/var/lib/clouddriver") || !strings.Contains(string(out), "SQLite database") || !strings.Contains(string(out), "DB_HOST") {
@@ -227,6 +229,7 @@ func TestImage_SaysWhichFolderIsNotWritable(t *testing.T) {
 // TestImage_ServesIsKilledAndResumes: with MySQL, as another user on a read-only
 // file system.
 func TestImage_ServesIsKilledAndResumes(t *testing.T) {
+	t.Parallel() // the image is there when the others are over
 	imageBuilt(t)
 	c := pool.Shared(t, 1)[0]
 	namespace(t, "boxed", c)
@@ -263,6 +266,7 @@ func TestImage_ServesIsKilledAndResumes(t *testing.T) {
 // TestImage_IsUpgradedFromEachEarlierSchema on both databases, and keeps what is
 // in it.
 func TestImage_IsUpgradedFromEachEarlierSchema(t *testing.T) {
+	t.Parallel() // the image is there when the others are over
 	imageBuilt(t)
 	c := pool.Shared(t, 1)[0]
 	folder := func() string {

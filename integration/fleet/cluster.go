@@ -27,6 +27,7 @@ const (
 type Cluster struct {
 	Number int
 	fleet  *Fleet
+	names  []naming // of its applications
 	mode   atomic.Int32
 	// listing is how many lists are under way.
 	listing atomic.Int64
@@ -50,7 +51,7 @@ const (
 )
 
 func newCluster(f *Fleet, number int) *Cluster {
-	return &Cluster{Number: number, fleet: f, version: firstVersion, oldest: firstVersion, changed: map[place]object{}, watches: map[*watch]struct{}{}}
+	return &Cluster{Number: number, fleet: f, names: namesOf(number, f.options), version: firstVersion, oldest: firstVersion, changed: map[place]object{}, watches: map[*watch]struct{}{}}
 }
 
 // Set makes a cluster do as the mode says, from the next request on.

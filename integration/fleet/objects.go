@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -18,6 +17,8 @@ type kind struct {
 	each, alone int
 	// managed objects have Spinnaker's label and annotations.
 	managed bool
+	// lower is the first letter of the name as Spinnaker's kinds have it.
+	lower string
 }
 
 func (k *kind) apiVersion() string {
@@ -75,6 +76,9 @@ const ownGroup = "example.com"
 const watched = apiServices + 1
 
 func init() {
+	for _, k := range kinds {
+		k.lower = strings.ToLower(k.name[:1])
+	}
 	for n := range kinds[definitions].alone {
 		name := strconv.Itoa(n)
 		kinds = append(kinds, &kind{group: ownGroup, version: "v1", plural: "things" + name, singular: "thing" + name, name: "Thing" + name, namespaced: true})
@@ -102,13 +106,8 @@ func (o object) other(kind, number int) object {
 	return object{cluster: o.cluster, kind: kind, number: number}
 }
 
-// app is the name of the application: clusters share them, and no two have the same
-// ones.
-func (o object) app() string {
-	f := o.cluster.fleet.options
-	number := (o.cluster.Number*f.Applications/3 + o.application()*7) % f.Names
-	return "app" + strconv.Itoa(10_000 + number)[1:]
-}
+// app is the name of the application.
+func (o object) app() string { return o.cluster.names[o.application()].app }
 
 func (o object) namespace() string {
 	if !kinds[o.kind].namespaced {
@@ -118,43 +117,49 @@ func (o object) namespace() string {
 }
 
 func (o object) name() string {
-	switch k := kinds[o.kind]; o.kind {
+	switch o.kind {
 	case namespaces:
 		return [...]string{"kube-system", "default", "team-0", "team-1", "team-2", "team-3", "team-4", "team-5", "team-6", "team-7"}[o.number]
 	case definitions:
 		return "things" + strconv.Itoa(o.number) + "." + ownGroup
 	case apiServices:
 		return [...]string{"v1.", "v1.apps", "v1.batch", "v1.networking.k8s.io", "v1." + ownGroup}[o.number]
-	case replicaSets:
-		return o.base() + "-v00" + strconv.Itoa(o.ordinal())
-	case pods:
-		return o.base() + "-v001-" + strconv.FormatInt(0x10000+int64(o.ordinal())*2741, 16)
-	default:
-		if k.each > 1 {
-			return o.base() + "-" + strconv.Itoa(o.ordinal())
-		}
-		return o.base()
 	}
+	var t text
+	t.name(o)
+	return string(t)
 }
 
 // base is what the names of an application's objects begin with: two applications of
 // one name in a cluster must not meet.
-func (o object) base() string { return o.app() + "-" + strconv.Itoa(o.application()) }
+func (o object) base() string { return o.cluster.names[o.application()].base }
+
+// naming is what the objects of an application are called by.
+type naming struct{ app, base string }
+
+// namesOf are those of a cluster's applications: clusters share them, and no two have
+// the same ones.
+func namesOf(number int, o Options) []naming {
+	out := make([]naming, o.Applications)
+	for n := range out {
+		app := "app" + strconv.Itoa(10_000 + (number*o.Applications/3+n*7)%o.Names)[1:]
+		out[n] = naming{app: app, base: app + "-" + strconv.Itoa(n)}
+	}
+	return out
+}
 
 func (o object) uid() string {
-	hex := func(digits, n int) string { return strconv.FormatInt(1<<(4*digits)+int64(n), 16)[1:] }
-	return hex(8, o.cluster.Number+1) + "-" + hex(4, o.kind+1) + "-4000-8000-" + hex(12, o.number+1)
+	var t text
+	t.uid(o)
+	return string(t)
 }
 
-// clusterText is Spinnaker's cluster of the object. StatefulSets and daemonSets are
-// alone in theirs.
-func (o object) clusterText() string {
-	switch o.kind {
-	case pods, replicaSets:
-		return "replicaSet " + o.base()
-	}
-	return strings.ToLower(kinds[o.kind].name[:1]) + kinds[o.kind].name[1:] + " " + o.name()
-}
+// templated says that the object, one of those that a template makes, bears the hash of
+// it and is of the replica set's cluster.
+func (o object) templated() bool { return o.kind == pods || o.kind == replicaSets }
+
+// firstHash is that of the template of a cluster's first application.
+const firstHash = 7_654_321_000
 
 // owner is what has made it.
 func (o object) owner() (owner object, ok bool) {
@@ -170,170 +175,267 @@ func (o object) owner() (owner object, ok bool) {
 // managedBy is the label that Spinnaker's objects have.
 const managedBy = "app.kubernetes.io/managed-by"
 
-// labels are the object's, sorted by name.
-func (o object) labels() []label {
-	if !kinds[o.kind].managed {
-		return []label{{"kubernetes.io/metadata.name", o.name()}}
-	}
-	out := []label{{"app", o.base()}, {managedBy, "spinnaker"}, {"app.kubernetes.io/name", o.app()}}
-	if o.kind == pods || o.kind == replicaSets {
-		out = append(out, label{"pod-template-hash", strconv.Itoa(7_654_321_000 + o.application())})
-	}
-	return out
-}
-
-type label struct{ name, value string }
-
 // label is the value of one of the labels; ok is false for one that it has not.
 func (o object) label(name string) (value string, ok bool) {
-	if name == managedBy { // nearly all watches ask for it
-		return "spinnaker", kinds[o.kind].managed
-	}
-	for _, l := range o.labels() {
-		if l.name == name {
-			return l.value, true
+	managed := kinds[o.kind].managed
+	switch name {
+	case managedBy: // nearly all watches ask for it
+		return "spinnaker", managed
+	case "app.kubernetes.io/name":
+		if managed {
+			return o.app(), true
+		}
+	case "app":
+		if managed {
+			return o.base(), true
+		}
+	case "pod-template-hash":
+		if o.templated() {
+			return strconv.Itoa(firstHash + o.application()), true
+		}
+	case "kubernetes.io/metadata.name":
+		if !managed {
+			return o.name(), true
 		}
 	}
 	return "", false
 }
 
-// json is the object as an API server writes it. Items of lists come without kind and
+// text is JSON that is being written. A million objects are written by it, so it
+// formats nothing and makes no texts on the way.
+type text []byte
+
+func (t *text) put(parts ...string) {
+	for _, part := range parts {
+		*t = append(*t, part...)
+	}
+}
+
+func (t *text) number(n int) { *t = strconv.AppendInt(*t, int64(n), 10) }
+
+// hex writes so many digits of a number.
+func (t *text) hex(digits, n int) {
+	const base = 16
+	from := len(*t)
+	*t = strconv.AppendInt(*t, 1<<(4*digits)+int64(n), base)
+	*t = append((*t)[:from], (*t)[from+1:]...)
+}
+
+// json writes the object as an API server does. Items of lists come without kind and
 // apiVersion.
-func (o object) json(item bool) []byte {
+func (t *text) json(o object, item bool) {
 	k := kinds[o.kind]
-	var b strings.Builder
-	b.Grow(3 << 10)
-	b.WriteByte('{')
+	t.put("{")
 	if !item {
-		put(&b, `"kind":"`, k.name, `","apiVersion":"`, k.apiVersion(), `",`)
+		t.put(`"kind":"`, k.name, `","apiVersion":"`, k.apiVersion(), `",`)
 	}
-	o.metadata(&b)
-	if o.kind == pods { // of which there are most
-		pod(&b, o)
-	} else {
-		b.WriteString(o.body())
-	}
-	b.WriteString("}")
-	return []byte(b.String())
+	t.metadata(o)
+	t.body(o)
+	t.put("}")
 }
 
-// body is the spec and the status of what is no pod, with a comma before.
-func (o object) body() string {
-	switch o.kind {
-	case deployments:
-		return deployment(o)
-	case replicaSets:
-		return replicaSet(o)
-	case services:
-		return service(o)
-	case ingresses:
-		return ingress(o)
-	case statefulSets:
-		return statefulSet(o)
-	case daemonSets:
-		return daemonSet(o)
-	case networkPolicies:
-		return networkPolicy(o)
-	case jobs:
-		return job(o)
-	case cronJobs:
-		return cronJob(o)
-	case namespaces:
-		return `,"spec":{"finalizers":["kubernetes"]},"status":{"phase":"Active"}`
+// partial writes an object without all but its metadata.
+func (t *text) partial(o object, item bool) {
+	t.put("{")
+	if !item {
+		t.put(`"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1",`)
 	}
-	return `,"spec":{},"status":{}`
+	t.metadata(o)
+	t.put("}")
 }
 
-// put writes texts one after the other. A million objects are written by it, so it
-// formats nothing.
-func put(b *strings.Builder, texts ...string) {
-	for _, text := range texts {
-		b.WriteString(text)
+func (t *text) metadata(o object) {
+	k := kinds[o.kind]
+	t.put(`"metadata":{"name":"`)
+	t.name(o)
+	t.put(`",`)
+	if k.namespaced {
+		t.put(`"namespace":"`, o.namespace(), `",`)
 	}
-}
-
-func (o object) metadata(b *strings.Builder) {
-	put(b, `"metadata":{"name":"`, o.name(), `",`)
-	if n := o.namespace(); n != "" {
-		put(b, `"namespace":"`, n, `",`)
-	}
-	put(b, `"uid":"`, o.uid(), `","resourceVersion":"`, strconv.FormatUint(o.resourceVersion, 10), `","generation":1,"creationTimestamp":"2026-11-01T08:00:`, strconv.Itoa(10+o.number%50), `Z","labels":{`)
-	for i, l := range o.labels() {
-		if i > 0 {
-			b.WriteByte(',')
+	t.put(`"uid":"`)
+	t.uid(o)
+	t.put(`","resourceVersion":"`)
+	*t = strconv.AppendUint(*t, o.resourceVersion, 10)
+	t.put(`","generation":1,"creationTimestamp":"2026-11-01T08:00:`)
+	t.number(10 + o.number%50)
+	t.put(`Z","labels":{`)
+	if k.managed {
+		t.put(`"app":"`, o.base(), `","`, managedBy, `":"spinnaker","app.kubernetes.io/name":"`, o.app(), `"`)
+		if o.templated() {
+			t.put(`,"pod-template-hash":"`)
+			t.number(firstHash + o.application())
+			t.put(`"`)
 		}
-		put(b, `"`, l.name, `":"`, l.value, `"`)
+	} else {
+		t.put(`"kubernetes.io/metadata.name":"`, o.name(), `"`)
 	}
-	b.WriteByte('}')
-	if kinds[o.kind].managed {
-		put(b, `,"annotations":{"artifact.spinnaker.io/location":"`, o.namespace(), `","artifact.spinnaker.io/name":"`, o.base(), `","artifact.spinnaker.io/type":"kubernetes/`, kinds[o.kind].singular,
-			`","moniker.spinnaker.io/application":"`, o.app(), `","moniker.spinnaker.io/cluster":"`, o.clusterText(), `"}`)
+	t.put("}")
+	if k.managed {
+		t.put(`,"annotations":{"artifact.spinnaker.io/location":"`, o.namespace(), `","artifact.spinnaker.io/name":"`, o.base(), `","artifact.spinnaker.io/type":"kubernetes/`, k.singular,
+			`","moniker.spinnaker.io/application":"`, o.app(), `","moniker.spinnaker.io/cluster":"`)
+		t.cluster(o)
+		t.put(`"}`)
 	}
 	if owner, ok := o.owner(); ok {
-		put(b, `,"ownerReferences":[{"apiVersion":"apps/v1","kind":"`, kinds[owner.kind].name, `","name":"`, owner.name(), `","uid":"`, owner.uid(), `","controller":true,"blockOwnerDeletion":true}]`)
+		t.put(`,"ownerReferences":[{"apiVersion":"apps/v1","kind":"`, kinds[owner.kind].name, `","name":"`)
+		t.name(owner)
+		t.put(`","uid":"`)
+		t.uid(owner)
+		t.put(`","controller":true,"blockOwnerDeletion":true}]`)
 	}
-	if kinds[o.kind].managed {
-		b.WriteString(`,"managedFields":[{"manager":"go-clouddriver","operation":"Update","apiVersion":"apps/v1","time":"2026-11-01T08:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:annotations":{".":{},"f:artifact.spinnaker.io/location":{},"f:artifact.spinnaker.io/name":{},"f:moniker.spinnaker.io/application":{},"f:moniker.spinnaker.io/cluster":{}},"f:labels":{".":{},"f:app":{},"f:app.kubernetes.io/managed-by":{},"f:app.kubernetes.io/name":{}}},"f:spec":{"f:replicas":{},"f:selector":{},"f:template":{"f:metadata":{"f:labels":{"f:app":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"main\"}":{".":{},"f:image":{},"f:imagePullPolicy":{},"f:name":{},"f:ports":{},"f:resources":{}}},"f:dnsPolicy":{},"f:restartPolicy":{}}}}}}]`)
+	if k.managed {
+		t.put(`,"managedFields":[{"manager":"go-clouddriver","operation":"Update","apiVersion":"apps/v1","time":"2026-11-01T08:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:annotations":{".":{},"f:artifact.spinnaker.io/location":{},"f:artifact.spinnaker.io/name":{},"f:moniker.spinnaker.io/application":{},"f:moniker.spinnaker.io/cluster":{}},"f:labels":{".":{},"f:app":{},"f:app.kubernetes.io/managed-by":{},"f:app.kubernetes.io/name":{}}},"f:spec":{"f:replicas":{},"f:selector":{},"f:template":{"f:metadata":{"f:labels":{"f:app":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"main\"}":{".":{},"f:image":{},"f:imagePullPolicy":{},"f:name":{},"f:ports":{},"f:resources":{}}},"f:dnsPolicy":{},"f:restartPolicy":{}}}}}}]`)
 	}
-	b.WriteByte('}')
+	t.put("}")
 }
 
-func (o object) image() string {
-	return "registry.example.com/team/" + o.app() + ":1." + strconv.Itoa(o.application()) + ".0"
+func (t *text) name(o object) {
+	switch o.kind {
+	case namespaces, definitions, apiServices:
+		t.put(o.name())
+	case replicaSets:
+		t.put(o.base(), "-v00")
+		t.number(o.ordinal())
+	case pods:
+		t.put(o.base(), "-v001-")
+		*t = strconv.AppendInt(*t, 0x10000+int64(o.ordinal())*2741, 16)
+	default:
+		t.put(o.base())
+		if kinds[o.kind].each > 1 {
+			t.put("-")
+			t.number(o.ordinal())
+		}
+	}
 }
 
-func (o object) containers() string {
-	return `"containers":[{"name":"main","image":"` + o.image() + `","ports":[{"name":"http","containerPort":8080,"protocol":"TCP"}],"env":[{"name":"ENVIRONMENT","value":"production"},{"name":"JAVA_OPTS","value":"-XX:MaxRAMPercentage=75"}],"resources":{"limits":{"cpu":"1","memory":"1Gi"},"requests":{"cpu":"100m","memory":"512Mi"}},"livenessProbe":{"httpGet":{"path":"/health","port":8080,"scheme":"HTTP"},"timeoutSeconds":1,"periodSeconds":10,"successThreshold":1,"failureThreshold":3},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","imagePullPolicy":"IfNotPresent"}],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","securityContext":{},"schedulerName":"default-scheduler"`
+func (t *text) uid(o object) {
+	t.hex(8, o.cluster.Number+1)
+	t.put("-")
+	t.hex(4, o.kind+1)
+	t.put("-4000-8000-")
+	t.hex(12, o.number+1)
 }
 
-func (o object) template() string {
-	return fmt.Sprintf(`"template":{"metadata":{"labels":{"app":%q,"app.kubernetes.io/managed-by":"spinnaker","app.kubernetes.io/name":%q}},"spec":{%s}}`, o.base(), o.app(), o.containers())
+// cluster writes Spinnaker's cluster of the object. StatefulSets and daemonSets are
+// alone in theirs.
+func (t *text) cluster(o object) {
+	if o.templated() {
+		t.put("replicaSet ", o.base())
+		return
+	}
+	k := kinds[o.kind]
+	t.put(k.lower, k.name[1:], " ")
+	t.name(o)
 }
 
-func deployment(o object) string {
-	return fmt.Sprintf(`,"spec":{"replicas":22,"selector":{"matchLabels":{"app":%q}},%s,"strategy":{"type":"RollingUpdate"},"revisionHistoryLimit":10},"status":{"observedGeneration":%d,"replicas":22,"updatedReplicas":22,"readyReplicas":%d,"availableReplicas":22}`, o.base(), o.template(), o.revision+1, 22-o.revision%2)
+func (t *text) image(o object) {
+	t.put("registry.example.com/team/", o.app(), ":1.")
+	t.number(o.application())
+	t.put(".0")
 }
 
-func replicaSet(o object) string {
+func (t *text) containers(o object) {
+	t.put(`"containers":[{"name":"main","image":"`)
+	t.image(o)
+	t.put(`","ports":[{"name":"http","containerPort":8080,"protocol":"TCP"}],"env":[{"name":"ENVIRONMENT","value":"production"},{"name":"JAVA_OPTS","value":"-XX:MaxRAMPercentage=75"}],"resources":{"limits":{"cpu":"1","memory":"1Gi"},"requests":{"cpu":"100m","memory":"512Mi"}},"livenessProbe":{"httpGet":{"path":"/health","port":8080,"scheme":"HTTP"},"timeoutSeconds":1,"periodSeconds":10,"successThreshold":1,"failureThreshold":3},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","imagePullPolicy":"IfNotPresent"}],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","securityContext":{},"schedulerName":"default-scheduler"`)
+}
+
+func (t *text) template(o object) {
+	t.put(`"template":{"metadata":{"labels":{"app":"`, o.base(), `","app.kubernetes.io/managed-by":"spinnaker","app.kubernetes.io/name":"`, o.app(), `"}},"spec":{`)
+	t.containers(o)
+	t.put(`}}`)
+}
+
+// selector begins the spec of what selects pods and makes them from a template.
+func (t *text) selector(o object) {
+	t.put(`"selector":{"matchLabels":{"app":"`, o.base(), `"}},`)
+	t.template(o)
+}
+
+// body writes the spec and the status, with a comma before.
+func (t *text) body(o object) {
+	flips := o.revision % 2
+	switch o.kind {
+	case deployments:
+		t.put(`,"spec":{"replicas":22,`)
+		t.selector(o)
+		t.put(`,"strategy":{"type":"RollingUpdate"},"revisionHistoryLimit":10},"status":{"observedGeneration":`)
+		t.number(o.revision + 1)
+		t.put(`,"replicas":22,"updatedReplicas":22,"readyReplicas":`)
+		t.number(22 - flips)
+		t.put(`,"availableReplicas":22}`)
+	case replicaSets:
+		t.replicaSet(o)
+	case pods:
+		t.pod(o)
+	case services:
+		t.put(`,"spec":{"ports":[{"name":"http","protocol":"TCP","port":80,"targetPort":8080}],"selector":{"app":"`, o.base(), `"},"clusterIP":"10.2.`)
+		t.number(o.number / 250)
+		t.put(`.`)
+		t.number(o.number % 250)
+		t.put(`","type":"ClusterIP","sessionAffinity":"None"},"status":{"loadBalancer":{}}`)
+	case ingresses:
+		t.put(`,"spec":{"rules":[{"host":"`, o.base(), `.example.com","http":{"paths":[{"path":"/","pathType":"Prefix","backend":{"service":{"name":"`, o.base(), `-0","port":{"number":80}}}}]}}]},"status":{"loadBalancer":{}}`)
+	case statefulSets:
+		t.put(`,"spec":{"replicas":3,`)
+		t.selector(o)
+		t.put(`,"serviceName":"`, o.base(), `","podManagementPolicy":"OrderedReady"},"status":{"observedGeneration":1,"replicas":3,"readyReplicas":`)
+		t.number(3 - flips)
+		t.put(`,"collisionCount":0}`)
+	case daemonSets:
+		t.put(`,"spec":{`)
+		t.selector(o)
+		t.put(`,"updateStrategy":{"type":"RollingUpdate"}},"status":{"currentNumberScheduled":50,"numberMisscheduled":0,"desiredNumberScheduled":50,"numberReady":`)
+		t.number(50 - flips)
+		t.put(`,"observedGeneration":1}`)
+	case networkPolicies:
+		t.put(`,"spec":{"podSelector":{"matchLabels":{"app":"`, o.base(), `"}},"policyTypes":["Ingress"]}`)
+	case jobs:
+		t.put(`,"spec":{"parallelism":1,"completions":1,"backoffLimit":6,`)
+		t.template(o)
+		t.put(`},"status":{"startTime":"2026-11-01T08:00:00Z","active":`)
+		t.number(flips)
+		t.put(`}`)
+	case cronJobs:
+		t.put(`,"spec":{"schedule":"*/5 * * * *","concurrencyPolicy":"Allow","suspend":false,"jobTemplate":{"spec":{`)
+		t.template(o)
+		t.put(`}}},"status":{}`)
+	case namespaces:
+		t.put(`,"spec":{"finalizers":["kubernetes"]},"status":{"phase":"Active"}`)
+	default:
+		t.put(`,"spec":{},"status":{}`)
+	}
+}
+
+func (t *text) replicaSet(o object) {
 	replicas := 22 * o.ordinal()
-	return fmt.Sprintf(`,"spec":{"replicas":%d,"selector":{"matchLabels":{"app":%q}},%s},"status":{"replicas":%d,"fullyLabeledReplicas":%d,"readyReplicas":%d,"observedGeneration":1}`, replicas, o.base(), o.template(), replicas, replicas, max(replicas-o.revision%2, 0))
+	t.put(`,"spec":{"replicas":`)
+	t.number(replicas)
+	t.put(`,`)
+	t.selector(o)
+	t.put(`},"status":{"replicas":`)
+	t.number(replicas)
+	t.put(`,"fullyLabeledReplicas":`)
+	t.number(replicas)
+	t.put(`,"readyReplicas":`)
+	t.number(max(replicas-o.revision%2, 0))
+	t.put(`,"observedGeneration":1}`)
 }
 
-func pod(b *strings.Builder, o object) {
-	put(b, `,"spec":{`, o.containers(),
-		`,"nodeName":"node-`, strconv.Itoa(o.number%50),
-		`","serviceAccountName":"default"},"status":{"phase":"Running","conditions":[{"type":"Initialized","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"Ready","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"ContainersReady","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"PodScheduled","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"}],"hostIP":"10.0.0.1","podIP":"10.1.`, strconv.Itoa(o.number/250),
-		`.`, strconv.Itoa(o.number%250),
-		`","startTime":"2026-11-01T08:00:00Z","containerStatuses":[{"name":"main","state":{"running":{"startedAt":"2026-11-01T08:00:10Z"}},"lastState":{},"ready":`, strconv.FormatBool(o.revision%2 == 0),
-		`,"restartCount":`, strconv.Itoa(o.revision),
-		`,"image":"`, o.image(),
-		`","imageID":"","containerID":"containerd://0","started":true}],"qosClass":"Burstable"}`)
-}
-
-func service(o object) string {
-	return fmt.Sprintf(`,"spec":{"ports":[{"name":"http","protocol":"TCP","port":80,"targetPort":8080}],"selector":{"app":%q},"clusterIP":"10.2.%d.%d","type":"ClusterIP","sessionAffinity":"None"},"status":{"loadBalancer":{}}`, o.base(), o.number/250, o.number%250)
-}
-
-func ingress(o object) string {
-	return fmt.Sprintf(`,"spec":{"rules":[{"host":"%s.example.com","http":{"paths":[{"path":"/","pathType":"Prefix","backend":{"service":{"name":%q,"port":{"number":80}}}}]}}]},"status":{"loadBalancer":{}}`, o.base(), o.base()+"-0")
-}
-
-func statefulSet(o object) string {
-	return fmt.Sprintf(`,"spec":{"replicas":3,"selector":{"matchLabels":{"app":%q}},%s,"serviceName":%q,"podManagementPolicy":"OrderedReady"},"status":{"observedGeneration":1,"replicas":3,"readyReplicas":%d,"collisionCount":0}`, o.base(), o.template(), o.base(), 3-o.revision%2)
-}
-
-func daemonSet(o object) string {
-	return fmt.Sprintf(`,"spec":{"selector":{"matchLabels":{"app":%q}},%s,"updateStrategy":{"type":"RollingUpdate"}},"status":{"currentNumberScheduled":50,"numberMisscheduled":0,"desiredNumberScheduled":50,"numberReady":%d,"observedGeneration":1}`, o.base(), o.template(), 50-o.revision%2)
-}
-
-func networkPolicy(o object) string {
-	return fmt.Sprintf(`,"spec":{"podSelector":{"matchLabels":{"app":%q}},"policyTypes":["Ingress"]}`, o.base())
-}
-
-func job(o object) string {
-	return fmt.Sprintf(`,"spec":{"parallelism":1,"completions":1,"backoffLimit":6,%s},"status":{"startTime":"2026-11-01T08:00:00Z","active":%d}`, o.template(), o.revision%2)
-}
-
-func cronJob(o object) string {
-	return fmt.Sprintf(`,"spec":{"schedule":"*/5 * * * *","concurrencyPolicy":"Allow","suspend":false,"jobTemplate":{"spec":{%s}}},"status":{}`, o.template())
+func (t *text) pod(o object) {
+	t.put(`,"spec":{`)
+	t.containers(o)
+	t.put(`,"nodeName":"node-`)
+	t.number(o.number % 50)
+	t.put(`","serviceAccountName":"default"},"status":{"phase":"Running","conditions":[{"type":"Initialized","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"Ready","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"ContainersReady","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"},{"type":"PodScheduled","status":"True","lastProbeTime":null,"lastTransitionTime":"2026-11-01T08:00:00Z"}],"hostIP":"10.0.0.1","podIP":"10.1.`)
+	t.number(o.number / 250)
+	t.put(`.`)
+	t.number(o.number % 250)
+	t.put(`","startTime":"2026-11-01T08:00:00Z","containerStatuses":[{"name":"main","state":{"running":{"startedAt":"2026-11-01T08:00:10Z"}},"lastState":{},"ready":`)
+	*t = strconv.AppendBool(*t, o.revision%2 == 0)
+	t.put(`,"restartCount":`)
+	t.number(o.revision)
+	t.put(`,"image":"`)
+	t.image(o)
+	t.put(`","imageID":"","containerID":"containerd://0","started":true}],"qosClass":"Burstable"}`)
 }

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -140,7 +139,9 @@ func (c *Cluster) get(w http.ResponseWriter, q query, name string) {
 	all, _ := c.list(q)
 	for _, o := range all {
 		if o.name() == name {
-			_, _ = w.Write(append(o.json(false), '\n'))
+			var t text
+			t.json(o, false)
+			_, _ = w.Write(append(t, '\n'))
 			return
 		}
 	}
@@ -170,23 +171,13 @@ func (c *Cluster) hangs(w counting, r *http.Request) bool {
 	return true
 }
 
-// partial is an object without all but its metadata.
-func partial(o object, item bool) []byte {
-	var b strings.Builder
-	b.WriteString(`{`)
-	if !item {
-		b.WriteString(`"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1",`)
-	}
-	o.metadata(&b)
-	b.WriteString(`}`)
-	return []byte(b.String())
-}
-
-func rendered(o object, metadata, item bool) []byte {
+// rendered writes an object in the form that was asked for.
+func (t *text) rendered(o object, metadata, item bool) {
 	if metadata {
-		return partial(o, item)
+		t.partial(o, item)
+	} else {
+		t.json(o, item)
 	}
-	return o.json(item)
 }
 
 // page answers a list. A page goes on from where its predecessor has ended, in the
@@ -221,25 +212,26 @@ func (c *Cluster) page(w counting, r *http.Request, q query, metadata bool) {
 	if metadata {
 		kind, apiVersion = "PartialObjectMetadataList", "meta.k8s.io/v1"
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `{"kind":%q,"apiVersion":%q,"metadata":{"resourceVersion":"%d"`, kind, apiVersion, version)
+	var t text
+	t.put(`{"kind":"`, kind, `","apiVersion":"`, apiVersion, `","metadata":{"resourceVersion":"`, strconv.FormatUint(version, 10), `"`)
 	if to < len(all) {
 		next := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d:%d", version, to))
-		fmt.Fprintf(&b, `,"continue":%q,"remainingItemCount":%d`, next, len(all)-to)
+		t.put(`,"continue":"`, next, `","remainingItemCount":`)
+		t.number(len(all) - to)
 	}
-	b.WriteString(`},"items":[`)
+	t.put(`},"items":[`)
 	for i, o := range all[from:to] {
 		if i > 0 {
-			b.WriteByte(',')
+			t.put(",")
 		}
-		b.Write(rendered(o, metadata, !metadata))
-		if b.Len() > 32<<10 {
-			_, _ = w.Write(b.Bytes())
-			b.Reset()
+		t.rendered(o, metadata, !metadata)
+		if len(t) > 32<<10 {
+			_, _ = w.Write(t)
+			t = t[:0]
 		}
 	}
-	b.WriteString("]}\n")
-	_, _ = w.Write(b.Bytes())
+	t.put("]}\n")
+	_, _ = w.Write(t)
 }
 
 func (c *Cluster) compacted(version uint64) bool {
@@ -248,18 +240,19 @@ func (c *Cluster) compacted(version uint64) bool {
 	return version < c.oldest
 }
 
-func event(b *bytes.Buffer, kind string, object []byte) {
-	fmt.Fprintf(b, `{"type":%q,"object":`, kind)
-	b.Write(object)
-	b.WriteString("}\n")
+// event writes one of a watch, whose object write writes.
+func (t *text) event(kind string, write func()) {
+	t.put(`{"type":"`, kind, `","object":`)
+	write()
+	t.put("}\n")
 }
 
-func expired(b *bytes.Buffer, since, oldest uint64) {
+func (t *text) expired(since, oldest uint64) {
 	body, _ := json.Marshal(failure(http.StatusGone, "Expired", fmt.Sprintf("too old resource version: %d (%d)", since, oldest)))
-	event(b, "ERROR", body)
+	t.event("ERROR", func() { t.put(string(body)) })
 }
 
-func bookmark(b *bytes.Buffer, k *kind, version uint64, ends, metadata bool) {
+func (t *text) bookmark(k *kind, version uint64, ends, metadata bool) {
 	name, apiVersion := k.name, k.apiVersion()
 	if metadata {
 		name, apiVersion = "PartialObjectMetadata", "meta.k8s.io/v1"
@@ -268,7 +261,9 @@ func bookmark(b *bytes.Buffer, k *kind, version uint64, ends, metadata bool) {
 	if ends {
 		annotations = `,"annotations":{"k8s.io/initial-events-end":"true"}`
 	}
-	event(b, "BOOKMARK", fmt.Appendf(nil, `{"kind":%q,"apiVersion":%q,"metadata":{"resourceVersion":"%d"%s}}`, name, apiVersion, version, annotations))
+	t.event("BOOKMARK", func() {
+		t.put(`{"kind":"`, name, `","apiVersion":"`, apiVersion, `","metadata":{"resourceVersion":"`, strconv.FormatUint(version, 10), `"`, annotations, `}}`)
+	})
 }
 
 // watch answers a watch: what there is, or what has changed since a version, and
@@ -283,15 +278,15 @@ func (c *Cluster) watch(w counting, r *http.Request, q query, metadata bool) {
 	if initial {
 		since = 0
 	}
-	var b bytes.Buffer
+	var t text
 	flush := func() {
-		_, _ = w.Write(b.Bytes())
+		_, _ = w.Write(t)
 		w.Flush()
-		b.Reset()
+		t = t[:0]
 	}
 	open, missed, version, ok := c.open(q, since)
 	if !ok {
-		expired(&b, since, version)
+		t.expired(since, version)
 		flush()
 		return
 	}
@@ -306,16 +301,16 @@ func (c *Cluster) watch(w counting, r *http.Request, q query, metadata bool) {
 		if since == 0 {
 			kind = "ADDED"
 		}
-		event(&b, kind, rendered(o, metadata, false))
-		_, _ = w.Write(b.Bytes()) // one by one, as API servers do
-		b.Reset()
+		t.event(kind, func() { t.rendered(o, metadata, false) })
+		_, _ = w.Write(t) // one by one, as API servers do
+		t = t[:0]
 	}
 	if initial {
-		bookmark(&b, kinds[q.kind], version, true, metadata)
+		t.bookmark(kinds[q.kind], version, true, metadata)
 	}
 	flush()
 	listed()
-	b = bytes.Buffer{} // a watch that is quiet is to cost little
+	t = nil // a watch that is quiet is to cost little
 	lasting, err := strconv.Atoi(values.Get("timeoutSeconds"))
 	if err != nil {
 		lasting = 1800
@@ -331,11 +326,11 @@ func (c *Cluster) watch(w counting, r *http.Request, q query, metadata bool) {
 		case <-over.C:
 			return
 		case <-open.expired:
-			expired(&b, since, c.now())
+			t.expired(since, c.now())
 			flush()
 			return
 		case o := <-open.events:
-			event(&b, "MODIFIED", rendered(o, metadata, false))
+			t.event("MODIFIED", func() { t.rendered(o, metadata, false) })
 			version = o.resourceVersion
 			c.fleet.sent.Add(1)
 		case <-mark.C:
@@ -343,7 +338,7 @@ func (c *Cluster) watch(w counting, r *http.Request, q query, metadata bool) {
 				continue // it is to be of what was sent
 			}
 			version = max(version, c.settled(open))
-			bookmark(&b, kinds[q.kind], version, false, metadata)
+			t.bookmark(kinds[q.kind], version, false, metadata)
 		}
 		flush()
 	}
