@@ -322,7 +322,7 @@ func (a *Account) remove(k *kindObjects, o *Object) {
 // is the same text as its siblings'.
 func (a *Account) own(o *Object) {
 	if o.owner != nil {
-		siblings := a.children[uidOf(o.owner.UID)]
+		siblings := a.children[o.owner.key]
 		for s := range siblings.all() {
 			if s.owner != nil && *s.owner == *o.owner {
 				o.owner = s.owner
@@ -330,14 +330,14 @@ func (a *Account) own(o *Object) {
 			break
 		}
 	}
-	o.eachOwner(func(w Owner) { insert(a.children, uidOf(w.UID), o) })
+	o.eachOwner(func(w Owner) { insert(a.children, w.key, o) })
 	if o.Kind.Class.FormsClusters() {
 		a.byUID[o.key()] = o
 	}
 }
 
 func (a *Account) disown(o *Object) {
-	o.eachOwner(func(w Owner) { discard(a.children, uidOf(w.UID), o) })
+	o.eachOwner(func(w Owner) { discard(a.children, w.key, o) })
 	if !o.Kind.Class.FormsClusters() {
 		return
 	}
@@ -457,14 +457,14 @@ func (a *Account) touchRelated(o *Object) {
 	switch o.Kind.Class {
 	case spinnaker.Instances:
 		o.eachOwner(func(w Owner) {
-			if group := a.byUID[uidOf(w.UID)]; group != nil {
+			if group := a.byUID[w.key]; group != nil {
 				a.touchGroup(group)
 			}
 		})
 	case spinnaker.ServerGroups:
 		a.touchGroup(o)
 		o.eachOwner(func(w Owner) {
-			if manager := a.byUID[uidOf(w.UID)]; manager != nil {
+			if manager := a.byUID[w.key]; manager != nil {
 				a.touchApp(manager.Moniker().App)
 			}
 		})

@@ -70,7 +70,8 @@ func (c *commons) owner(of *wireOwner) *Owner {
 	kind := spinnaker.KindText(group, c.text(of.kind))
 	at := &c.owners[placeOf(of.uid)]
 	if *at == nil || (*at).UID != string(of.uid) || (*at).Name != string(of.name) || (*at).Kind != kind {
-		*at = &Owner{Kind: kind, Name: string(of.name), UID: string(of.uid)}
+		made := ownerOf(kind, string(of.name), string(of.uid))
+		*at = &made
 	}
 	return *at
 }

@@ -101,7 +101,7 @@ func expected(kind *Kind, raw []byte) looks {
 		if !found {
 			group = ""
 		}
-		l.Owners = append(l.Owners, Owner{Kind: spinnaker.KindText(group, textOf(in(w, "kind"))), Name: textOf(in(w, "name")), UID: textOf(in(w, "uid"))})
+		l.Owners = append(l.Owners, ownerOf(spinnaker.KindText(group, textOf(in(w, "kind"))), textOf(in(w, "name")), textOf(in(w, "uid"))))
 	}
 	spec, status := in(of, "spec"), in(of, "status")
 	if kind.Text == "pod" {

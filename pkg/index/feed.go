@@ -199,7 +199,7 @@ func (a *Account) publish(o *Object, removed bool) {
 		apps[strings.ToLower(o.Moniker().App)] = struct{}{}
 	case spinnaker.Instances:
 		o.eachOwner(func(w Owner) {
-			if group := a.byUID[uidOf(w.UID)]; group != nil {
+			if group := a.byUID[w.key]; group != nil {
 				apps[strings.ToLower(group.Moniker().App)] = struct{}{}
 			}
 		})

@@ -230,6 +230,12 @@ func (o *Object) selector() []pair {
 // Owner is one owner reference.
 type Owner struct {
 	Kind, Name, UID string // Kind is the kind text
+	// key stands for the UID, which is looked for at each change of what it owns.
+	key uid
+}
+
+func ownerOf(kind, name, uid string) Owner {
+	return Owner{Kind: kind, Name: name, UID: uid, key: uidOf(uid)}
 }
 
 // Pod is the health of an instance.

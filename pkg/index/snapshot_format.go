@@ -312,7 +312,8 @@ func (r *reader) owner() *Owner {
 }
 
 func (r *reader) oneOwner() Owner {
-	return Owner{Kind: r.interned(), Name: r.text(), UID: r.text()}
+	kind, name := r.interned(), r.text()
+	return ownerOf(kind, name, r.text())
 }
 
 // nilable reads a length; none says that there is nothing to have one.

@@ -74,8 +74,9 @@ func (s *Service) newSnapshots(c config.Snapshots, version string) *snapshots {
 
 // eager leaves the garbage where it is until a restart has taken in what it has kept,
 // within the memory's limit: the collector would go through all of it again and again
-// while it grows. Without a limit nothing would hold it. The collector is the process's:
-// of several services, the last one gives it back.
+// while it grows, and then once more just when the first callers come. Without a limit
+// nothing would hold it. The collector is the process's: of several services, the last
+// one gives it back.
 func eager(ctx context.Context, over func(context.Context)) {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		return
@@ -86,12 +87,20 @@ func eager(ctx context.Context, over func(context.Context)) {
 	}
 	collector.mu.Unlock()
 	over(ctx)
+	select {
+	case <-time.After(firstCallers):
+	case <-ctx.Done():
+	}
 	collector.mu.Lock()
 	defer collector.mu.Unlock()
 	if collector.held--; collector.held == 0 {
 		debug.SetGCPercent(collector.usual)
 	}
 }
+
+// firstCallers is how long those who have waited for a restart are served before
+// anything else is done.
+const firstCallers = 3 * time.Second
 
 var collector struct {
 	mu          sync.Mutex

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -44,8 +43,7 @@ type Fleet struct {
 	registry  *account.Registry
 	sink      Sink
 	options   Options
-	slots     *Slots
-	decoders  *decoders
+	shared    shared
 	recalls   *recalls
 	refreshes flight.Group[refreshing, struct{}]
 
@@ -79,14 +77,11 @@ type running struct {
 	done                  chan struct{}
 }
 
-// listsPerProcessor keep a processor busy, and no request waiting for long.
-const listsPerProcessor = 4
-
 // NewFleet makes a fleet; Run starts it.
 func NewFleet(registry *account.Registry, sink Sink, o Options) *Fleet {
 	o.Timing.Life = max(o.Timing.Life, o.Client.PingAfter+o.Client.PingTimeout()+time.Second)
 	f := &Fleet{
-		registry: registry, sink: sink, options: o, slots: NewSlots(cmp.Or(o.StartConcurrency, listsPerProcessor*runtime.GOMAXPROCS(0))), decoders: newDecoders(), recalls: newRecalls(), running: map[string]*running{},
+		registry: registry, sink: sink, options: o, shared: newShared(o.StartConcurrency), recalls: newRecalls(), running: map[string]*running{},
 		settled: make(chan struct{}), watching: make(chan struct{}), pictured: make(chan struct{}), until: make(chan struct{}),
 	}
 	f.health.Store(&Health{registry: registry})
@@ -126,7 +121,7 @@ func (f *Fleet) end() {
 	for _, r := range f.running {
 		<-r.done
 	}
-	f.decoders.end()
+	f.shared.decoders.end()
 }
 
 // reconcile watches what the registry has. An account that goes holds up no
@@ -159,7 +154,7 @@ func (f *Fleet) reconcile(ctx context.Context, accounts []*account.Account, revi
 		}
 		watching, cancel := context.WithCancel(ctx)
 		r := &running{
-			supervisor:  newSupervisor(a, f.sink.Open(a), f.slots, f.decoders, f.options, f.note),
+			supervisor:  newSupervisor(a, f.sink.Open(a), f.shared, f.options, f.note),
 			fingerprint: a.WatchFingerprint(), identity: a.Identity(), cancel: cancel, done: make(chan struct{}),
 		}
 		f.running[name] = r
@@ -289,7 +284,7 @@ func (f *Fleet) AwaitAccount(ctx context.Context, name string) *Health {
 		return f.health.Load()
 	default:
 	}
-	f.slots.promote(name)
+	f.shared.lists.promote(name)
 	for _, w := range s.content() {
 		w.reflector.nudge()
 	}

@@ -29,7 +29,7 @@ func (r *Reflector) listed(ctx context.Context, cancel context.CancelCauseFunc) 
 // streamList lists by a watch that begins with the current objects (KEP-3157). One
 // request for both is half of what a start asks of a cluster.
 func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFunc) (f *follower, err error) {
-	hold, err := r.slots.acquire(ctx, r.slotOf)
+	hold, err := r.shared.lists.acquire(ctx, r.slotOf)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (r *Reflector) streamList(ctx context.Context, cancel context.CancelCauseFu
 // initial takes in what a watch begins with.
 func (r *Reflector) initial(f *follower, from *heldReader, silence *silence) error {
 	var objects []Object
-	seat := &seat{of: r.decoders}
+	seat := &seat{of: r.shared.decoders}
 	defer seat.leave()
 	take, fresh := r.taker(seat.do)
 	err := f.each(leaving{from, seat}, silence, func(fr frame) error {
@@ -108,12 +108,12 @@ var errThrough = errors.New("the list is through")
 
 // list reads all pages and replaces the content.
 func (r *Reflector) list(ctx context.Context) error {
-	hold, err := r.slots.acquire(ctx, r.slotOf)
+	hold, err := r.shared.lists.acquire(ctx, r.slotOf)
 	if err != nil {
 		return err
 	}
 	defer hold.release()
-	take, fresh := r.taker(r.decoders.do)
+	take, fresh := r.taker(r.shared.decoders.do)
 	all, version, err := r.pages(ctx, hold, take)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func (r *Reflector) replace(objects []Object, version string, fresh bool) error 
 // refresh lists beside the watch, for somebody who has to know the content as
 // it is now.
 func (r *Reflector) refresh(ctx context.Context) error {
-	take, fresh := r.taker(r.decoders.do)
+	take, fresh := r.taker(r.shared.decoders.do)
 	r.mu.Lock()
 	seen := []string{r.highest, r.beside} // the watch goes on meanwhile
 	r.mu.Unlock()
@@ -203,7 +203,7 @@ func (r *Reflector) pages(ctx context.Context, hold *hold, take func([]byte) Obj
 	}
 	read := int64(0)
 	for {
-		page, n, err := r.page(ctx, q, hold, take)
+		page, n, err := r.page(ctx, q, hold, func(body io.Reader) (page, error) { return decodeList(body, take) })
 		if err != nil {
 			return nil, "", err
 		}
@@ -229,22 +229,15 @@ func (r *Reflector) tooMany() error {
 	return &cluster.Error{Reason: cluster.TooLarge, Err: fmt.Errorf("the list has more objects than watch.maxListObjects, %d", r.timing.MostObjects)}
 }
 
-// page decodes one page as it arrives, one item at a time, and says how many
-// bytes it has.
-func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold, take func([]byte) Object) (page, int64, error) {
+// page decodes one page as it arrives, and says how many bytes it has.
+func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold, decode func(io.Reader) (page, error)) (page, int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	deadline := newSilence(r.timing.RequestTimeout, cancel, hold) // waiting for its slot does not count
 	defer deadline.timer.Stop()
 	var body io.ReadCloser
-	open := func() (err error) {
-		body, err = r.source.Open(ctx, r.path, q, false)
-		return err
-	}
 	var err error
-	if hold == nil {
-		err = open()
-	} else if waited := hold.while(ctx, func() { err = open() }); err == nil {
+	if waited := hold.while(ctx, func() { body, err = r.source.Open(ctx, r.path, q, false) }); err == nil {
 		err = waited
 	}
 	if body != nil {
@@ -258,7 +251,7 @@ func (r *Reflector) page(ctx context.Context, q url.Values, hold *hold, take fun
 	if hold != nil {
 		from = hold.reader(ctx, reader)
 	}
-	p, err := decodeList(from, take)
+	p, err := decode(from)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -304,21 +297,15 @@ func decodeList(body io.Reader, take func(raw []byte) Object) (page, error) {
 		}
 		switch key {
 		case "metadata":
-			var m struct {
-				ResourceVersion string `json:"resourceVersion"`
-				Continue        string `json:"continue"`
-			}
-			if err := dec.Decode(&m); err != nil {
+			if p.version, p.next, err = decodeListMetadata(dec); err != nil {
 				return p, err
 			}
-			p.version, p.next = m.ResourceVersion, m.Continue
 		case "items":
 			if p.objects, err = decodeItems(dec, take); err != nil {
 				return p, err
 			}
 		default:
-			var skipped json.RawMessage
-			if err := dec.Decode(&skipped); err != nil {
+			if err := skip(dec); err != nil {
 				return p, err
 			}
 		}
@@ -327,9 +314,56 @@ func decodeList(body io.Reader, take func(raw []byte) Object) (page, error) {
 		return p, err // the list broke in the middle
 	}
 	if p.version == "" {
-		return p, errors.New("the list has no resourceVersion")
+		return p, errNoVersion
 	}
 	return p, nil
+}
+
+var errNoVersion = errors.New("the list has no resourceVersion")
+
+// decodeListVersion reads of a list how far it is. Its items, which API servers write
+// behind that, are not looked at.
+func decodeListVersion(body io.Reader) (page, error) {
+	dec := json.NewDecoder(body)
+	if err := expect(dec, json.Delim('{')); err != nil {
+		return page{}, err
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return page{}, err
+		}
+		if key != "metadata" {
+			if err := skip(dec); err != nil {
+				return page{}, err
+			}
+			continue
+		}
+		var p page
+		if p.version, p.next, err = decodeListMetadata(dec); err != nil {
+			return page{}, err
+		}
+		if p.version == "" {
+			return page{}, errNoVersion
+		}
+		_, err = io.Copy(io.Discard, body) // breaking a stream off costs both sides more
+		return p, err
+	}
+	return page{}, errNoVersion
+}
+
+func decodeListMetadata(dec *json.Decoder) (version, next string, err error) {
+	var m struct {
+		ResourceVersion string `json:"resourceVersion"`
+		Continue        string `json:"continue"`
+	}
+	err = dec.Decode(&m)
+	return m.ResourceVersion, m.Continue, err
+}
+
+func skip(dec *json.Decoder) error {
+	var skipped json.RawMessage
+	return dec.Decode(&skipped)
 }
 
 func decodeItems(dec *json.Decoder, take func(raw []byte) Object) ([]Object, error) {

@@ -31,7 +31,7 @@ func TestRecall_EachStreamGoesOnFromItsVersionAndProvesNothing(t *testing.T) {
 	past := &Past{Identity: Identity{UID: "c", Version: "v1.37.2"}, Streams: []PastStream{{Resource: pods, Version: "17", Heard: heard}}}
 	supervised := func(p *Past) *supervisor {
 		a := &account.Account{Name: "a", REST: &rest.Config{Host: "https://127.0.0.1:1"}}
-		s := newSupervisor(a, remembering{p}, NewSlots(1), nil, Options{StartWithin: time.Minute, Log: slog.New(slog.DiscardHandler)}, func(*supervisor) {})
+		s := newSupervisor(a, remembering{p}, shared{lists: NewSlots(1)}, Options{StartWithin: time.Minute, Log: slog.New(slog.DiscardHandler)}, func(*supervisor) {})
 		t.Cleanup(s.hush)
 		return s
 	}

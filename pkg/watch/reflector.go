@@ -62,14 +62,13 @@ type Reflector struct {
 	decode   Decode
 	receiver Receiver
 	stream   *Stream
-	slots    *Slots
+	shared   shared
 	slotOf   string
-	decoders *decoders
 	timing   Timing
 	log      *slog.Logger
-	// sameCluster says whether the cluster is still the one that was listed:
-	// errEpoch when it is not.
-	sameCluster func(ctx context.Context) error
+	// sameCluster says whether the cluster is still the one that was listed, as it
+	// was after a time: an error when it is not.
+	sameCluster func(ctx context.Context, after time.Time) error
 	// wentBack is told that the cluster's history did, and whether this list has
 	// begun anew already.
 	wentBack func(begun bool)
@@ -197,10 +196,10 @@ func (r *Reflector) attempt(parent context.Context) (err error) {
 		r.stream.listing()
 		apart(func() { f, err = r.listed(ctx, cancel) })
 	} else if doubted {
-		ahead, err = r.verify(ctx, version)
+		f, ahead, err = r.resumed(ctx, version)
 	}
 	if err == nil && f == nil {
-		f, ahead, err = r.open(ctx, ahead)
+		f, ahead, err = r.open(ctx, nil, "")
 	}
 	if err != nil {
 		return err
@@ -231,14 +230,32 @@ func (r *Reflector) judge(err error) {
 	}
 }
 
+// resumed opens a watch that has broken. How far the cluster was then is known with it.
+func (r *Reflector) resumed(ctx context.Context, version string) (f *follower, ahead string, err error) {
+	began := time.Now()
+	hold, err := r.shared.resumes.acquire(ctx, anyone)
+	if err != nil {
+		return nil, "", err
+	}
+	defer hold.release()
+	ahead, err = r.verify(ctx, hold, version, began)
+	if err != nil {
+		return nil, "", err
+	}
+	return r.open(ctx, hold, ahead)
+}
+
 // verify finds out whether the history that a version belongs to is still the
 // cluster's, and how far that is now. A watch from a version that is still to
 // come says nothing.
-func (r *Reflector) verify(ctx context.Context, version string) (ahead string, err error) {
-	if err := r.sameCluster(cluster.OnWatchConnection(ctx)); err != nil {
+func (r *Reflector) verify(ctx context.Context, hold *hold, version string, began time.Time) (ahead string, err error) {
+	if waited := hold.while(ctx, func() { err = r.sameCluster(cluster.OnWatchConnection(ctx), began) }); err == nil {
+		err = waited
+	}
+	if err != nil {
 		return "", err
 	}
-	if ahead, err = r.present(ctx); err != nil {
+	if ahead, err = r.present(ctx, hold); err != nil {
 		return "", err
 	}
 	if older(ahead, version) {
@@ -251,14 +268,13 @@ func (r *Reflector) verify(ctx context.Context, version string) (ahead string, e
 	return ahead, nil
 }
 
-// present is the version of now.
-func (r *Reflector) present(ctx context.Context) (string, error) {
+// present is the version of now. Within it hold, which may be nil, is lent to others.
+func (r *Reflector) present(ctx context.Context, hold *hold) (string, error) {
 	q := url.Values{"limit": {"1"}}
 	if r.selector != "" {
 		q.Set("labelSelector", r.selector)
 	}
-	none := func([]byte) Object { return nil }                          // of no object is anything asked
-	now, _, err := r.page(cluster.OnWatchConnection(ctx), q, nil, none) // one connection is enough to come back
+	now, _, err := r.page(cluster.OnWatchConnection(ctx), q, hold, decodeListVersion) // one connection is enough to come back
 	return now.version, err
 }
 
@@ -311,21 +327,27 @@ func apart(do func()) {
 
 // open opens a watch from the last version on. A cluster that takes long over it is
 // asked what has happened meanwhile.
-func (r *Reflector) open(ctx context.Context, known string) (f *follower, ahead string, err error) {
+func (r *Reflector) open(ctx context.Context, hold *hold, known string) (f *follower, ahead string, err error) {
 	q, lasting := r.watchQuery()
 	version, _ := r.at()
 	q.Set("resourceVersion", version)
 	began := time.Now()
 	var body io.ReadCloser
-	apart(func() { body, err = r.source.Open(ctx, r.path, q, true) })
+	waited := hold.while(ctx, func() {
+		apart(func() { body, err = r.source.Open(ctx, r.path, q, true) })
+	})
 	if err != nil {
 		return nil, "", err
+	}
+	if waited != nil {
+		_ = body.Close()
+		return nil, "", waited
 	}
 	f = newFollower(body, began, lasting)
 	if known != "" || time.Since(began) <= openAtOnce {
 		return f, known, nil
 	}
-	if ahead, err = r.present(ctx); err != nil {
+	if ahead, err = r.present(ctx, nil); err != nil {
 		f.close()
 		return nil, "", err
 	}
@@ -350,7 +372,7 @@ func (r *Reflector) apply(f frame) error {
 	switch f.event {
 	case "ADDED", "MODIFIED", "DELETED":
 		r.stream.events.Add(1)
-		obj := r.take(f.object, nil, r.decoders.do)
+		obj := r.take(f.object, nil, r.shared.decoders.do)
 		if obj == nil {
 			r.stream.said("")
 			return nil
@@ -363,7 +385,9 @@ func (r *Reflector) apply(f frame) error {
 		r.late(f.event, obj)
 		r.advance(obj.ResourceVersion())
 	case "BOOKMARK":
-		mark, err := bookmarkOf(f)
+		var mark bookmark
+		var err error
+		r.shared.decoders.do(func() { mark, err = bookmarkOf(f) })
 		if err != nil {
 			return err
 		}

@@ -82,6 +82,14 @@ func TestDecodeList_TakesPagesAndRefusesTornOnes(t *testing.T) {
 			t.Errorf("a list torn at %d was taken", cut)
 		}
 	}
+	for text, want := range map[string]string{
+		good: "7", `{"items":[{"a":[1]}],"metadata":{"resourceVersion":"8"}}`: "8",
+		`{"metadata":{"resourceVersion":"9"},"items":[`: "9", `{"items":[]}`: "", `{"metadata":{}}`: "", `{"metadata":{"resourceVersion":"1`: "", `[]`: "", "": "",
+	} {
+		if p, err := decodeListVersion(strings.NewReader(text)); p.version != want || (err == nil) != (want != "") {
+			t.Errorf("%s: version %q, %v", text, p.version, err)
+		}
+	}
 	if _, err := decodeList(strings.NewReader(`{"items":[]}`), versions); err == nil {
 		t.Error("a list without a version was taken")
 	}
@@ -127,7 +135,7 @@ func (h *holding) Held(raw []byte) Object {
 func TestTaken_WhatIsHeldIsNotReadAgain(t *testing.T) {
 	r := &Reflector{stream: newStream("thing", "", 0, nil), decode: func([]byte) (Object, error) { return versioned{name: "read"}, nil }}
 	name := func(raw string) string {
-		take, _ := r.taker(r.decoders.do)
+		take, _ := r.taker(r.shared.decoders.do)
 		return take([]byte(raw)).(versioned).name
 	}
 	r.receiver = &received{}

@@ -1,11 +1,40 @@
 package watch
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"io"
+	"runtime"
 	"sync"
 	"time"
+)
+
+// shared is what the accounts of a fleet have together, so that a thousand of them leave
+// room for those who read.
+type shared struct {
+	// lists are for initial lists.
+	lists *Slots
+	// resumes are for watches that are resumed after a failure.
+	resumes *Slots
+	// decoders are nil for none: objects are decoded where they come.
+	decoders *decoders
+}
+
+// newShared makes what a fleet has, for so many lists at once; 0 for as many as suit the
+// processors.
+func newShared(lists int) shared {
+	processors := runtime.GOMAXPROCS(0)
+	return shared{
+		lists: NewSlots(cmp.Or(lists, listsPerProcessor*processors)), resumes: newResumes(resumesPerProcessor * processors), decoders: newDecoders(),
+	}
+}
+
+const (
+	// listsPerProcessor keep a processor busy, and no request waiting for long.
+	listsPerProcessor = 4
+	// resumesPerProcessor are more: they take less.
+	resumesPerProcessor = 16
 )
 
 // Slots bounds how many initial lists run at once over all accounts. A slot is
@@ -15,6 +44,7 @@ import (
 type Slots struct {
 	mu       sync.Mutex
 	free     int
+	patience time.Duration
 	waiting  list.List // of *hold: at the start of a fleet there are thousands
 	urgent   map[string]bool
 	answered map[string]bool
@@ -22,16 +52,31 @@ type Slots struct {
 }
 
 const (
-	// patience is how long a list keeps its slot while nothing comes. It is shorter than
-	// the way to most clusters: slots are for what has come.
-	patience = 25 * time.Millisecond
+	// listPatience is how long a list keeps its slot while nothing comes. It is shorter
+	// than the way to most clusters: slots are for what has come.
+	listPatience = 25 * time.Millisecond
+	// resumePatience is that of a watch, of which there are thirteen times as many as
+	// clusters when a network comes back.
+	resumePatience = 10 * time.Millisecond
 	// turn is how long a list keeps its slot while others wait.
 	turn = 5 * time.Second
 )
 
 // NewSlots makes n slots.
 func NewSlots(n int) *Slots {
-	return &Slots{free: n, urgent: map[string]bool{}, answered: map[string]bool{}, holding: map[string]int{}}
+	return &Slots{free: n, patience: listPatience, urgent: map[string]bool{}, answered: map[string]bool{}, holding: map[string]int{}}
+}
+
+// anyone owns what is not counted by accounts.
+const anyone = ""
+
+// newResumes makes n slots for watches that are resumed. When a whole fleet comes back,
+// its thousands of watches would be in the way of whoever reads meanwhile.
+func newResumes(n int) *Slots {
+	s := NewSlots(n)
+	s.patience = resumePatience
+	s.hears(anyone)
+	return s
 }
 
 // hold is a list's claim to a slot. Its fields are guarded by the slots' lock.
@@ -45,8 +90,11 @@ type hold struct {
 	since time.Time
 }
 
-// acquire waits for a slot; release gives it back.
+// acquire waits for a slot; release gives it back. Without slots nobody waits.
 func (s *Slots) acquire(ctx context.Context, owner string) (*hold, error) {
+	if s == nil {
+		return nil, nil
+	}
 	h := &hold{slots: s, owner: owner}
 	return h, h.take(ctx, false)
 }
@@ -119,6 +167,9 @@ func (h *hold) drop() {
 
 // release ends the claim; it may be called again.
 func (h *hold) release() {
+	if h == nil {
+		return
+	}
 	s := h.slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,13 +185,17 @@ func (h *hold) waits() bool {
 	return h.ready != nil
 }
 
-// while lends the slot to others as long as do waits for the cluster.
+// while lends the slot, if there is one, to others as long as do waits for the cluster.
 func (h *hold) while(ctx context.Context, do func()) error {
+	if h == nil {
+		do()
+		return nil
+	}
 	s := h.slots
 	s.mu.Lock()
 	h.idle = true
 	s.mu.Unlock()
-	lend := time.AfterFunc(patience, func() {
+	lend := time.AfterFunc(s.patience, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if h.idle {

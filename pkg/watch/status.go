@@ -86,10 +86,10 @@ func (s *supervisor) update(change func()) {
 	}
 	if s.state != Starting && stateBefore == Starting {
 		close(s.ready)
-		s.slots.calm(s.account.Name)
+		s.shared.lists.calm(s.account.Name)
 	}
 	if s.state == Failed && stateBefore != Failed {
-		s.slots.silent(s.account.Name)
+		s.shared.lists.silent(s.account.Name)
 	}
 	s.announce()
 	changed := s.state != stateBefore || s.stale != staleBefore

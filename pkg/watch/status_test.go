@@ -39,7 +39,7 @@ func TestDerive_AnAccountIsSyncedOnceItIsFollowed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := &account.Account{Name: "a", Invalid: errors.New("not used")}
-			s := newSupervisor(a, nil, NewSlots(1), nil, Options{StartWithin: time.Minute, Log: slog.New(slog.DiscardHandler)}, func(*supervisor) {})
+			s := newSupervisor(a, nil, shared{lists: NewSlots(1)}, Options{StartWithin: time.Minute, Log: slog.New(slog.DiscardHandler)}, func(*supervisor) {})
 			defer s.hush()
 			stream := newStream("pod", "", 0, nil)
 			s.update(func() {

@@ -150,9 +150,9 @@ func reflected(t *testing.T, answer func(n int, what string) (io.ReadCloser, err
 	source, got := &scripted{answer: answer}, &received{}
 	r := &Reflector{
 		source: source, path: "/x", decode: decodeVersion, receiver: got, stream: newStream("thing", "", time.Hour, nil),
-		slots: NewSlots(1), slotOf: "a", log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1),
+		shared: shared{lists: NewSlots(1)}, slotOf: "a", log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1),
 		timing:      Timing{RequestTimeout: 10 * time.Second, StuckAfter: 3 * time.Minute, MostBytes: 1 << 20},
-		sameCluster: func(context.Context) error { return nil }, unserved: func() {},
+		sameCluster: func(context.Context, time.Time) error { return nil }, unserved: func() {},
 	}
 	r.wentBack = func(begun bool) {
 		if !begun {
@@ -635,9 +635,9 @@ func TestReflector_AWatchThatBeganLateEndsAsAgreed(t *testing.T) {
 		}}
 		r := &Reflector{
 			source: punctual{source, 15 * time.Second}, path: "/x", decode: decodeVersion, receiver: &received{}, stream: newStream("thing", "", time.Hour, nil),
-			slots: NewSlots(1), slotOf: "a", log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1),
+			shared: shared{lists: NewSlots(1)}, slotOf: "a", log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1),
 			timing:      Timing{RequestTimeout: time.Minute, StuckAfter: 3 * time.Minute, MostBytes: 1 << 20},
-			sameCluster: func(context.Context) error { return nil }, unserved: func() {}, wentBack: func(bool) {},
+			sameCluster: func(context.Context, time.Time) error { return nil }, unserved: func() {}, wentBack: func(bool) {},
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

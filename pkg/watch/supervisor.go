@@ -51,13 +51,12 @@ const (
 
 // supervisor runs the watchers of one account.
 type supervisor struct {
-	account  *account.Account
-	sink     AccountSink
-	log      *slog.Logger
-	options  Options
-	slots    *Slots
-	decoders *decoders
-	changed  func(*supervisor) // the account's health may have changed
+	account *account.Account
+	sink    AccountSink
+	log     *slog.Logger
+	options Options
+	shared  shared
+	changed func(*supervisor) // the account's health may have changed
 
 	client    *cluster.Client
 	clientErr error
@@ -79,11 +78,13 @@ type supervisor struct {
 	foundOnce chan struct{}
 	watchers  map[watcherKey]*watcher
 	cluster   string // the UID of its namespace kube-system, "" if not known
-	version   string // as it says, "" if not known
-	logged    bool   // that the account is out of touch
-	notice    *time.Timer
-	over      bool // nothing is told any more
-	recalls   *recalls
+	// identified is when the cluster was last asked who it is, and has answered.
+	identified time.Time
+	version    string // as it says, "" if not known
+	logged     bool   // that the account is out of touch
+	notice     *time.Timer
+	over       bool // nothing is told any more
+	recalls    *recalls
 	// recalled are the streams from before the service's start that are not resumed
 	// yet; nil for an account of which nothing was held.
 	recalled map[watcherKey]PastStream
@@ -107,9 +108,9 @@ type watcher struct {
 	resumed bool
 }
 
-func newSupervisor(a *account.Account, sink AccountSink, slots *Slots, d *decoders, o Options, changed func(*supervisor)) *supervisor {
+func newSupervisor(a *account.Account, sink AccountSink, with shared, o Options, changed func(*supervisor)) *supervisor {
 	s := &supervisor{
-		account: a, sink: sink, slots: slots, decoders: d, options: o, changed: changed,
+		account: a, sink: sink, shared: with, options: o, changed: changed,
 		log: o.Log.With("account", a.Name), began: time.Now(),
 		rediscover: make(chan struct{}, 1), ready: make(chan struct{}), foundOnce: make(chan struct{}),
 		state: Starting, stale: true, since: time.Now(), watchers: map[watcherKey]*watcher{},
@@ -143,7 +144,7 @@ func (s *supervisor) rotate(a *account.Account) {
 // run watches until the context is over.
 func (s *supervisor) run(ctx context.Context) {
 	defer s.hush()
-	defer s.slots.calm(s.account.Name)
+	defer s.shared.lists.calm(s.account.Name)
 	late := time.AfterFunc(s.options.StartWithin, func() { s.update(nil) })
 	defer late.Stop()
 	if s.clientErr != nil {
@@ -301,7 +302,7 @@ func (s *supervisor) newWatcher(key watcherKey, resource cluster.Resource) *watc
 	}
 	w.reflector = &Reflector{
 		source: source, path: resource.Path(key.namespace), selector: selector,
-		decode: decode, receiver: receiver, stream: w.stream, slots: s.slots, slotOf: s.account.Name, decoders: s.decoders,
+		decode: decode, receiver: receiver, stream: w.stream, shared: s.shared, slotOf: s.account.Name,
 		timing: s.options.Timing, wake: make(chan struct{}, 1), log: s.log,
 		sameCluster: s.sameCluster, unserved: s.poke,
 	}
@@ -340,9 +341,16 @@ func (s *supervisor) content() []*watcher {
 	return out
 }
 
-// sameCluster looks whether the cluster is the one that was listed. One that
-// does not say who it is, or may not be asked, is taken for the same.
-func (s *supervisor) sameCluster(ctx context.Context) error {
+// sameCluster looks whether the cluster is the one that was listed, unless it has been
+// looked at after a time: all watches of an account break at once. One that does not
+// say who it is, or may not be asked, is taken for the same.
+func (s *supervisor) sameCluster(ctx context.Context, after time.Time) error {
+	s.mu.Lock()
+	known := s.identified.After(after)
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
 	_, err := s.identity.Do(ctx, struct{}{}, func() (struct{}, error) {
 		return struct{}{}, s.identify(context.WithoutCancel(ctx))
 	})
@@ -355,7 +363,7 @@ func (s *supervisor) learn(ctx context.Context) {
 	known := s.cluster != ""
 	s.mu.Unlock()
 	if !known {
-		_ = s.sameCluster(ctx) // whoever doubts it asks again
+		_ = s.sameCluster(ctx, time.Now()) // whoever doubts it asks again
 	}
 }
 
@@ -381,23 +389,24 @@ func (s *supervisor) askVersion(ctx context.Context) {
 var namespaceResource = cluster.Resource{Version: "v1", Plural: "namespaces", Kind: "Namespace"}
 
 func (s *supervisor) identify(ctx context.Context) error {
+	began := time.Now()
 	system, err := s.client.Get(ctx, namespaceResource, "", "kube-system") // within the client's deadline
 	if cluster.Is(err, cluster.Unavailable) {
 		return err
 	}
-	if err != nil {
-		return nil //nolint:nilerr // an identity that may not see it, or there is none
-	}
-	uid := string(system.GetUID())
 	s.mu.Lock()
 	before := s.cluster
 	s.mu.Unlock()
+	uid := before
+	if err == nil { // else the identity may not see it, or there is none
+		uid = string(system.GetUID())
+	}
 	moved := before != "" && before != uid
 	if moved {
 		s.newEpoch(nil) // first: what is held is never said to be of the new one
 	}
 	s.mu.Lock()
-	s.cluster = uid
+	s.cluster, s.identified = uid, began
 	s.mu.Unlock()
 	if moved {
 		return errRelist
