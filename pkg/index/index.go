@@ -261,8 +261,9 @@ func (ix *Index) Part(application, accountName string, what What) Part {
 		}
 	}
 	if what&Balancers != 0 {
+		known := map[*Object]Group{} // several balance one
 		for _, o := range p.balancers.inOrder() {
-			out.Balancers = append(out.Balancers, a.balancer(o))
+			out.Balancers = append(out.Balancers, a.balancer(o, known))
 		}
 	}
 	if what&Policies != 0 {
@@ -308,12 +309,18 @@ func (a *Account) manager(o *Object) Manager {
 	return m
 }
 
-func (a *Account) balancer(o *Object) Balancer {
+// balancer is a load balancer with its server groups, as far as they are not known.
+func (a *Account) balancer(o *Object, known map[*Object]Group) Balancer {
 	b := Balancer{Object: o}
 	groups := a.links.groupsOf(o)
 	slices.SortFunc(groups, Compare)
-	for _, g := range groups {
-		b.Groups = append(b.Groups, a.group(g))
+	for _, o := range groups {
+		g, has := known[o]
+		if !has {
+			g = a.group(o)
+			known[o] = g
+		}
+		b.Groups = append(b.Groups, g)
 	}
 	return b
 }
@@ -342,7 +349,7 @@ func (ix *Index) FindBalancer(accountName, namespace, kind, name string) (Balanc
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if o := a.find(namespace, kind, name); o != nil && o.Kind.Class == spinnaker.LoadBalancers {
-		return a.balancer(o), true
+		return a.balancer(o, map[*Object]Group{}), true
 	}
 	return Balancer{}, false
 }

@@ -19,6 +19,19 @@ func encode(v any) []byte {
 	return bytes.Clone(bytes.TrimSuffix(b.Bytes(), []byte("\n"))) // in no more room than it takes
 }
 
+// quote writes a text as encode does. Nearly all names are of letters that stand for
+// themselves.
+func quote(out []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return append(out, encode(text)...)
+		}
+	}
+	out = append(out, '"')
+	out = append(out, text...)
+	return append(out, '"')
+}
+
 // encoding is room for what is being written.
 var encoding = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 

@@ -17,7 +17,7 @@ const (
 // healthOf lists the health of the pod and then of its containers
 // (read-lists.md 2.9). The list is shared by all pods in one state: it must not be
 // changed.
-func healthOf(o *index.Object) []health { return healths.of(o.Pod()) }
+func healthOf(o *index.Object) []health { return healths.of(o.Pod()).entries }
 
 // healths are the lists of the states that pods are in: there are few, and each view
 // asks for that of each pod.
@@ -25,27 +25,34 @@ var healths healthLists
 
 type healthLists struct {
 	mu   sync.RWMutex
-	made map[index.PodState][]health
+	made map[index.PodState]podHealth
+}
+
+type podHealth struct {
+	entries []health
+	// merged is mergedHealth, as it is written.
+	merged []byte
 }
 
 // mostHealths bounds them; beyond it, all begin anew.
 const mostHealths = 4096
 
-func (l *healthLists) of(state index.PodState) []health {
+func (l *healthLists) of(state index.PodState) podHealth {
 	l.mu.RLock()
-	list, known := l.made[state]
+	made, known := l.made[state]
 	l.mu.RUnlock()
 	if known {
-		return list
+		return made
 	}
-	list = healthsIn(state)
+	made.entries = healthsIn(state)
+	made.merged = encode(mergedHealth(made.entries))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.made == nil || len(l.made) >= mostHealths {
-		l.made = map[index.PodState][]health{}
+		l.made = map[index.PodState]podHealth{}
 	}
-	l.made[state] = list
-	return list
+	l.made[state] = made
+	return made
 }
 
 func healthsIn(state index.PodState) []health {

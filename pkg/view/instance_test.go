@@ -51,7 +51,7 @@ func TestHealths_AreBounded(t *testing.T) {
 			"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "p", "uid": "u", "resourceVersion": "1"},
 			"status": map[string]any{"phase": "Running", "containerStatuses": []any{map[string]any{"name": fmt.Sprint(n), "ready": true}}},
 		}})
-		if got := lists.of(o.Pod()); len(got) != 2 || got[1].Source != fmt.Sprint("Container ", n) {
+		if got := lists.of(o.Pod()).entries; len(got) != 2 || got[1].Source != fmt.Sprint("Container ", n) {
 			t.Fatalf("%+v", got)
 		}
 		if len(lists.made) > mostHealths {

@@ -1,6 +1,8 @@
 package view
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/index"
@@ -10,11 +12,8 @@ import (
 func NewLoadBalancer(account string, b index.Balancer) LoadBalancer {
 	out := LoadBalancer{common: commonOf(account, b.Object), ServerGroups: make([]balancedGroup, 0, len(b.Groups))}
 	for _, g := range b.Groups {
-		_, disabled := traffic(g)
-		group := balancedGroup{
-			Name: g.FullName(), Account: account, Region: g.Namespace, CloudProvider: provider, IsDisabled: disabled,
-			DetachedInstances: []string{}, Instances: make([]balancedInstance, 0, len(g.Instances)),
-		}
+		group := newBalancedGroup(account, g)
+		group.Instances = make([]balancedInstance, 0, len(g.Instances))
 		for _, pod := range g.Instances {
 			group.Instances = append(group.Instances, balancedInstance{
 				ID: pod.UID(), Name: pod.FullName(), Zone: pod.Namespace, Health: mergedHealth(healthOf(pod)),
@@ -23,6 +22,15 @@ func NewLoadBalancer(account string, b index.Balancer) LoadBalancer {
 		out.ServerGroups = append(out.ServerGroups, group)
 	}
 	return out
+}
+
+// newBalancedGroup is a server group behind a load balancer, without its instances.
+func newBalancedGroup(account string, g index.Group) balancedGroup {
+	_, disabled := traffic(g)
+	return balancedGroup{
+		Name: g.FullName(), Account: account, Region: g.Namespace, CloudProvider: provider, IsDisabled: disabled,
+		DetachedInstances: []string{}, Instances: []balancedInstance{},
+	}
 }
 
 // mergedHealth is the one health object of an instance behind a load
@@ -38,10 +46,78 @@ func mergedHealth(entries []health) any {
 // list over all accounts is in the order of the elements' keys.
 func LoadBalancers(p index.Part) []Element {
 	out := make([]Element, 0, len(p.Balancers))
+	behind := balancedGroups{account: p.Account, made: map[*index.Object][]byte{}}
 	for _, b := range p.Balancers {
 		// By lower-case name, then account, then namespace. NUL sorts first.
 		key := strings.ToLower(b.FullName()) + "\x00" + p.Account + "\x00" + b.Namespace
-		out = append(out, row(b.Object, func() Element { return Element{Key: key, JSON: encode(NewLoadBalancer(p.Account, b))} }))
+		out = append(out, row(b.Object, func() Element { return Element{Key: key, JSON: behind.balancer(b)} }))
 	}
 	return out
 }
+
+// balancedGroups writes load balancers of an account. This is the list with the most
+// in it, every pod once for each load balancer: a server group is written once for all
+// that it is behind, and its instances without reflection.
+type balancedGroups struct {
+	account string
+	made    map[*index.Object][]byte
+}
+
+// balancer is what encode writes of NewLoadBalancer.
+func (w *balancedGroups) balancer(b index.Balancer) []byte {
+	groups := make([][]byte, 0, len(b.Groups))
+	size := len(end)
+	for _, g := range b.Groups {
+		text := w.group(g)
+		groups = append(groups, text)
+		size += len(text) + len(",")
+	}
+	out := opened(encode(LoadBalancer{common: commonOf(w.account, b.Object), ServerGroups: []balancedGroup{}}))
+	out = slices.Grow(out, size)
+	for i, text := range groups {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, text...)
+	}
+	return append(out, end...)
+}
+
+func (w *balancedGroups) group(g index.Group) []byte {
+	text := w.made[g.Object]
+	if text != nil {
+		return text
+	}
+	text = slices.Grow(opened(encode(newBalancedGroup(w.account, g))), len(g.Instances)*usualInstance+len(end))
+	for i, pod := range g.Instances {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = appendInstance(text, pod)
+	}
+	text = append(text, end...)
+	w.made[g.Object] = text
+	return text
+}
+
+// appendInstance writes what encode writes of a balancedInstance.
+func appendInstance(out []byte, pod *index.Object) []byte {
+	out = append(out, `{"id":`...)
+	out = quote(out, pod.UID())
+	out = append(out, `,"name":`...)
+	out = quote(out, pod.FullName())
+	out = append(out, `,"zone":`...)
+	out = quote(out, pod.Namespace)
+	out = append(out, `,"health":`...)
+	out = append(out, healths.of(pod.Pod()).merged...)
+	return append(out, '}')
+}
+
+// usualInstance is how many bytes one takes.
+const usualInstance = 256
+
+// end is that of an object whose last member is an array.
+const end = "]}"
+
+// opened is such an object, whose array is empty, as far as its elements.
+func opened(object []byte) []byte { return bytes.TrimSuffix(object, []byte(end)) }
