@@ -141,17 +141,26 @@ func (a *answer) gzip() []byte {
 }
 
 // cached answers from what was rendered of the same content before. The
-// version identifies the content; 0 means that there is none to identify.
-func (s *Server) cached(r *request, key string, version uint64, render func() []byte) *answer {
+// version identifies the content; 0 means that there is none to identify. What is
+// rendered may be written over the room, which is nobody's afterwards: most answers are
+// kept in their compressed form only.
+func (s *Server) cached(r *request, key string, version uint64, render func(room []byte) []byte) *answer {
 	if version == 0 {
-		return newAnswer(render())
+		return newAnswer(render(nil))
 	}
 	key += "\x00" + s.sees(r).mark()
 	return index.Cached(s.Cache, "answer\x00"+key+"\x00"+strconv.FormatUint(version, 36), func() (*answer, int) {
-		a := newAnswer(render()).kept()
+		room := rooms.Get().(*[]byte)
+		defer rooms.Put(room)
+		*room = render(*room)
+		a := newAnswer(*room).kept()
+		a.plain = bytes.Clone(a.plain)
 		return a, a.bytes()
 	})
 }
+
+// rooms are for bodies while they are made.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
 
 // reply is what a handler answers.
 type reply struct {

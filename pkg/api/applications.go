@@ -14,13 +14,13 @@ func (s *Server) applications(r *request) (reply, error) {
 	membership := s.Index.Membership()
 	if !r.caller.SeesEverything() {
 		// Callers may all see different ones: what each sees is made for them alone.
-		return answered(s.cached(r, "applications", membership, func() []byte {
+		return answered(s.cached(r, "applications", membership, func(room []byte) []byte {
 			all := s.sees(r).Applications()
 			elements := make([]view.Element, 0, len(all))
 			for _, a := range all {
 				elements = append(elements, view.Element{JSON: view.Listed(a)})
 			}
-			return view.Join(elements)
+			return view.Join(room, elements)
 		})), nil
 	}
 	a := s.latest.answer("applications", strconv.FormatUint(membership, 36), func() *answer {
@@ -72,7 +72,7 @@ func (s *Server) application(r *request) (reply, error) {
 
 func (s *Server) clusterNames(r *request) (reply, error) {
 	p := r.segments("application")
-	a := s.cached(r, key("clusters", p[0]), s.Index.Version(p[0]), func() []byte {
+	a := s.cached(r, key("clusters", p[0]), s.Index.Version(p[0]), func([]byte) []byte {
 		found, _ := s.sees(r).Application(p[0]) // none has no clusters
 		return view.ClusterNames(found)
 	})

@@ -12,10 +12,10 @@ import (
 
 func (s *Server) applicationLoadBalancers(r *request) (reply, error) {
 	p := r.segments("application")
-	a := s.cached(r, key("loadBalancers", p[0]), s.Index.Version(p[0]), func() []byte {
+	a := s.cached(r, key("loadBalancers", p[0]), s.Index.Version(p[0]), func(room []byte) []byte {
 		all := s.elements(r, "loadBalancers", p[0], index.Balancers, view.LoadBalancers)
 		slices.SortStableFunc(all, func(a, b view.Element) int { return cmp.Compare(a.Key, b.Key) })
-		return view.Join(all)
+		return view.Join(room, all)
 	})
 	return answered(a), nil
 }

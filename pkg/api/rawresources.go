@@ -23,7 +23,7 @@ func (s *Server) rawResources(r *request) (reply, error) {
 		objects = slices.DeleteFunc(objects, func(o *index.Object) bool { return !shownRaw(a, o.Kind.Text) })
 		all = append(all, view.RawResources(held.Account, objects)...)
 	}
-	return answered(newAnswer(view.Join(all))), nil
+	return answered(newAnswer(view.Join(nil, all))), nil
 }
 
 // shownRaw says whether an account's settings let a kind be among the raw

@@ -60,10 +60,10 @@ func (s *Server) applicationServerGroups(r *request) (reply, error) {
 		return answered(newAnswer([]byte("[]"))), nil
 	}
 	if narrowed {
-		return answered(newAnswer(view.Join(within(s.groupElements(r, p[0], expand), clusters)))), nil
+		return answered(newAnswer(view.Join(nil, within(s.groupElements(r, p[0], expand), clusters)))), nil
 	}
-	a := s.cached(r, key("serverGroups", p[0], strconv.FormatBool(expand)), s.Index.Version(p[0]), func() []byte {
-		return view.Join(s.groupElements(r, p[0], expand))
+	a := s.cached(r, key("serverGroups", p[0], strconv.FormatBool(expand)), s.Index.Version(p[0]), func(room []byte) []byte {
+		return view.Join(room, s.groupElements(r, p[0], expand))
 	})
 	return answered(a), nil
 }
@@ -100,7 +100,7 @@ func (s *Server) serverGroups(r *request) (reply, error) {
 				all = append(all, s.groupElements(r, application, false)...)
 			}
 		}
-		return answered(newAnswer(view.Join(all))), nil
+		return answered(newAnswer(view.Join(nil, all))), nil
 	}
 	var invalid, accounts []string
 	var parsed [][]string
@@ -122,7 +122,7 @@ func (s *Server) serverGroups(r *request) (reply, error) {
 			found = append(found, view.Element{JSON: view.ShortServerGroup(id[0], g)})
 		}
 	}
-	return answered(newAnswer(view.Join(found)), accounts...), nil
+	return answered(newAnswer(view.Join(nil, found)), accounts...), nil
 }
 
 // fullName is a full name taken apart; both parts are empty when it is none.
@@ -202,8 +202,8 @@ func (s *Server) groupsInMemory(r *request, at place) bool {
 
 func (s *Server) serverGroupManagers(r *request) (reply, error) {
 	p := r.segments("application")
-	a := s.cached(r, key("managers", p[0]), s.Index.Version(p[0]), func() []byte {
-		return view.Join(s.elements(r, "managers", p[0], index.Managers, view.Managers))
+	a := s.cached(r, key("managers", p[0]), s.Index.Version(p[0]), func(room []byte) []byte {
+		return view.Join(room, s.elements(r, "managers", p[0], index.Managers, view.Managers))
 	})
 	return answered(a), nil
 }

@@ -3,6 +3,7 @@ package view
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"sync"
 )
 
@@ -38,14 +39,14 @@ var encoding = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // Encode renders any of the package's models.
 func Encode(model any) []byte { return encode(model) }
 
-// Join makes a JSON array of rendered elements, without those that are left out.
-func Join(elements []Element) []byte {
+// Join makes a JSON array of rendered elements, without those that are left out. It is
+// written over room, where it has the room.
+func Join(room []byte, elements []Element) []byte {
 	size := 2
 	for _, e := range elements {
 		size += len(e.JSON) + 1
 	}
-	out := make([]byte, 0, size)
-	out = append(out, '[')
+	out := append(slices.Grow(room[:0], size), '[')
 	for _, e := range elements {
 		if e.JSON == nil {
 			continue

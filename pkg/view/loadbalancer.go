@@ -46,7 +46,9 @@ func mergedHealth(entries []health) any {
 // list over all accounts is in the order of the elements' keys.
 func LoadBalancers(p index.Part) []Element {
 	out := make([]Element, 0, len(p.Balancers))
-	behind := balancedGroups{account: p.Account, made: map[*index.Object][]byte{}}
+	behind := balancedGroups{account: p.Account, made: map[*index.Object]span{}, text: encoding.Get().(*bytes.Buffer)}
+	defer encoding.Put(behind.text)
+	behind.text.Reset()
 	for _, b := range p.Balancers {
 		// By lower-case name, then account, then namespace. NUL sorts first.
 		key := strings.ToLower(b.FullName()) + "\x00" + p.Account + "\x00" + b.Namespace
@@ -60,44 +62,49 @@ func LoadBalancers(p index.Part) []Element {
 // that it is behind, and its instances without reflection.
 type balancedGroups struct {
 	account string
-	made    map[*index.Object][]byte
+	made    map[*index.Object]span
+	text    *bytes.Buffer // what is made
 }
+
+// span is a part of a text.
+type span struct{ from, to int }
 
 // balancer is what encode writes of NewLoadBalancer.
 func (w *balancedGroups) balancer(b index.Balancer) []byte {
-	groups := make([][]byte, 0, len(b.Groups))
+	groups := make([]span, 0, len(b.Groups))
 	size := len(end)
 	for _, g := range b.Groups {
-		text := w.group(g)
-		groups = append(groups, text)
-		size += len(text) + len(",")
+		is := w.group(g)
+		groups = append(groups, is)
+		size += is.to - is.from + len(",")
 	}
 	out := opened(encode(LoadBalancer{common: commonOf(w.account, b.Object), ServerGroups: []balancedGroup{}}))
 	out = slices.Grow(out, size)
-	for i, text := range groups {
+	for i, is := range groups {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(out, text...)
+		out = append(out, w.text.Bytes()[is.from:is.to]...)
 	}
 	return append(out, end...)
 }
 
-func (w *balancedGroups) group(g index.Group) []byte {
-	text := w.made[g.Object]
-	if text != nil {
-		return text
+func (w *balancedGroups) group(g index.Group) span {
+	if is, ok := w.made[g.Object]; ok {
+		return is
 	}
-	text = slices.Grow(opened(encode(newBalancedGroup(w.account, g))), len(g.Instances)*usualInstance+len(end))
+	is := span{from: w.text.Len()}
+	w.text.Write(opened(encode(newBalancedGroup(w.account, g))))
 	for i, pod := range g.Instances {
 		if i > 0 {
-			text = append(text, ',')
+			w.text.WriteByte(',')
 		}
-		text = appendInstance(text, pod)
+		w.text.Write(appendInstance(w.text.AvailableBuffer(), pod))
 	}
-	text = append(text, end...)
-	w.made[g.Object] = text
-	return text
+	w.text.WriteString(end)
+	is.to = w.text.Len()
+	w.made[g.Object] = is
+	return is
 }
 
 // appendInstance writes what encode writes of a balancedInstance.
@@ -112,9 +119,6 @@ func appendInstance(out []byte, pod *index.Object) []byte {
 	out = append(out, healths.of(pod.Pod()).merged...)
 	return append(out, '}')
 }
-
-// usualInstance is how many bytes one takes.
-const usualInstance = 256
 
 // end is that of an object whose last member is an array.
 const end = "]}"

@@ -35,7 +35,7 @@ func TestServerGroups_OneThatCannotBeRenderedCostsItsRow(t *testing.T) {
 	p.Groups[1].Group = nil
 	for _, expand := range []bool{false, true} {
 		all := ServerGroups(p, expand)
-		text := string(Join(all))
+		text := string(Join(nil, all))
 		if !strings.Contains(text, "web-v000") || strings.Contains(text, "web-v001") || !strings.Contains(text, "web-v002") || strings.Contains(text, ",,") {
 			t.Errorf("%s", text)
 		}
