@@ -183,7 +183,7 @@ func (c *catchingUp) wait(d time.Duration) {
 
 // ask asks the cluster how far it is.
 func (c *catchingUp) ask() error {
-	ahead, err := c.r.present(c.ctx, nil)
+	ahead, err := c.r.present(c.ctx)
 	if err != nil {
 		return err
 	}

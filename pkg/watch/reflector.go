@@ -196,10 +196,10 @@ func (r *Reflector) attempt(parent context.Context) (err error) {
 		r.stream.listing()
 		apart(func() { f, err = r.listed(ctx, cancel) })
 	} else if doubted {
-		f, ahead, err = r.resumed(ctx, version)
+		ahead, err = r.verify(ctx, version)
 	}
 	if err == nil && f == nil {
-		f, ahead, err = r.open(ctx, nil, "")
+		f, ahead, err = r.open(ctx, ahead)
 	}
 	if err != nil {
 		return err
@@ -230,32 +230,14 @@ func (r *Reflector) judge(err error) {
 	}
 }
 
-// resumed opens a watch that has broken. How far the cluster was then is known with it.
-func (r *Reflector) resumed(ctx context.Context, version string) (f *follower, ahead string, err error) {
-	began := time.Now()
-	hold, err := r.shared.resumes.acquire(ctx, anyone)
-	if err != nil {
-		return nil, "", err
-	}
-	defer hold.release()
-	ahead, err = r.verify(ctx, hold, version, began)
-	if err != nil {
-		return nil, "", err
-	}
-	return r.open(ctx, hold, ahead)
-}
-
 // verify finds out whether the history that a version belongs to is still the
 // cluster's, and how far that is now. A watch from a version that is still to
 // come says nothing.
-func (r *Reflector) verify(ctx context.Context, hold *hold, version string, began time.Time) (ahead string, err error) {
-	if waited := hold.while(ctx, func() { err = r.sameCluster(cluster.OnWatchConnection(ctx), began) }); err == nil {
-		err = waited
-	}
-	if err != nil {
+func (r *Reflector) verify(ctx context.Context, version string) (ahead string, err error) {
+	if err := r.sameCluster(cluster.OnWatchConnection(ctx), time.Now()); err != nil {
 		return "", err
 	}
-	if ahead, err = r.present(ctx, hold); err != nil {
+	if ahead, err = r.present(ctx); err != nil {
 		return "", err
 	}
 	if older(ahead, version) {
@@ -268,13 +250,13 @@ func (r *Reflector) verify(ctx context.Context, hold *hold, version string, bega
 	return ahead, nil
 }
 
-// present is the version of now. Within it hold, which may be nil, is lent to others.
-func (r *Reflector) present(ctx context.Context, hold *hold) (string, error) {
+// present is the version of now.
+func (r *Reflector) present(ctx context.Context) (string, error) {
 	q := url.Values{"limit": {"1"}}
 	if r.selector != "" {
 		q.Set("labelSelector", r.selector)
 	}
-	now, _, err := r.page(cluster.OnWatchConnection(ctx), q, hold, decodeListVersion) // one connection is enough to come back
+	now, _, err := r.page(cluster.OnWatchConnection(ctx), q, nil, decodeListVersion) // one connection is enough to come back
 	return now.version, err
 }
 
@@ -327,27 +309,21 @@ func apart(do func()) {
 
 // open opens a watch from the last version on. A cluster that takes long over it is
 // asked what has happened meanwhile.
-func (r *Reflector) open(ctx context.Context, hold *hold, known string) (f *follower, ahead string, err error) {
+func (r *Reflector) open(ctx context.Context, known string) (f *follower, ahead string, err error) {
 	q, lasting := r.watchQuery()
 	version, _ := r.at()
 	q.Set("resourceVersion", version)
 	began := time.Now()
 	var body io.ReadCloser
-	waited := hold.while(ctx, func() {
-		apart(func() { body, err = r.source.Open(ctx, r.path, q, true) })
-	})
+	apart(func() { body, err = r.source.Open(ctx, r.path, q, true) })
 	if err != nil {
 		return nil, "", err
-	}
-	if waited != nil {
-		_ = body.Close()
-		return nil, "", waited
 	}
 	f = newFollower(body, began, lasting)
 	if known != "" || time.Since(began) <= openAtOnce {
 		return f, known, nil
 	}
-	if ahead, err = r.present(ctx, nil); err != nil {
+	if ahead, err = r.present(ctx); err != nil {
 		f.close()
 		return nil, "", err
 	}

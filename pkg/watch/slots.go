@@ -15,7 +15,7 @@ import (
 type shared struct {
 	// lists are for initial lists.
 	lists *Slots
-	// resumes are for watches that are resumed after a failure.
+	// resumes are for accounts whose watches are resumed after a failure.
 	resumes *Slots
 	// decoders are nil for none: objects are decoded where they come.
 	decoders *decoders
@@ -33,8 +33,9 @@ func newShared(lists int) shared {
 const (
 	// listsPerProcessor keep a processor busy, and no request waiting for long.
 	listsPerProcessor = 4
-	// resumesPerProcessor are more: they take less.
-	resumesPerProcessor = 16
+	// resumesPerProcessor are fewer: when an account has its turn, all its watches ask at
+	// once, in few packets.
+	resumesPerProcessor = 1
 )
 
 // Slots bounds how many initial lists run at once over all accounts. A slot is
@@ -55,9 +56,9 @@ const (
 	// listPatience is how long a list keeps its slot while nothing comes. It is shorter
 	// than the way to most clusters: slots are for what has come.
 	listPatience = 25 * time.Millisecond
-	// resumePatience is that of a watch, of which there are thirteen times as many as
-	// clusters when a network comes back.
-	resumePatience = 10 * time.Millisecond
+	// resumePatience is that of an account that is resumed: a whole fleet of them may be
+	// far away.
+	resumePatience = 5 * time.Millisecond
 	// turn is how long a list keeps its slot while others wait.
 	turn = 5 * time.Second
 )
@@ -70,8 +71,8 @@ func NewSlots(n int) *Slots {
 // anyone owns what is not counted by accounts.
 const anyone = ""
 
-// newResumes makes n slots for watches that are resumed. When a whole fleet comes back,
-// its thousands of watches would be in the way of whoever reads meanwhile.
+// newResumes makes n slots for accounts whose watches are resumed. When a whole fleet
+// comes back, its thousands of watches would be in the way of whoever reads meanwhile.
 func newResumes(n int) *Slots {
 	s := NewSlots(n)
 	s.patience = resumePatience

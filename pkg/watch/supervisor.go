@@ -352,8 +352,22 @@ func (s *supervisor) sameCluster(ctx context.Context, after time.Time) error {
 		return nil
 	}
 	_, err := s.identity.Do(ctx, struct{}{}, func() (struct{}, error) {
-		return struct{}{}, s.identify(context.WithoutCancel(ctx))
+		return struct{}{}, s.inTurn(context.WithoutCancel(ctx), s.identify)
 	})
+	return err
+}
+
+// inTurn asks a cluster what comes before all that its watches ask when they are resumed.
+// A slot is lent to others where the way to the cluster is long.
+func (s *supervisor) inTurn(ctx context.Context, ask func(context.Context) error) error {
+	hold, err := s.shared.resumes.acquire(ctx, anyone)
+	if err != nil {
+		return err
+	}
+	defer hold.release()
+	if waited := hold.while(ctx, func() { err = ask(ctx) }); err == nil {
+		err = waited
+	}
 	return err
 }
 

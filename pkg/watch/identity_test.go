@@ -1,0 +1,83 @@
+package watch
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/account"
+	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+)
+
+// identified is an account of a server that is asked who it is.
+func identified(t *testing.T, server http.Handler) *supervisor {
+	t.Helper()
+	at := httptest.NewServer(server)
+	t.Cleanup(at.Close)
+	a := &account.Account{Name: "a", REST: &rest.Config{Host: at.URL}}
+	o := Options{StartWithin: time.Minute, Log: slog.New(slog.DiscardHandler), Client: cluster.Options{RequestTimeout: 10 * time.Second, PingAfter: time.Second}}
+	s := newSupervisor(a, remembering{}, shared{lists: NewSlots(1), resumes: newResumes(1)}, o, func(*supervisor) {})
+	t.Cleanup(s.hush)
+	t.Cleanup(s.client.Close)
+	return s
+}
+
+func TestSameCluster_IsAskedOnceForAllThatBrokeBefore(t *testing.T) {
+	var asked atomic.Int64
+	var uid atomic.Value
+	uid.Store("one")
+	s := identified(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v1/namespaces/kube-system" {
+			http.NotFound(w, r)
+			return
+		}
+		asked.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"` + uid.Load().(string) + `"}}`))
+	}))
+	broke := time.Now()
+	for range 13 {
+		if err := s.sameCluster(t.Context(), broke); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := asked.Load(); n != 1 || s.cluster != "one" {
+		t.Errorf("it was asked %d times and is %q", n, s.cluster)
+	}
+	uid.Store("another")
+	if err := s.sameCluster(t.Context(), broke); err != nil {
+		t.Error("what broke before it was asked:", err)
+	}
+	if err := s.sameCluster(t.Context(), time.Now()); !errors.Is(err, errRelist) {
+		t.Error("what broke since is of another cluster:", err)
+	}
+	if n := asked.Load(); n != 2 || s.cluster != "another" {
+		t.Errorf("it was asked %d times and is %q", n, s.cluster)
+	}
+}
+
+// TestSameCluster_OneThatDoesNotSay is asked by each that breaks: one that is away may
+// be another one when it is back.
+func TestSameCluster_OneThatDoesNotSay(t *testing.T) {
+	var asked atomic.Int64
+	s := identified(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	broke := time.Now()
+	for range 2 {
+		before := asked.Load()
+		if err := s.sameCluster(t.Context(), broke); err == nil {
+			t.Error("a cluster that is away is taken for the one that was listed")
+		}
+		if asked.Load() == before {
+			t.Error("it was not asked")
+		}
+	}
+}
