@@ -152,8 +152,11 @@ func (s *Server) cached(r *request, key string, version uint64, render func(room
 	return index.Cached(s.Cache, "answer\x00"+key+"\x00"+strconv.FormatUint(version, 36), func() (*answer, int) {
 		room := rooms.Get().(*[]byte)
 		defer rooms.Put(room)
-		*room = render(*room)
-		a := newAnswer(*room).kept()
+		body := render(*room)
+		if cap(body) > cap(*room) {
+			*room = body
+		}
+		a := newAnswer(body).kept()
 		a.plain = bytes.Clone(a.plain)
 		return a, a.bytes()
 	})

@@ -309,7 +309,8 @@ func (a *Account) manager(o *Object) Manager {
 	return m
 }
 
-// balancer is a load balancer with its server groups, as far as they are not known.
+// balancer is a load balancer with its server groups. known are those that others have,
+// nil where there are no others.
 func (a *Account) balancer(o *Object, known map[*Object]Group) Balancer {
 	b := Balancer{Object: o}
 	groups := a.links.groupsOf(o)
@@ -318,6 +319,8 @@ func (a *Account) balancer(o *Object, known map[*Object]Group) Balancer {
 		g, has := known[o]
 		if !has {
 			g = a.group(o)
+		}
+		if known != nil {
 			known[o] = g
 		}
 		b.Groups = append(b.Groups, g)
@@ -349,7 +352,7 @@ func (ix *Index) FindBalancer(accountName, namespace, kind, name string) (Balanc
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if o := a.find(namespace, kind, name); o != nil && o.Kind.Class == spinnaker.LoadBalancers {
-		return a.balancer(o, map[*Object]Group{}), true
+		return a.balancer(o, nil), true
 	}
 	return Balancer{}, false
 }

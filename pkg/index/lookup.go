@@ -74,7 +74,7 @@ func (ix *Index) BalancerOf(accountName string, o *Object) Balancer {
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	return a.balancer(o, map[*Object]Group{})
+	return a.balancer(o, nil)
 }
 
 // Instances are the UIDs of the instances of an object that the readers are

@@ -14,7 +14,7 @@ type set struct {
 }
 
 // mostFew is how many are looked through faster than a map is asked.
-const mostFew = 16
+const mostFew = 64
 
 func (s *set) add(o *Object) {
 	switch {

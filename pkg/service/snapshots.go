@@ -74,10 +74,10 @@ func (s *Service) newSnapshots(c config.Snapshots, version string) *snapshots {
 
 // eager leaves the garbage where it is until a restart has taken in what it has kept,
 // within the memory's limit: the collector would go through all of it again and again
-// while it grows, and then once more just when the first callers come. Without a limit
-// nothing would hold it. The collector is the process's: of several services, the last
-// one gives it back.
-func eager(ctx context.Context, over func(context.Context)) {
+// while it grows, and then once more just when the first callers come: they are served
+// for firstCallers before. Without a limit nothing would hold it. The collector is the
+// process's: of several services, the last one gives it back.
+func eager(ctx context.Context, over func(context.Context) (anything bool)) {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		return
 	}
@@ -86,10 +86,11 @@ func eager(ctx context.Context, over func(context.Context)) {
 		collector.usual = debug.SetGCPercent(-1)
 	}
 	collector.mu.Unlock()
-	over(ctx)
-	select {
-	case <-time.After(firstCallers):
-	case <-ctx.Done():
+	if over(ctx) {
+		select {
+		case <-time.After(firstCallers):
+		case <-ctx.Done():
+		}
 	}
 	collector.mu.Lock()
 	defer collector.mu.Unlock()

@@ -120,7 +120,8 @@ func appendInstance(out []byte, pod *index.Object) []byte {
 	return append(out, '}')
 }
 
-// end is that of an object whose last member is an array.
+// end is that of an object whose last member is an array, as LoadBalancer and
+// balancedGroup are.
 const end = "]}"
 
 // opened is such an object, whose array is empty, as far as its elements.

@@ -37,6 +37,7 @@ type PastStream struct {
 type recalls struct {
 	mu     sync.Mutex
 	left   int
+	taken  bool          // one of them has something
 	sealed bool          // those of the start are counted
 	over   chan struct{} // closed when all of them have
 }
@@ -54,6 +55,12 @@ func (r *recalls) end() {
 	defer r.mu.Unlock()
 	r.left--
 	r.look()
+}
+
+func (r *recalls) take() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taken = true
 }
 
 // seal says that those of the service's start have begun.
@@ -91,8 +98,13 @@ func (r *recalls) await(ctx context.Context) {
 }
 
 // Recalled is over once all accounts of the start have taken in what was held of them,
-// or have been given the time for it.
-func (f *Fleet) Recalled(ctx context.Context) { f.recalls.await(ctx) }
+// or have been given the time for it, and says whether there was anything.
+func (f *Fleet) Recalled(ctx context.Context) (anything bool) {
+	f.recalls.await(ctx)
+	f.recalls.mu.Lock()
+	defer f.recalls.mu.Unlock()
+	return f.recalls.taken
+}
 
 // Identity is what is known of an account's cluster; ok is false for one that is not
 // synced, of which what is held may be a part.
@@ -120,6 +132,7 @@ func (s *supervisor) takeUp(ctx context.Context) (did bool) {
 	if len(known) == 0 {
 		return false
 	}
+	s.recalls.take()
 	s.reconcile(ctx, known)
 	s.update(func() { s.state = Synced })
 	return true

@@ -66,9 +66,9 @@ type Reflector struct {
 	slotOf   string
 	timing   Timing
 	log      *slog.Logger
-	// sameCluster says whether the cluster is still the one that was listed, as it
-	// was after a time: an error when it is not.
-	sameCluster func(ctx context.Context, after time.Time) error
+	// sameCluster says whether the cluster is still the one that was listed: an error
+	// when it is not.
+	sameCluster func(ctx context.Context) error
 	// wentBack is told that the cluster's history did, and whether this list has
 	// begun anew already.
 	wentBack func(begun bool)
@@ -234,7 +234,7 @@ func (r *Reflector) judge(err error) {
 // cluster's, and how far that is now. A watch from a version that is still to
 // come says nothing.
 func (r *Reflector) verify(ctx context.Context, version string) (ahead string, err error) {
-	if err := r.sameCluster(cluster.OnWatchConnection(ctx), time.Now()); err != nil {
+	if err := r.sameCluster(ctx); err != nil {
 		return "", err
 	}
 	if ahead, err = r.present(ctx); err != nil {

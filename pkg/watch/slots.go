@@ -15,8 +15,9 @@ import (
 type shared struct {
 	// lists are for initial lists.
 	lists *Slots
-	// resumes are for accounts whose watches are resumed after a failure.
-	resumes *Slots
+	// returning are for accounts whose watches are resumed after a failure. They pace
+	// them by what comes before all else, the question who the cluster is.
+	returning *Slots
 	// decoders are nil for none: objects are decoded where they come.
 	decoders *decoders
 }
@@ -26,19 +27,20 @@ type shared struct {
 func newShared(lists int) shared {
 	processors := runtime.GOMAXPROCS(0)
 	return shared{
-		lists: NewSlots(cmp.Or(lists, listsPerProcessor*processors)), resumes: newResumes(resumesPerProcessor * processors), decoders: newDecoders(),
+		lists: NewSlots(cmp.Or(lists, listsPerProcessor*processors)), returning: newReturning(returningPerProcessor * processors), decoders: newDecoders(),
 	}
 }
 
 const (
 	// listsPerProcessor keep a processor busy, and no request waiting for long.
 	listsPerProcessor = 4
-	// resumesPerProcessor are fewer: when an account has its turn, all its watches ask at
+	// returningPerProcessor are fewer: when an account has its turn, all its watches ask at
 	// once, in few packets.
-	resumesPerProcessor = 1
+	returningPerProcessor = 1
 )
 
-// Slots bounds how many initial lists run at once over all accounts. A slot is
+// Slots bounds how many run at once over all accounts of what moves much: initial lists,
+// and accounts that come back. A slot is
 // for what moves: a list whose cluster says nothing lends it to others, one that
 // takes long goes behind them for a while, and an account that has not answered
 // yet has one at the most. Lists of an account that somebody waits for go first.
@@ -56,9 +58,9 @@ const (
 	// listPatience is how long a list keeps its slot while nothing comes. It is shorter
 	// than the way to most clusters: slots are for what has come.
 	listPatience = 25 * time.Millisecond
-	// resumePatience is that of an account that is resumed: a whole fleet of them may be
+	// returnPatience is that of an account that comes back: a whole fleet of them may be
 	// far away.
-	resumePatience = 5 * time.Millisecond
+	returnPatience = 5 * time.Millisecond
 	// turn is how long a list keeps its slot while others wait.
 	turn = 5 * time.Second
 )
@@ -71,11 +73,11 @@ func NewSlots(n int) *Slots {
 // anyone owns what is not counted by accounts.
 const anyone = ""
 
-// newResumes makes n slots for accounts whose watches are resumed. When a whole fleet
+// newReturning makes n slots for accounts whose watches are resumed. When a whole fleet
 // comes back, its thousands of watches would be in the way of whoever reads meanwhile.
-func newResumes(n int) *Slots {
+func newReturning(n int) *Slots {
 	s := NewSlots(n)
-	s.patience = resumePatience
+	s.patience = returnPatience
 	s.hears(anyone)
 	return s
 }
@@ -186,11 +188,12 @@ func (h *hold) waits() bool {
 	return h.ready != nil
 }
 
-// while lends the slot, if there is one, to others as long as do waits for the cluster.
-func (h *hold) while(ctx context.Context, do func()) error {
+// lend does what waits for the cluster. After a moment, the slot is lent to others, and
+// not taken back.
+func (h *hold) lend(do func()) {
 	if h == nil {
 		do()
-		return nil
+		return
 	}
 	s := h.slots
 	s.mu.Lock()
@@ -207,6 +210,17 @@ func (h *hold) while(ctx context.Context, do func()) error {
 	lend.Stop()
 	s.mu.Lock()
 	h.idle = false
+	s.mu.Unlock()
+}
+
+// while lends the slot, if there is one, to others as long as do waits for the cluster.
+func (h *hold) while(ctx context.Context, do func()) error {
+	h.lend(do)
+	if h == nil {
+		return nil
+	}
+	s := h.slots
+	s.mu.Lock()
 	first := true
 	if h.has && time.Since(h.since) > turn && s.waiting.Len() > 0 {
 		h.drop()

@@ -152,7 +152,7 @@ func reflected(t *testing.T, answer func(n int, what string) (io.ReadCloser, err
 		source: source, path: "/x", decode: decodeVersion, receiver: got, stream: newStream("thing", "", time.Hour, nil),
 		shared: shared{lists: NewSlots(1)}, slotOf: "a", log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1),
 		timing:      Timing{RequestTimeout: 10 * time.Second, StuckAfter: 3 * time.Minute, MostBytes: 1 << 20},
-		sameCluster: func(context.Context, time.Time) error { return nil }, unserved: func() {},
+		sameCluster: func(context.Context) error { return nil }, unserved: func() {},
 	}
 	r.wentBack = func(begun bool) {
 		if !begun {
@@ -637,7 +637,7 @@ func TestReflector_AWatchThatBeganLateEndsAsAgreed(t *testing.T) {
 			source: punctual{source, 15 * time.Second}, path: "/x", decode: decodeVersion, receiver: &received{}, stream: newStream("thing", "", time.Hour, nil),
 			shared: shared{lists: NewSlots(1)}, slotOf: "a", log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1),
 			timing:      Timing{RequestTimeout: time.Minute, StuckAfter: 3 * time.Minute, MostBytes: 1 << 20},
-			sameCluster: func(context.Context, time.Time) error { return nil }, unserved: func() {}, wentBack: func(bool) {},
+			sameCluster: func(context.Context) error { return nil }, unserved: func() {}, wentBack: func(bool) {},
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

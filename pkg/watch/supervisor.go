@@ -61,6 +61,7 @@ type supervisor struct {
 	client    *cluster.Client
 	clientErr error
 	began     time.Time
+	life      context.Context //nolint:containedctx // what is asked for all watches ends with the account, and with none of them
 
 	// versionAsked is when the cluster last said its version.
 	versionAsked time.Time
@@ -78,13 +79,14 @@ type supervisor struct {
 	foundOnce chan struct{}
 	watchers  map[watcherKey]*watcher
 	cluster   string // the UID of its namespace kube-system, "" if not known
-	// identified is when the cluster was last asked who it is, and has answered.
-	identified time.Time
-	version    string // as it says, "" if not known
-	logged     bool   // that the account is out of touch
-	notice     *time.Timer
-	over       bool // nothing is told any more
-	recalls    *recalls
+	// doubted is when somebody last had to know whether it is still the same cluster,
+	// and identified when it was last asked and has answered.
+	doubted, identified time.Time
+	version             string // as it says, "" if not known
+	logged              bool   // that the account is out of touch
+	notice              *time.Timer
+	over                bool // nothing is told any more
+	recalls             *recalls
 	// recalled are the streams from before the service's start that are not resumed
 	// yet; nil for an account of which nothing was held.
 	recalled map[watcherKey]PastStream
@@ -114,6 +116,7 @@ func newSupervisor(a *account.Account, sink AccountSink, with shared, o Options,
 		log: o.Log.With("account", a.Name), began: time.Now(),
 		rediscover: make(chan struct{}, 1), ready: make(chan struct{}), foundOnce: make(chan struct{}),
 		state: Starting, stale: true, since: time.Now(), watchers: map[watcherKey]*watcher{},
+		life: context.Background(),
 	}
 	if a.Invalid != nil {
 		s.clientErr = &cluster.Error{Reason: cluster.Invalid, Err: a.Invalid}
@@ -143,6 +146,7 @@ func (s *supervisor) rotate(a *account.Account) {
 
 // run watches until the context is over.
 func (s *supervisor) run(ctx context.Context) {
+	s.life = ctx
 	defer s.hush()
 	defer s.shared.lists.calm(s.account.Name)
 	late := time.AfterFunc(s.options.StartWithin, func() { s.update(nil) })
@@ -316,10 +320,14 @@ func (s *supervisor) newWatcher(key watcherKey, resource cluster.Resource) *watc
 	return w
 }
 
-func (s *supervisor) stopAll() {
+func (s *supervisor) all() []*watcher {
 	s.mu.Lock()
-	all := slices.Collect(maps.Values(s.watchers))
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.watchers))
+}
+
+func (s *supervisor) stopAll() {
+	all := s.all()
 	for _, w := range all {
 		w.cancel()
 	}
@@ -341,33 +349,33 @@ func (s *supervisor) content() []*watcher {
 	return out
 }
 
-// sameCluster looks whether the cluster is the one that was listed, unless it has been
-// looked at after a time: all watches of an account break at once. One that does not
-// say who it is, or may not be asked, is taken for the same.
-func (s *supervisor) sameCluster(ctx context.Context, after time.Time) error {
+// sameCluster looks whether the cluster is the one that was listed. One that
+// does not say who it is, or may not be asked, is taken for the same. The context is the
+// caller's: the account asks once for all that doubt it meanwhile.
+func (s *supervisor) sameCluster(ctx context.Context) error {
 	s.mu.Lock()
-	known := s.identified.After(after)
+	s.doubted = time.Now()
+	s.mu.Unlock()
+	_, err := s.identity.Do(ctx, struct{}{}, func() (struct{}, error) { return struct{}{}, s.identifyInTurn(s.life) })
+	return err
+}
+
+// identifyInTurn asks a cluster who it is, unless it has been asked since somebody doubted
+// it: all watches of an account break at once, and the first of them waits for its turn
+// while the others come.
+func (s *supervisor) identifyInTurn(ctx context.Context) error {
+	s.mu.Lock()
+	known := s.identified.After(s.doubted)
 	s.mu.Unlock()
 	if known {
 		return nil
 	}
-	_, err := s.identity.Do(ctx, struct{}{}, func() (struct{}, error) {
-		return struct{}{}, s.inTurn(context.WithoutCancel(ctx), s.identify)
-	})
-	return err
-}
-
-// inTurn asks a cluster what comes before all that its watches ask when they are resumed.
-// A slot is lent to others where the way to the cluster is long.
-func (s *supervisor) inTurn(ctx context.Context, ask func(context.Context) error) error {
-	hold, err := s.shared.resumes.acquire(ctx, anyone)
+	hold, err := s.shared.returning.acquire(ctx, anyone)
 	if err != nil {
 		return err
 	}
 	defer hold.release()
-	if waited := hold.while(ctx, func() { err = ask(ctx) }); err == nil {
-		err = waited
-	}
+	hold.lend(func() { err = s.identify(cluster.OnWatchConnection(ctx)) })
 	return err
 }
 
@@ -377,7 +385,7 @@ func (s *supervisor) learn(ctx context.Context) {
 	known := s.cluster != ""
 	s.mu.Unlock()
 	if !known {
-		_ = s.sameCluster(ctx, time.Now()) // whoever doubts it asks again
+		_ = s.identify(ctx) // whoever doubts it asks again
 	}
 }
 
@@ -433,7 +441,7 @@ func (s *supervisor) identify(ctx context.Context) error {
 func (s *supervisor) newEpoch(begun *Reflector) {
 	s.log.Warn("the cluster's history went backwards or is another one's: it was restored from a backup, or its address leads to another cluster; everything is listed anew")
 	s.sink.NewEpoch()
-	for _, w := range s.content() {
+	for _, w := range s.all() {
 		if w.reflector != begun {
 			w.reflector.forget()
 		}
