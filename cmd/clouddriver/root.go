@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/processors"
 	"github.com/datapunchorg/go-clouddriver/pkg/service"
 	"github.com/datapunchorg/go-clouddriver/pkg/telemetry"
 )
@@ -93,6 +94,7 @@ func serving(c *cobra.Command, std streams) error {
 	// Where the container has a limit, the garbage collector knows it; GOMEMLIMIT
 	// says another.
 	_, _ = memlimit.Set(memlimit.WithRatio(ofMemory)) // there may be none
+	processors.BesideCollector()
 	environ := environment()
 	return service.Serve(c.Context(), settings, service.Options{
 		Log: log, Version: version(), Settings: func() (*config.Config, error) { return config.Load(c.Flags(), environ) },

@@ -3,12 +3,12 @@ package index
 import (
 	"context"
 	"maps"
-	"runtime"
 	"slices"
 	"time"
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/cluster"
+	"github.com/datapunchorg/go-clouddriver/pkg/processors"
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
@@ -41,7 +41,7 @@ type pastStream struct {
 // loading bounds how many snapshots are read at once.
 type loading chan struct{}
 
-func newLoading() loading { return make(loading, runtime.GOMAXPROCS(0)) }
+func newLoading() loading { return make(loading, processors.Count) }
 
 // Past implements watch.AccountSink: what is kept of the account is taken in stream
 // by stream, as they are opened. A disk that hangs keeps nobody.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/datapunchorg/go-clouddriver/pkg/account"
 	"github.com/datapunchorg/go-clouddriver/pkg/config"
+	"github.com/datapunchorg/go-clouddriver/pkg/processors"
 	"github.com/datapunchorg/go-clouddriver/pkg/snapshot"
 )
 
@@ -174,7 +175,7 @@ func (k *snapshots) last(ctx context.Context) {
 	go func() {
 		defer close(done)
 		var group errgroup.Group
-		group.SetLimit(runtime.GOMAXPROCS(0))
+		group.SetLimit(processors.Count)
 		failed := failures{}
 		for _, name := range k.accounts() {
 			group.Go(func() error {

@@ -2,7 +2,8 @@ package watch
 
 import (
 	"io"
-	"runtime"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/processors"
 )
 
 // decoders decode objects, which takes time and stack: at once so many that half of the
@@ -15,7 +16,7 @@ type decoders struct {
 }
 
 func newDecoders() *decoders {
-	atOnce := (runtime.GOMAXPROCS(0) + 1) / 2
+	atOnce := (processors.Count + 1) / 2
 	d := &decoders{work: make(chan func()), seats: make(chan struct{}, atOnce), over: make(chan struct{})}
 	for range atOnce {
 		go d.run()

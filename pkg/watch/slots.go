@@ -5,9 +5,10 @@ import (
 	"container/list"
 	"context"
 	"io"
-	"runtime"
 	"sync"
 	"time"
+
+	"github.com/datapunchorg/go-clouddriver/pkg/processors"
 )
 
 // shared is what the accounts of a fleet have together, so that a thousand of them leave
@@ -25,9 +26,8 @@ type shared struct {
 // newShared makes what a fleet has, for so many lists at once; 0 for as many as suit the
 // processors.
 func newShared(lists int) shared {
-	processors := runtime.GOMAXPROCS(0)
 	return shared{
-		lists: NewSlots(cmp.Or(lists, listsPerProcessor*processors)), returning: newReturning(returningPerProcessor * processors), decoders: newDecoders(),
+		lists: NewSlots(cmp.Or(lists, listsPerProcessor*processors.Count)), returning: newReturning(returningPerProcessor * processors.Count), decoders: newDecoders(),
 	}
 }
 
