@@ -116,3 +116,48 @@ func TestSameCluster_NothingIsAskedOfAnAccountThatIsOver(t *testing.T) {
 		t.Errorf("it was asked %d times", n)
 	}
 }
+
+func TestComeBack_AsksOnceForTheWatchesThatWait(t *testing.T) {
+	pods := cluster.Resource{Version: "v1", Plural: "pods", Kind: "Pod", Namespaced: true, Watchable: true}
+	for _, away := range []bool{false, true} {
+		var asked atomic.Int64
+		s := identified(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			w.Header().Set("Content-Type", "application/json")
+			if away {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			_, _ = w.Write([]byte(`{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"c"}}`))
+		}))
+		s.recalls = newRecalls()
+		s.recalls.seal()
+		s.recalled = map[watcherKey]PastStream{{kind: "pod"}: {Resource: pods, Version: "17", Heard: time.Now()}}
+		resumed, fresh := s.newWatcher(watcherKey{kind: "pod"}, pods), s.newWatcher(watcherKey{kind: "service"}, pods)
+		for kind, w := range map[string]*watcher{"pod": resumed, "service": fresh} {
+			s.resume(watcherKey{kind: kind}, w)
+			s.watchers[watcherKey{kind: kind}] = w
+		}
+		waits, end := context.WithCancel(t.Context())
+		end()
+		s.awaitTurn(waits) // of one that ends
+		s.comeBack(t.Context())
+		s.awaitTurn(t.Context())
+		if resumed.reflector.vouched == away || fresh.reflector.vouched {
+			t.Errorf("away %v: vouched for what is resumed %v, for what is not %v", away, resumed.reflector.vouched, fresh.reflector.vouched)
+		}
+		if asked.Load() == 0 {
+			t.Errorf("away %v: the cluster was not asked", away)
+		}
+		before := asked.Load()
+		if _, err := resumed.reflector.verify(t.Context(), "17"); err == nil {
+			t.Error("a namespace is no list")
+		}
+		if n := asked.Load() - before; !away && n != 1 {
+			t.Errorf("%d requests for the version of a watch that was vouched for", n)
+		}
+		if resumed.reflector.vouched {
+			t.Error("it is vouched for twice")
+		}
+	}
+}

@@ -138,6 +138,28 @@ func (s *supervisor) takeUp(ctx context.Context) (did bool) {
 	return true
 }
 
+// comeBack has the watches resumed of which something was held, when all accounts are
+// served and this one has its turn: a whole fleet of them would be in the way of those who
+// have waited for the start. The cluster is asked who it is for all of them.
+func (s *supervisor) comeBack(ctx context.Context) {
+	s.recalls.await(ctx)
+	same := s.identifyInTurn(ctx) == nil
+	for _, w := range s.all() {
+		if w.resumed { // the others do not wait
+			w.reflector.vouched = same
+		}
+	}
+	close(s.turn)
+}
+
+// awaitTurn waits for comeBack.
+func (s *supervisor) awaitTurn(ctx context.Context) {
+	select {
+	case <-s.turn:
+	case <-ctx.Done():
+	}
+}
+
 // recall lists the kinds that are held.
 func (s *supervisor) recall(ctx context.Context) []cluster.Resource {
 	past := s.sink.Past(ctx)

@@ -90,6 +90,8 @@ type supervisor struct {
 	// recalled are the streams from before the service's start that are not resumed
 	// yet; nil for an account of which nothing was held.
 	recalled map[watcherKey]PastStream
+	// turn is closed when their watches are to be resumed.
+	turn chan struct{}
 }
 
 // watcherKey names a watcher. The version that a kind is served in may change
@@ -114,7 +116,7 @@ func newSupervisor(a *account.Account, sink AccountSink, with shared, o Options,
 	s := &supervisor{
 		account: a, sink: sink, shared: with, options: o, changed: changed,
 		log: o.Log.With("account", a.Name), began: time.Now(),
-		rediscover: make(chan struct{}, 1), ready: make(chan struct{}), foundOnce: make(chan struct{}),
+		rediscover: make(chan struct{}, 1), ready: make(chan struct{}), foundOnce: make(chan struct{}), turn: make(chan struct{}),
 		state: Starting, stale: true, since: time.Now(), watchers: map[watcherKey]*watcher{},
 		life: context.Background(),
 	}
@@ -161,7 +163,7 @@ func (s *supervisor) run(ctx context.Context) {
 	defer client.Close()
 	defer s.stopAll() // before the connections close, so that none ends as an error
 	if s.takeUp(ctx) {
-		s.recalls.await(ctx)
+		s.comeBack(ctx)
 	} else if known := client.Known(); known != nil {
 		s.reconcile(ctx, known.Watchable()) // while the cluster is asked what is new
 	}
@@ -246,7 +248,7 @@ func (s *supervisor) reconcile(ctx context.Context, resources []cluster.Resource
 		go func() {
 			defer close(w.done)
 			if w.resumed {
-				s.recalls.await(watching)
+				s.awaitTurn(watching)
 			}
 			w.reflector.run(watching)
 		}()
