@@ -24,7 +24,7 @@ func identified(t *testing.T, server http.Handler) *supervisor {
 	at := httptest.NewServer(server)
 	t.Cleanup(at.Close)
 	a := &account.Account{Name: "a", REST: &rest.Config{Host: at.URL}}
-	o := Options{StartWithin: time.Minute, Log: slog.New(slog.DiscardHandler), Client: cluster.Options{RequestTimeout: 10 * time.Second, PingAfter: time.Second}}
+	o := Options{StartWithin: time.Minute, Log: slog.New(slog.DiscardHandler), Timing: Timing{RequestTimeout: 10 * time.Second}, Client: cluster.Options{RequestTimeout: 10 * time.Second, PingAfter: time.Second}}
 	s := newSupervisor(a, remembering{}, shared{lists: NewSlots(1), returning: newReturning(1)}, o, func(*supervisor) {})
 	t.Cleanup(s.hush)
 	t.Cleanup(s.client.Close)
