@@ -40,10 +40,10 @@ const (
 )
 
 // Slots bounds how many run at once over all accounts of what moves much: initial lists,
-// and accounts that come back. A slot is
-// for what moves: a list whose cluster says nothing lends it to others, one that
-// takes long goes behind them for a while, and an account that has not answered
-// yet has one at the most. Lists of an account that somebody waits for go first.
+// and accounts that come back. A slot is for what moves: a list whose cluster says nothing
+// lends it to others, one that takes long goes behind them for a while, and an account
+// that has not answered yet has one at the most. Lists of an account that somebody waits
+// for go first.
 type Slots struct {
 	mu       sync.Mutex
 	free     int
@@ -82,7 +82,8 @@ func newReturning(n int) *Slots {
 	return s
 }
 
-// hold is a list's claim to a slot. Its fields are guarded by the slots' lock.
+// hold is a claim to a slot, of a list or of an account that comes back. Its fields are
+// guarded by the slots' lock.
 type hold struct {
 	slots *Slots
 	owner string
