@@ -12,10 +12,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	err := run(ctx, os.Args[1:], streams{out: os.Stdout, err: os.Stderr})
-	stop()
+	err := run(untilSignal(), os.Args[1:], streams{out: os.Stdout, err: os.Stderr})
 	var code exitCode
 	switch {
 	case err == nil:
@@ -25,6 +22,20 @@ func main() {
 	}
 	fmt.Fprintln(os.Stderr, "clouddriver:", err)
 	os.Exit(1)
+}
+
+// untilSignal is over with a signal to end. By then nobody waits for another one, which
+// ends the program at once.
+func untilSignal() context.Context {
+	ctx, end := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals)
+		end()
+	}()
+	return ctx
 }
 
 // run is main with its inputs as parameters.
