@@ -117,14 +117,6 @@ func (o object) namespace() string {
 }
 
 func (o object) name() string {
-	switch o.kind {
-	case namespaces:
-		return [...]string{"kube-system", "default", "team-0", "team-1", "team-2", "team-3", "team-4", "team-5", "team-6", "team-7"}[o.number]
-	case definitions:
-		return "things" + strconv.Itoa(o.number) + "." + ownGroup
-	case apiServices:
-		return [...]string{"v1.", "v1.apps", "v1.batch", "v1.networking.k8s.io", "v1." + ownGroup}[o.number]
-	}
 	var t text
 	t.name(o)
 	return string(t)
@@ -267,7 +259,9 @@ func (t *text) metadata(o object) {
 			t.put(`"`)
 		}
 	} else {
-		t.put(`"kubernetes.io/metadata.name":"`, o.name(), `"`)
+		t.put(`"kubernetes.io/metadata.name":"`)
+		t.name(o)
+		t.put(`"`)
 	}
 	t.put("}")
 	if k.managed {
@@ -291,8 +285,14 @@ func (t *text) metadata(o object) {
 
 func (t *text) name(o object) {
 	switch o.kind {
-	case namespaces, definitions, apiServices:
-		t.put(o.name())
+	case namespaces:
+		t.put([...]string{"kube-system", "default", "team-0", "team-1", "team-2", "team-3", "team-4", "team-5", "team-6", "team-7"}[o.number])
+	case definitions:
+		t.put("things")
+		t.number(o.number)
+		t.put(".", ownGroup)
+	case apiServices:
+		t.put([...]string{"v1.", "v1.apps", "v1.batch", "v1.networking.k8s.io", "v1." + ownGroup}[o.number])
 	case replicaSets:
 		t.put(o.base(), "-v00")
 		t.number(o.ordinal())

@@ -319,9 +319,9 @@ func (a *Account) balancer(o *Object, known map[*Object]Group) Balancer {
 		g, has := known[o]
 		if !has {
 			g = a.group(o)
-		}
-		if known != nil {
-			known[o] = g
+			if known != nil {
+				known[o] = g
+			}
 		}
 		b.Groups = append(b.Groups, g)
 	}

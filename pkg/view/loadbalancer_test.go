@@ -15,12 +15,7 @@ import (
 // pods, of which one has odd letters in all that can have them.
 func balanced(t testing.TB, pods int) index.Part {
 	t.Helper()
-	cache, err := index.NewCache(1 << 20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cache.Close)
-	ix := index.New(cache)
+	ix := newIndex(t)
 	account := ix.Open(&account.Account{Name: `a"b`, DeriveNames: true})
 	taken := func(r cluster.Resource, objects ...string) {
 		t.Helper()

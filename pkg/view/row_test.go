@@ -10,15 +10,20 @@ import (
 	"github.com/datapunchorg/go-clouddriver/pkg/watch"
 )
 
-// TestServerGroups_OneThatCannotBeRenderedCostsItsRow has a group in the index
-// whose state got lost.
-func TestServerGroups_OneThatCannotBeRenderedCostsItsRow(t *testing.T) {
+func newIndex(t testing.TB) *index.Index {
+	t.Helper()
 	cache, err := index.NewCache(1 << 20)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cache.Close)
-	ix := index.New(cache)
+	return index.New(cache)
+}
+
+// TestServerGroups_OneThatCannotBeRenderedCostsItsRow has a group in the index
+// whose state got lost.
+func TestServerGroups_OneThatCannotBeRenderedCostsItsRow(t *testing.T) {
+	ix := newIndex(t)
 	decode, receiver := ix.Open(&account.Account{Name: "a", DeriveNames: true}).Open(
 		cluster.Resource{Group: "apps", Version: "v1", Plural: "replicasets", Kind: "ReplicaSet", Namespaced: true, Watchable: true}, &watch.Stream{})
 	for i, name := range []string{"web-v000", "web-v001", "web-v002"} {

@@ -117,47 +117,34 @@ func TestSameCluster_NothingIsAskedOfAnAccountThatIsOver(t *testing.T) {
 	}
 }
 
-func TestComeBack_AsksOnceForTheWatchesThatWait(t *testing.T) {
-	pods := cluster.Resource{Version: "v1", Plural: "pods", Kind: "Pod", Namespaced: true, Watchable: true}
-	for _, away := range []bool{false, true} {
-		var asked atomic.Int64
-		s := identified(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			asked.Add(1)
-			w.Header().Set("Content-Type", "application/json")
-			if away {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				return
-			}
-			_, _ = w.Write([]byte(`{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"c"}}`))
-		}))
-		s.recalls = newRecalls()
-		s.recalls.seal()
-		s.recalled = map[watcherKey]PastStream{{kind: "pod"}: {Resource: pods, Version: "17", Heard: time.Now()}}
-		resumed, fresh := s.newWatcher(watcherKey{kind: "pod"}, pods), s.newWatcher(watcherKey{kind: "service"}, pods)
-		for kind, w := range map[string]*watcher{"pod": resumed, "service": fresh} {
-			s.resume(watcherKey{kind: kind}, w)
-			s.watchers[watcherKey{kind: kind}] = w
+// TestSameCluster_AfterARestartIsAskedOnceWhenAllIsServed for all watches that go on from
+// before it.
+func TestSameCluster_AfterARestartIsAskedOnceWhenAllIsServed(t *testing.T) {
+	var asked atomic.Int64
+	s := identified(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"c"}}`))
+	}))
+	s.recalls, s.recalled = newRecalls(), map[watcherKey]PastStream{}
+	s.recalls.begin()
+	s.recalls.seal()
+	var watches errgroup.Group
+	for range 13 {
+		last := s.lastDoubted()
+		watches.Go(func() error { return s.sameCluster(t.Context()) })
+		for s.lastDoubted().Equal(last) {
+			runtime.Gosched()
 		}
-		waits, end := context.WithCancel(t.Context())
-		end()
-		s.awaitTurn(waits) // of one that ends
-		s.comeBack(t.Context())
-		s.awaitTurn(t.Context())
-		if resumed.reflector.vouched == away || fresh.reflector.vouched {
-			t.Errorf("away %v: vouched for what is resumed %v, for what is not %v", away, resumed.reflector.vouched, fresh.reflector.vouched)
-		}
-		if asked.Load() == 0 {
-			t.Errorf("away %v: the cluster was not asked", away)
-		}
-		before := asked.Load()
-		if _, err := resumed.reflector.verify(t.Context(), "17"); err == nil {
-			t.Error("a namespace is no list")
-		}
-		if n := asked.Load() - before; !away && n != 1 {
-			t.Errorf("%d requests for the version of a watch that was vouched for", n)
-		}
-		if resumed.reflector.vouched {
-			t.Error("it is vouched for twice")
-		}
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("it was asked %d times before all was served", n)
+	}
+	s.recalls.end(true)
+	if err := watches.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("it was asked %d times", n)
 	}
 }

@@ -50,17 +50,13 @@ func (r *recalls) begin() {
 	r.left++
 }
 
-func (r *recalls) end() {
+// end says whether the account has taken something in.
+func (r *recalls) end(taken bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.left--
+	r.taken = r.taken || taken
 	r.look()
-}
-
-func (r *recalls) take() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.taken = true
 }
 
 // seal says that those of the service's start have begun.
@@ -122,7 +118,7 @@ func (f *Fleet) Identity(name string) (of Identity, ok bool) {
 // it is served at once, marked as what no stream proves, while each watch is resumed
 // from its version.
 func (s *supervisor) takeUp(ctx context.Context) (did bool) {
-	defer s.recalls.end()
+	defer func() { s.recalls.end(did) }()
 	bounded, cancel := context.WithTimeout(ctx, longRecall)
 	defer cancel()
 	known := s.recall(bounded)
@@ -132,32 +128,9 @@ func (s *supervisor) takeUp(ctx context.Context) (did bool) {
 	if len(known) == 0 {
 		return false
 	}
-	s.recalls.take()
 	s.reconcile(ctx, known)
 	s.update(func() { s.state = Synced })
 	return true
-}
-
-// comeBack has the watches resumed of which something was held, when all accounts are
-// served and this one has its turn: a whole fleet of them would be in the way of those who
-// have waited for the start. The cluster is asked who it is for all of them.
-func (s *supervisor) comeBack(ctx context.Context) {
-	s.recalls.await(ctx)
-	same := s.identifyInTurn(ctx) == nil
-	for _, w := range s.all() {
-		if w.resumed { // the others do not wait
-			w.reflector.vouched = same
-		}
-	}
-	close(s.turn)
-}
-
-// awaitTurn waits for comeBack.
-func (s *supervisor) awaitTurn(ctx context.Context) {
-	select {
-	case <-s.turn:
-	case <-ctx.Done():
-	}
 }
 
 // recall lists the kinds that are held.
@@ -184,7 +157,6 @@ func (s *supervisor) resume(key watcherKey, w *watcher) {
 		return
 	}
 	delete(s.recalled, key)
-	w.resumed = true
 	w.reflector.version, w.reflector.highest, w.reflector.doubted = past.Version, past.Version, true
 	w.stream.recall(past.Version, past.Heard)
 }

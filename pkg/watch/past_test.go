@@ -108,17 +108,17 @@ func TestRecalls_WatchesAreResumedWhenAllIsHeld(t *testing.T) {
 	r := newRecalls()
 	r.begin()
 	r.begin()
-	r.end()
+	r.end(false)
 	r.seal()
 	if over(r) {
 		t.Error("one is still at it")
 	}
-	r.end()
+	r.end(false)
 	if !over(r) {
 		t.Error("all have")
 	}
 	r.begin() // an account that comes later waits for nobody
-	r.end()
+	r.end(false)
 	r.await(t.Context())
 	none := newRecalls()
 	none.seal()

@@ -76,7 +76,6 @@ type Reflector struct {
 	unserved func()
 
 	noStreams bool // the server cannot send a list as a watch
-	vouched   bool // that it is the same cluster has just been asked for this watch
 	wake      chan struct{}
 	stop      atomic.Pointer[context.CancelCauseFunc]
 
@@ -235,12 +234,9 @@ func (r *Reflector) judge(err error) {
 // cluster's, and how far that is now. A watch from a version that is still to
 // come says nothing.
 func (r *Reflector) verify(ctx context.Context, version string) (ahead string, err error) {
-	if !r.vouched {
-		if err := r.sameCluster(ctx); err != nil {
-			return "", err
-		}
+	if err := r.sameCluster(ctx); err != nil {
+		return "", err
 	}
-	r.vouched = false
 	if ahead, err = r.present(ctx); err != nil {
 		return "", err
 	}

@@ -94,11 +94,8 @@ type hold struct {
 	since time.Time
 }
 
-// acquire waits for a slot; release gives it back. Without slots nobody waits.
+// acquire waits for a slot; release gives it back.
 func (s *Slots) acquire(ctx context.Context, owner string) (*hold, error) {
-	if s == nil {
-		return nil, nil
-	}
 	h := &hold{slots: s, owner: owner}
 	return h, h.take(ctx, false)
 }
@@ -171,9 +168,6 @@ func (h *hold) drop() {
 
 // release ends the claim; it may be called again.
 func (h *hold) release() {
-	if h == nil {
-		return
-	}
 	s := h.slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,10 +186,6 @@ func (h *hold) waits() bool {
 // lend does what waits for the cluster. After a moment, the slot is lent to others, and
 // not taken back.
 func (h *hold) lend(do func()) {
-	if h == nil {
-		do()
-		return
-	}
 	s := h.slots
 	s.mu.Lock()
 	h.idle = true
@@ -216,10 +206,11 @@ func (h *hold) lend(do func()) {
 
 // while lends the slot, if there is one, to others as long as do waits for the cluster.
 func (h *hold) while(ctx context.Context, do func()) error {
-	h.lend(do)
 	if h == nil {
+		do()
 		return nil
 	}
+	h.lend(do)
 	s := h.slots
 	s.mu.Lock()
 	first := true

@@ -90,8 +90,6 @@ type supervisor struct {
 	// recalled are the streams from before the service's start that are not resumed
 	// yet; nil for an account of which nothing was held.
 	recalled map[watcherKey]PastStream
-	// turn is closed when their watches are to be resumed.
-	turn chan struct{}
 }
 
 // watcherKey names a watcher. The version that a kind is served in may change
@@ -108,15 +106,13 @@ type watcher struct {
 	stream    *Stream
 	cancel    context.CancelFunc
 	done      chan struct{}
-	// resumed says that it goes on from before the service's start.
-	resumed bool
 }
 
 func newSupervisor(a *account.Account, sink AccountSink, with shared, o Options, changed func(*supervisor)) *supervisor {
 	s := &supervisor{
 		account: a, sink: sink, shared: with, options: o, changed: changed,
 		log: o.Log.With("account", a.Name), began: time.Now(),
-		rediscover: make(chan struct{}, 1), ready: make(chan struct{}), foundOnce: make(chan struct{}), turn: make(chan struct{}),
+		rediscover: make(chan struct{}, 1), ready: make(chan struct{}), foundOnce: make(chan struct{}),
 		state: Starting, stale: true, since: time.Now(), watchers: map[watcherKey]*watcher{},
 		life: context.Background(),
 	}
@@ -154,7 +150,7 @@ func (s *supervisor) run(ctx context.Context) {
 	late := time.AfterFunc(s.options.StartWithin, func() { s.update(nil) })
 	defer late.Stop()
 	if s.clientErr != nil {
-		s.recalls.end()
+		s.recalls.end(false)
 		s.setDiscovery(s.clientErr)
 		<-ctx.Done()
 		return
@@ -163,7 +159,7 @@ func (s *supervisor) run(ctx context.Context) {
 	defer client.Close()
 	defer s.stopAll() // before the connections close, so that none ends as an error
 	if s.takeUp(ctx) {
-		s.comeBack(ctx)
+		_ = s.sameCluster(ctx) // when it is the account's turn
 	} else if known := client.Known(); known != nil {
 		s.reconcile(ctx, known.Watchable()) // while the cluster is asked what is new
 	}
@@ -247,9 +243,6 @@ func (s *supervisor) reconcile(ctx context.Context, resources []cluster.Resource
 		w.cancel = cancel
 		go func() {
 			defer close(w.done)
-			if w.resumed {
-				s.awaitTurn(watching)
-			}
 			w.reflector.run(watching)
 		}()
 	}
@@ -351,46 +344,6 @@ func (s *supervisor) content() []*watcher {
 	return out
 }
 
-// sameCluster looks whether the cluster is the one that was listed. One that
-// does not say who it is, or may not be asked, is taken for the same. The context is the
-// caller's: the account asks once for all that doubt it meanwhile.
-func (s *supervisor) sameCluster(ctx context.Context) error {
-	s.mu.Lock()
-	s.doubted = time.Now()
-	s.mu.Unlock()
-	_, err := s.identity.Do(ctx, struct{}{}, func() (struct{}, error) { return struct{}{}, s.identifyInTurn(s.life) })
-	return err
-}
-
-// identifyInTurn asks a cluster who it is, unless it has been asked since somebody doubted
-// it: all watches of an account break at once, and the first of them waits for its turn
-// while the others come.
-func (s *supervisor) identifyInTurn(ctx context.Context) error {
-	s.mu.Lock()
-	known := s.identified.After(s.doubted)
-	s.mu.Unlock()
-	if known {
-		return nil
-	}
-	hold, err := s.shared.returning.acquire(ctx, anyone)
-	if err != nil {
-		return err
-	}
-	defer hold.release()
-	hold.lend(func() { err = s.identify(cluster.OnWatchConnection(ctx)) })
-	return err
-}
-
-// learn finds out once which cluster this is.
-func (s *supervisor) learn(ctx context.Context) {
-	s.mu.Lock()
-	known := s.cluster != ""
-	s.mu.Unlock()
-	if !known {
-		_ = s.identify(ctx) // whoever doubts it asks again
-	}
-}
-
 // versionEvery is how often a cluster is asked for its version, at most.
 const versionEvery = 5 * time.Minute
 
@@ -408,46 +361,6 @@ func (s *supervisor) askVersion(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version = version
-}
-
-var namespaceResource = cluster.Resource{Version: "v1", Plural: "namespaces", Kind: "Namespace"}
-
-func (s *supervisor) identify(ctx context.Context) error {
-	began := time.Now()
-	system, err := s.client.Get(ctx, namespaceResource, "", "kube-system") // within the client's deadline
-	if cluster.Is(err, cluster.Unavailable) {
-		return err
-	}
-	s.mu.Lock()
-	before := s.cluster
-	s.mu.Unlock()
-	uid := before
-	if err == nil { // else the identity may not see it, or there is none
-		uid = string(system.GetUID())
-	}
-	moved := before != "" && before != uid
-	if moved {
-		s.newEpoch(nil) // first: what is held is never said to be of the new one
-	}
-	s.mu.Lock()
-	s.cluster, s.identified = uid, began
-	s.mu.Unlock()
-	if moved {
-		return errRelist
-	}
-	return nil
-}
-
-// newEpoch begins anew: what was known of versions means nothing any more. One
-// reflector may have begun already.
-func (s *supervisor) newEpoch(begun *Reflector) {
-	s.log.Warn("the cluster's history went backwards or is another one's: it was restored from a backup, or its address leads to another cluster; everything is listed anew")
-	s.sink.NewEpoch()
-	for _, w := range s.all() {
-		if w.reflector != begun {
-			w.reflector.forget()
-		}
-	}
 }
 
 // refreshAtOnce is how many kinds of an account are listed at once for somebody
